@@ -1,0 +1,1 @@
+"""From a table of data to a trusted REST endpoint on MLflow."""

@@ -1,0 +1,46 @@
+"""The user's mistakes, as one exception tree.
+
+PipelineError
+├── ConfigError     a setting is wrong
+├── SourceError     the data cannot be had, or is not the data that was named
+├── ContractError   a table or a row breaks the contract
+├── SearchError     no model could be tuned
+└── RegistryError   there is no model to promote or to serve
+
+The command line prints the message without a traceback and ends with status 2.
+Anything else is a fault of the program and keeps its traceback.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class PipelineError(Exception):
+    """A mistake that the user can mend: the message names setting, value, rule and remedy."""
+
+
+class ConfigError(PipelineError):
+    """A setting is wrong."""
+
+
+class SourceError(PipelineError):
+    """The data cannot be had, or is not the data that was named."""
+
+
+class ContractError(PipelineError):
+    """A table or a row breaks the contract."""
+
+
+class SearchError(PipelineError):
+    """No model could be tuned."""
+
+
+class RegistryError(PipelineError):
+    """There is no model to promote or to serve."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint such as `, did you mean 'Glucose'?`, or nothing when no known name is close."""
+    lowered = {k.lower(): k for k in known}
+    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.65)
+    return f", did you mean {lowered[close[0]]!r}?" if close else ""
