@@ -1,0 +1,126 @@
+"""From a table to a checked data set in two parts."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from pipeline import contract
+from pipeline.config import Config, Data
+from pipeline.contract import Contract
+from pipeline.errors import ConfigError, ContractError, nearest
+from pipeline.results import Dataset
+from pipeline.sources import stem
+
+
+def build(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
+    """The checked and split data set. Raises ContractError, and ConfigError for `positive`."""
+    data = config.data
+    _check_target(data, table)
+    y = _whole_numbers(table[data.target])
+    classes = _classes(data, y)
+    X = contract.check(data.columns, table.drop(columns=data.target).apply(_read_numbers))
+    rows = np.arange(len(table))
+    train, test = _split(config, rows, y)
+    _check_rows_per_class(config, y.iloc[train], classes)
+    return Dataset(
+        name=stem(data.source),
+        digest=digest,
+        split_digest=hashlib.sha256(np.sort(test).astype("<i8").tobytes()).hexdigest(),
+        contract=Contract(
+            columns=data.columns, target=data.target, classes=classes, positive=data.positive
+        ),
+        X_train=X.iloc[train],
+        y_train=y.iloc[train],
+        X_test=X.iloc[test],
+        y_test=y.iloc[test],
+    )
+
+
+def _check_target(data: Data, table: pd.DataFrame) -> None:
+    names = list(map(str, table.columns))
+    if names.count(data.target) != 1:
+        hint = nearest(data.target, names) or f"; the columns are {', '.join(names)}"
+        raise ContractError(
+            f"data.target is {data.target!r}, which is {names.count(data.target)} times "
+            f"among the columns of {data.source!r}; it must be there once{hint}"
+        )
+    if table.empty:
+        raise ContractError(f"data.source {data.source!r} has no rows, only a header")
+    empty = np.flatnonzero(table[data.target].isna())
+    if len(empty):
+        raise ContractError(
+            f"row {empty[0] + 1}, {data.target}: the target must not be missing "
+            f"({len(empty)} rows have none); leave such rows out of the table"
+        )
+
+
+def _whole_numbers(y: "pd.Series[Any]") -> "pd.Series[Any]":
+    """1.0 and 0.0 are the classes 1 and 0."""
+    whole = pd.api.types.is_float_dtype(y) and bool((y % 1 == 0).all())
+    return y.astype("int64") if whole else y
+
+
+def _read_numbers(cells: "pd.Series[Any]") -> "pd.Series[Any]":
+    """One text in a column makes all its cells text: those that are numbers become so again."""
+    if not pd.api.types.is_string_dtype(cells):
+        return cells
+    numbers = pd.to_numeric(cells, errors="coerce")
+    return numbers.astype(object).where(numbers.notna(), cells)
+
+
+def _classes(data: Data, y: "pd.Series[Any]") -> tuple[Any, ...]:
+    classes = tuple(sorted(y.unique().tolist()))
+    if not isinstance(classes[0], (bool, int, str)):
+        raise ContractError(
+            f"{data.target}: holds {y.dtype} such as {y.iloc[0]}; "
+            "a class must be an integer, a text or true/false"
+        )
+    if len(classes) < 2:
+        raise ContractError(
+            f"{data.target}: every row is of the class {classes[0]!r}; there must be two or more"
+        )
+    shown = ", ".join(map(repr, classes[:10]))
+    if len(classes) == 2 and data.positive not in classes:
+        raise ConfigError(
+            f"data.positive is {data.positive!r}; with two classes it must be one of {shown}"
+        )
+    if len(classes) > 2 and data.positive is not None:
+        raise ConfigError(
+            f"data.positive is {data.positive!r}, but {data.target} has {len(classes)} classes "
+            f"({shown}); leave it out, or take the rows of the other classes out of the table"
+        )
+    return classes
+
+
+def _split(config: Config, rows: Any, y: "pd.Series[Any]") -> tuple[Any, Any]:
+    split = config.split
+    try:
+        train, test = train_test_split(
+            rows,
+            test_size=split.test_size,
+            random_state=split.seed,
+            stratify=y if split.stratify else None,
+        )
+    except ValueError as error:
+        raise ContractError(
+            f"{len(rows)} rows cannot be split with split.test_size {split.test_size:g} and "
+            f"split.stratify {str(split.stratify).lower()}: {error}"
+        ) from None
+    return train, test
+
+
+def _check_rows_per_class(
+    config: Config, y_train: "pd.Series[Any]", classes: tuple[Any, ...]
+) -> None:
+    needed = max(config.tune.folds, 6)  # each fold leaves three of a class to calibrate on
+    counts = y_train.value_counts()
+    for label in classes:
+        if counts.get(label, 0) < needed:
+            raise ContractError(
+                f"{config.data.target}: the class {label!r} has {counts.get(label, 0)} rows in the "
+                f"training part, and {needed} are needed for tune.folds {config.tune.folds}; "
+                "add rows of it, leave the class out, or set split.stratify to true"
+            )

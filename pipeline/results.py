@@ -1,0 +1,135 @@
+"""What each step hands on: the flow of data on one page."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pipeline.config import Family, Metric
+from pipeline.contract import Contract
+
+Params = dict[str, Any]
+Probabilities = NDArray[np.float64]  # rows x classes, in the order of Contract.classes
+Artifact = pd.DataFrame | Figure | str | bytes | dict[str, Any]
+Artifacts = dict[str, Artifact]  # file name in the run -> what is written there
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Ingest: a checked table in two parts. X holds doubles, NaN where a value is missing."""
+
+    name: str
+    digest: str  # sha256 of the source's bytes
+    split_digest: str  # sha256 of the places of the test rows
+    contract: Contract
+    X_train: pd.DataFrame
+    y_train: "pd.Series[Any]"
+    X_test: pd.DataFrame
+    y_test: "pd.Series[Any]"
+
+    @property
+    def X(self) -> pd.DataFrame:
+        """All rows in the source's order."""
+        return pd.concat([self.X_train, self.X_test]).sort_index()
+
+    @property
+    def y(self) -> "pd.Series[Any]":
+        """All labels in the source's order."""
+        y: pd.Series[Any] = pd.concat([self.y_train, self.y_test]).sort_index()
+        return y
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Analyze: tables, pictures and a page."""
+
+    metrics: dict[str, float]
+    artifacts: Artifacts
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration of one family, judged by cross-validation on the training part."""
+
+    number: int
+    family: Family
+    params: Params
+    metrics: dict[str, float]  # mean over the folds
+    spread: dict[str, float]  # standard deviation over the folds
+    seconds: float
+
+    @property
+    def loss(self) -> float:
+        """What the search minimizes."""
+        return self.metrics["log_loss"]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Tune: every trial, and the out-of-fold predictions of each family's best."""
+
+    trials: tuple[Trial, ...]
+    out_of_fold: dict[Family, Probabilities]  # family -> training rows x classes
+    artifacts: Artifacts = field(default_factory=dict)
+
+    @property
+    def best_of_family(self) -> dict[Family, Trial]:
+        """Each family's trial with the lowest loss, the best family first."""
+        best: dict[Family, Trial] = {}
+        for trial in sorted(self.trials, key=lambda trial: (trial.loss, trial.number)):
+            best.setdefault(trial.family, trial)
+        return best
+
+
+@dataclass(frozen=True)
+class Training:
+    """Train: the fitted model and what cross-validation says of it."""
+
+    model: Any  # a fitted scikit-learn classifier
+    weights: dict[Family, float]  # family -> weight in the blend
+    threshold: float | None  # None with more than two classes
+    metrics: dict[str, float]
+    spread: dict[str, float]
+    artifacts: Artifacts = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Evaluate: the test part, seen once."""
+
+    metrics: dict[Metric, float]
+    intervals: dict[Metric, tuple[float, float]]  # 95 %, by bootstrap
+    baselines: dict[str, dict[Metric, float]]  # dummy and tutorial, on the same rows
+    artifacts: Artifacts = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A finished evaluation that may become champion."""
+
+    run_id: str  # of the evaluation
+    model_id: str
+    metrics: dict[str, float]  # as logged: cv/log_loss, test/accuracy, ...
+    params: dict[str, str]  # as logged: what the result depends on
+    digests: dict[str, str]  # of the table and the split
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Promote, in thought: the best candidate, whether it passes the gate, and why."""
+
+    candidate: Candidate
+    passed: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """Promote, in deed: what became of the registry."""
+
+    verdict: Literal["promoted", "unchanged", "kept"]
+    version: str | None  # the champion's, None when there is none
+    sentence: str
