@@ -1,0 +1,163 @@
+"""The pictures: matplotlib figures made of plain data, drawn without a screen."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from sklearn.calibration import CalibrationDisplay
+from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
+
+from pipeline.config import Family
+from pipeline.metrics import Predictions
+from pipeline.results import Trial
+
+BINS = 20
+
+
+def class_balance(y: "pd.Series[Any]") -> Figure:
+    """Rows per class."""
+    figure, axes = _figure(title=f"Class balance of {y.name}")
+    counts = y.value_counts().sort_index()
+    bars = axes.bar([str(label) for label in counts.index], counts.to_numpy())
+    axes.bar_label(bars, [f"{n} ({n / len(y):.1%})" for n in counts])
+    axes.set_ylabel("rows")
+    return figure
+
+
+def missing(X: pd.DataFrame) -> Figure:
+    """Share of missing values per column."""
+    figure, axes = _figure(height=1 + 0.3 * X.shape[1], title="Missing values")
+    share = X.isna().mean()[::-1]
+    bars = axes.barh(share.index, share.to_numpy())
+    axes.bar_label(bars, [f"{value:.1%}" for value in share], padding=3)
+    axes.set_xlim(0, max(0.1, share.max() * 1.15))
+    axes.set_xlabel("share of rows")
+    return figure
+
+
+def correlations(table: pd.DataFrame) -> Figure:
+    """Matrix of Spearman correlations."""
+    size = 3 + 0.4 * len(table)
+    figure, axes = _figure(size, size, "Correlations (Spearman)")
+    picture = axes.imshow(table.to_numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
+    axes.set_xticks(range(len(table)), table.columns, rotation=45, ha="right")
+    axes.set_yticks(range(len(table)), table.index)
+    if len(table) <= 15:
+        for (row, column), value in np.ndenumerate(table.to_numpy()):
+            color = "white" if abs(value) > 0.6 else "black"
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=color)
+    figure.colorbar(picture, ax=axes, shrink=0.7)
+    return figure
+
+
+def distributions(X: pd.DataFrame, y: "pd.Series[Any]", units: dict[str, str]) -> Figure:
+    """Histogram of each column by class, each class scaled to area 1."""
+    rows = -(-X.shape[1] // 3)
+    figure = _sheet(12, 2.6 * rows)
+    figure.suptitle("Distributions by class")
+    for place, (name, values) in enumerate(X.items()):
+        axes = figure.add_subplot(rows, 3, place + 1)
+        axes.set_title(str(name))
+        axes.set_xlabel(units.get(str(name), ""))
+        known = values.dropna()
+        if known.empty:
+            continue
+        edges = np.histogram_bin_edges(known, BINS).tolist()
+        for label, part in known.groupby(y):
+            axes.hist(part, edges, density=True, alpha=0.5, label=str(label))
+    figure.axes[0].legend(title=str(y.name))
+    return figure
+
+
+def curves(predictions: Predictions, classes: Sequence[Any]) -> dict[str, Figure]:
+    """ROC, precision-recall and calibration on the test part, a curve per judged class."""
+    roc, roc_axes = _figure(title="ROC")
+    pr, pr_axes = _figure(title="Precision and recall")
+    calibration, calibration_axes = _figure(title="Calibration")
+    for place in predictions.judged:
+        hit, score = predictions.truth == place, predictions.probabilities[:, place]
+        name = f"class {classes[place]}"
+        RocCurveDisplay.from_predictions(hit, score, ax=roc_axes, name=name)
+        PrecisionRecallDisplay.from_predictions(hit, score, ax=pr_axes, name=name)
+        CalibrationDisplay.from_predictions(
+            hit, score, n_bins=8, strategy="quantile", ax=calibration_axes, name=name
+        )
+    roc_axes.plot([0, 1], [0, 1], "k:", linewidth=1)
+    return {"roc": roc, "precision_recall": pr, "calibration": calibration}
+
+
+def confusion(predictions: Predictions, classes: Sequence[Any]) -> Figure:
+    """Confusion matrix at the model's threshold."""
+    figure, axes = _figure(title="Confusion")
+    ConfusionMatrixDisplay.from_predictions(
+        np.asarray(classes, dtype=object)[predictions.truth].astype(str),
+        np.asarray(classes, dtype=object)[predictions.labels].astype(str),
+        labels=[str(label) for label in classes],
+        ax=axes,
+        cmap="Blues",
+        colorbar=False,
+    )
+    return figure
+
+
+def thresholds(table: pd.DataFrame, chosen: float) -> Figure:
+    """Metrics over the threshold, the model's own marked."""
+    figure, axes = _figure(title="Decision threshold")
+    for name in table.columns.drop("threshold"):
+        axes.plot(table["threshold"], table[name], label=name)
+    axes.axvline(chosen, color="black", linestyle=":", label=f"in the model: {chosen:.3f}")
+    axes.set_xlabel("threshold")
+    axes.legend()
+    return figure
+
+
+def importance(table: pd.DataFrame, title: str) -> Figure:
+    """Bars with error bars from the columns name, mean and std, the largest on top."""
+    table = table.sort_values("mean")
+    figure, axes = _figure(height=1.2 + 0.3 * len(table), title=title)
+    axes.barh(table["name"], table["mean"], xerr=table["std"])
+    axes.axvline(0, color="black", linewidth=1)
+    return figure
+
+
+def search_history(trials: Sequence[Trial]) -> Figure:
+    """Loss of each trial by family, and the best so far."""
+    figure, axes = _figure(width=9, title="Search")
+    numbers = np.array([trial.number for trial in trials])
+    losses = np.array([trial.loss for trial in trials])
+    families = np.array([trial.family for trial in trials])
+    for family in dict.fromkeys(families):
+        of_family = families == family
+        axes.scatter(numbers[of_family], losses[of_family], s=18, label=family)
+    axes.step(numbers, np.minimum.accumulate(losses), "k-", where="post", label="best so far")
+    axes.set_ylim(losses.min() * 0.98, max(np.quantile(losses, 0.9), losses.min()) * 1.05)
+    axes.set(xlabel="trial", ylabel="log loss (cross-validated)")
+    axes.legend(fontsize="small")
+    return figure
+
+
+def weights(table: dict[Family, float]) -> Figure:
+    """Weight of each family in the blend."""
+    figure, axes = _figure(height=1.2 + 0.3 * len(table), title="Weights of the blend")
+    names = sorted(table, key=lambda family: table[family])
+    bars = axes.barh(names, [table[name] for name in names])
+    axes.bar_label(bars, [f"{table[name]:.0%}" for name in names], padding=3)
+    axes.set_xlim(0, 1.1)
+    return figure
+
+
+def _sheet(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _figure(width: float = 6, height: float = 5, title: str = "") -> tuple[Figure, Axes]:
+    figure = _sheet(width, height)
+    axes = figure.add_subplot()
+    axes.set_title(title)
+    return figure, axes

@@ -1,0 +1,97 @@
+"""Analyze: what the table looks like, before any model sees it."""
+
+import pandas as pd
+
+from pipeline import figures
+from pipeline.results import Analysis, Dataset
+
+
+def analyze(dataset: Dataset) -> Analysis:
+    """Shape, head, description, balance, gaps, duplicates, correlations, distributions."""
+    X, y = dataset.X, dataset.y
+    table = X.assign(**{str(y.name): y})
+    columns = dataset.contract.columns
+    correlations = _correlations(dataset)
+    duplicates = int(table.duplicated().sum())
+    return Analysis(
+        metrics={
+            "rows": float(len(table)),
+            "columns": float(X.shape[1]),
+            "classes": float(y.nunique()),
+            "rows_train": float(len(dataset.X_train)),
+            "rows_test": float(len(dataset.X_test)),
+            "duplicate_rows": float(duplicates),
+            "missing_share": float(X.isna().to_numpy().mean()),
+        },
+        artifacts={
+            "overview.md": _overview(dataset, duplicates),
+            "head.csv": table.head(10).rename_axis("row").reset_index(),
+            "describe.csv": table.describe().rename_axis("statistic").reset_index(),
+            "columns.csv": _columns(dataset),
+            "correlations.csv": correlations.rename_axis("column").reset_index(),
+            "class_balance.png": figures.class_balance(y),
+            "missing.png": figures.missing(X),
+            "correlations.png": figures.correlations(correlations),
+            "distributions.png": figures.distributions(
+                X, y, {name: column.unit for name, column in columns.items()}
+            ),
+            "report.html": _report(table, dataset.name),
+        },
+    )
+
+
+def _overview(dataset: Dataset, duplicates: int) -> str:
+    X, y = dataset.X, dataset.y
+    balance = "\n".join(
+        f"- `{label}`: {count} rows ({count / len(y):.1%})"
+        for label, count in y.value_counts().sort_index().items()
+    )
+    return f"""# {dataset.name}
+
+{len(X)} rows, {X.shape[1]} columns and the target `{y.name}`; {duplicates} duplicate rows;
+{int(X.isna().to_numpy().sum())} missing values.
+
+{balance}
+
+Training part: {len(dataset.X_train)} rows. Test part: {len(dataset.X_test)} rows.
+
+sha256 `{dataset.digest}`
+"""
+
+
+def _columns(dataset: Dataset) -> pd.DataFrame:
+    rows = []
+    for name, column in dataset.contract.columns.items():
+        values = dataset.X[name]
+        rows.append(
+            {
+                "column": name,
+                "meaning": column.meaning,
+                "unit": column.unit,
+                "valid from": column.range[0],
+                "valid to": column.range[1],
+                "missing mark": column.missing,
+                "missing rows": int(values.isna().sum()),
+                "distinct": values.nunique(),
+                "min": values.min(),
+                "max": values.max(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _correlations(dataset: Dataset) -> pd.DataFrame:
+    """Spearman's, with the target where it has two classes."""
+    table = dataset.X
+    if dataset.contract.positive is not None:
+        table = table.assign(
+            **{dataset.contract.target: (dataset.y == dataset.contract.positive).astype(float)}
+        )
+    return table.corr(method="spearman")
+
+
+def _report(table: pd.DataFrame, name: str) -> str:
+    from skrub import TableReport  # takes a second, and only this step needs it
+
+    report = TableReport(table, title=name, verbose=0)
+    return str(report.html())

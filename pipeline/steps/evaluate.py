@@ -1,0 +1,128 @@
+"""Evaluate: the test part, seen once, with intervals and against two baselines."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.dummy import DummyClassifier
+from sklearn.inspection import permutation_importance
+from threadpoolctl import threadpool_limits
+
+from pipeline import figures, metrics, models
+from pipeline.config import Evaluate, Metric
+from pipeline.metrics import Predictions
+from pipeline.results import Artifacts, Dataset, Evaluation, Training
+
+WORST_ROWS = 20
+REPEATS = 5
+SHOWN: tuple[Metric, ...] = ("accuracy", "precision", "recall", "f1")  # over thresholds
+
+
+def evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evaluation:
+    """Every metric on the test part, each with its 95 % bootstrap interval."""
+    with threadpool_limits(1):  # small tables: threads only cost
+        predictions = _predict(dataset, training.model, training.threshold)
+        importance = _importance(evaluate, dataset, training.model)
+    values = {name: metrics.value(name, predictions) for name in metrics.ALL}
+    intervals = metrics.intervals(predictions, evaluate.resamples, evaluate.seed)
+    baselines = {
+        "dummy": _baseline(dataset, DummyClassifier(strategy="prior")),
+        "tutorial": _baseline(dataset, models.tutorial()),
+    }
+    return Evaluation(
+        metrics=values,
+        intervals=intervals,
+        baselines=baselines,
+        artifacts={
+            "metrics.csv": _table(values, intervals, baselines),
+            "importance.csv": importance,
+            "importance.png": figures.importance(
+                importance, "Permutation importance (rise in log loss)"
+            ),
+            "worst_rows.csv": _worst_rows(dataset, predictions),
+            "confusion.png": figures.confusion(predictions, dataset.contract.classes),
+            **_curves(dataset, predictions, training.threshold),
+        },
+    )
+
+
+def _predict(dataset: Dataset, model: Any, threshold: float | None) -> Predictions:
+    classes = np.asarray(dataset.contract.classes)
+    return Predictions(
+        truth=np.searchsorted(classes, dataset.y_test),
+        probabilities=model.predict_proba(dataset.X_test),
+        positive=dataset.contract.positive_index,
+        threshold=threshold,
+    )
+
+
+def _baseline(dataset: Dataset, model: Any) -> dict[Metric, float]:
+    predictions = _predict(dataset, model.fit(dataset.X_train, dataset.y_train), None)
+    return {name: metrics.value(name, predictions) for name in metrics.ALL}
+
+
+def _table(values: Any, intervals: Any, baselines: dict[str, dict[Metric, float]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "metric": name,
+            "value": value,
+            "low (95 %)": intervals[name][0],
+            "high (95 %)": intervals[name][1],
+            **{baseline: scores[name] for baseline, scores in baselines.items()},
+        }
+        for name, value in values.items()
+    )
+
+
+def _importance(evaluate: Evaluate, dataset: Dataset, model: Any) -> pd.DataFrame:
+    """How much the log loss rises when a column is shuffled (Breiman 2001)."""
+    found = permutation_importance(
+        model,
+        dataset.X_test,
+        dataset.y_test,
+        scoring="neg_log_loss",
+        n_repeats=REPEATS,
+        random_state=evaluate.seed,
+    )
+    table = pd.DataFrame(
+        {
+            "name": dataset.X_test.columns,
+            "mean": found.importances_mean,
+            "std": found.importances_std,
+        }
+    )
+    return table.sort_values("mean", ascending=False)
+
+
+def _worst_rows(dataset: Dataset, predictions: Predictions) -> pd.DataFrame:
+    """The rows whose true class got the least probability."""
+    own = predictions.probabilities[np.arange(len(predictions.truth)), predictions.truth]
+    classes = np.asarray(dataset.contract.classes, dtype=object)
+    table = dataset.X_test.copy()
+    table.insert(0, "row", dataset.X_test.index + 1)  # from 1, as in the contract's messages
+    table[dataset.contract.target] = dataset.y_test
+    table["predicted"] = classes[predictions.labels]
+    table["probability of the truth"] = own
+    return table.sort_values("probability of the truth").head(WORST_ROWS)
+
+
+def _curves(dataset: Dataset, predictions: Predictions, threshold: float | None) -> Artifacts:
+    artifacts: Artifacts = {
+        f"{name}.png": figure
+        for name, figure in figures.curves(predictions, dataset.contract.classes).items()
+    }
+    if threshold is not None:
+        table = _thresholds(predictions)
+        artifacts["thresholds.csv"] = table
+        artifacts["thresholds.png"] = figures.thresholds(table, threshold)
+    return artifacts
+
+
+def _thresholds(predictions: Predictions) -> pd.DataFrame:
+    rows: list[dict[str, float]] = []
+    for threshold in np.linspace(0.05, 0.95, 19).tolist():
+        at = replace(predictions, threshold=threshold)
+        values = {str(name): metrics.value(name, at) for name in SHOWN}
+        rows.append({"threshold": threshold, **values})
+    return pd.DataFrame(rows)

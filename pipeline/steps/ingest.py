@@ -1,0 +1,13 @@
+"""Ingest: from the source's bytes to a checked data set in two parts."""
+
+import hashlib
+
+from pipeline import datasets, sources
+from pipeline.config import Config
+from pipeline.results import Dataset
+
+
+def ingest(config: Config, content: bytes) -> Dataset:
+    """Reads, checks and splits. Raises SourceError, ContractError or ConfigError."""
+    table = sources.read_table(content, config.data.source)
+    return datasets.build(config, table, hashlib.sha256(content).hexdigest())

@@ -1,0 +1,20 @@
+"""Promote: which candidate is best by cross-validation, and whether it passes the gate."""
+
+from collections.abc import Sequence
+
+from pipeline import metrics
+from pipeline.config import Gate
+from pipeline.results import Candidate, Decision
+
+
+def decide(gate: Gate, candidates: Sequence[Candidate]) -> Decision:
+    """The best by CV log loss, the earliest of equals; the test part only passes or fails it."""
+    best = min(candidates, key=lambda candidate: candidate.metrics["cv/log_loss"])
+    failed = [
+        f"test/{name} {best.metrics[f'test/{name}']:.4f} does not reach "
+        f"gate.floors.{name} {floor:g}"
+        for name, floor in gate.floors.items()
+        if metrics.is_better(name, floor, best.metrics[f"test/{name}"])
+    ]
+    passed = [f"best of {len(candidates)} by cv/log_loss {best.metrics['cv/log_loss']:.4f}"]
+    return Decision(best, passed=not failed, reasons=tuple(failed or passed))
