@@ -1,0 +1,142 @@
+"""Verbs and options; the only place that turns an error into an exit status."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic_core import PydanticUndefined
+
+from pipeline.config import Config
+from pipeline.config_file import load, settings
+from pipeline.errors import ConfigError, PipelineError
+
+VERBS = {
+    "run": "all steps: ingest, analyze, tune, train, evaluate, promote",
+    "ingest": "get the table, check it, split it",
+    "analyze": "look at the table",
+    "tune": "search model families and hyperparameters",
+    "train": "fit the final model",
+    "evaluate": "judge it on the test part",
+    "promote": "register the best model as champion",
+    "serve": "answer REST calls with the champion",
+}
+DEFAULT_CONFIG = "configs/pima.yaml"
+MISTAKE = 2  # exit status of an error that the user can mend
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one verb; returns the exit status."""
+    parser = _parser()
+    known, rest = parser.parse_known_args(arguments)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stdout)
+    logging.getLogger("pipeline").setLevel(logging.INFO)
+    try:
+        overrides = {**_given(known), **_unknown_keys(rest)}
+        config = load(known.config, overrides)
+    except ConfigError as error:
+        from pipeline import tracking
+
+        tracking.record_failure(known.verb, str(error))
+        return _complain(error)
+    try:
+        _do(known.verb, config, known.fresh)
+    except PipelineError as error:
+        return _complain(error)
+    return 0
+
+
+def _do(verb: str, config: Config, fresh: bool) -> None:
+    # Imported late: MLflow and scikit-learn take seconds, `--help` and typing errors none.
+    if verb == "serve":
+        from pipeline.endpoint import serve
+
+        serve(config)
+    else:
+        from pipeline import flow
+
+        flow.run(verb, config, fresh)
+
+
+def _complain(error: PipelineError) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return MISTAKE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline",
+        usage="python -m pipeline VERB [CONFIG] [--fresh] [--section.key VALUE ...]",
+        description="From a table of data to a REST endpoint on MLflow.\n\n"
+        + "\n".join(f"  {verb:10}{meaning}" for verb, meaning in VERBS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("verb", choices=VERBS, metavar="VERB", help="one of the above")
+    parser.add_argument(
+        "config",
+        nargs="?",
+        default=DEFAULT_CONFIG,
+        metavar="CONFIG",
+        help=f"a YAML file (default: {DEFAULT_CONFIG})",
+    )
+    parser.add_argument(
+        "--fresh",
+        nargs="?",
+        const=True,
+        default=False,
+        type=_truth,
+        metavar="true",
+        help="run every step, reuse none",
+    )
+    keys = parser.add_argument_group(
+        "settings", "each overrides the key of the config; YAML values"
+    )
+    for key, field in settings():
+        default = field.get_default(call_default_factory=True)
+        shown = "set in the config" if default is PydanticUndefined else _yaml(default)
+        keys.add_argument(
+            f"--{key}",
+            default=argparse.SUPPRESS,
+            metavar="VALUE",
+            help=f"{field.description} (default: {shown})".replace("%", "%%"),
+        )
+    return parser
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text.lower() == "true"
+
+
+def _given(known: argparse.Namespace) -> dict[str, str]:
+    return {key: value for key, value in vars(known).items() if "." in key}
+
+
+def _unknown_keys(rest: Sequence[str]) -> dict[str, str]:
+    """Options beyond the listed ones: a column's settings, or misspelt keys for the config."""
+    found: dict[str, str] = {}
+    words = list(rest)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--"):
+            raise ConfigError(f"{word!r} is not an option; write --section.key VALUE")
+        key, equals, value = word.removeprefix("--").partition("=")
+        if not equals:
+            if not words:
+                raise ConfigError(f"--{key} has no value; write --{key} VALUE")
+            value = words.pop(0)
+        found[key] = value
+    return found
+
+
+def _yaml(value: Any) -> str:
+    match value:
+        case None | True | False:
+            return {None: "null", True: "true", False: "false"}[value]
+        case tuple():
+            return f"[{', '.join(value)}]"
+        case _:
+            return str(value)

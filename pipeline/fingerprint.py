@@ -1,0 +1,117 @@
+"""What a step's result depends on: settings, data, code and library versions."""
+
+import ast
+import hashlib
+import json
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Config
+
+PACKAGE = Path(__file__).resolve().parent
+UNCOUNTED = (  # they change where or how fast, not what
+    "data.source",
+    "data.sha256",
+    "data.timeout",
+    "tune.parallelism",
+)
+NUMERIC = ("numpy", "scipy", "pandas", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step's place in the flow and what counts for its result, beyond what it needs."""
+
+    needs: tuple[str, ...]
+    sections: tuple[str, ...]
+    libraries: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+
+
+STEPS: dict[str, Step] = {
+    "ingest": Step(needs=(), sections=("data", "split"), libraries=(*NUMERIC, "pyarrow")),
+    "analyze": Step(needs=("ingest",), sections=(), libraries=("skrub", "matplotlib")),
+    "tune": Step(needs=("ingest",), sections=("tune",), libraries=("hyperopt",)),
+    "train": Step(
+        needs=("tune",), sections=("train",), libraries=("mlflow",), modules=("serving",)
+    ),
+    "evaluate": Step(needs=("train",), sections=("evaluate",)),
+    "promote": Step(needs=("evaluate",), sections=("gate", "registry")),
+}
+
+
+def needed(step: str) -> tuple[str, ...]:
+    """The step and all that come before it, in the order in which they run."""
+    before = [name for need in STEPS[step].needs for name in needed(need)]
+    return (*dict.fromkeys(before), step)
+
+
+def inputs(step: str, config: Config, digest: str) -> dict[str, Any]:
+    """Everything that the step's result depends on, flat: name -> value."""
+    steps = [STEPS[name] for name in needed(step)]
+    settings = flatten(config, [section for step in steps for section in step.sections])
+    libraries = dict.fromkeys(library for step in steps for library in step.libraries)
+    return {
+        **{key: value for key, value in settings.items() if key not in UNCOUNTED},
+        "data digest": digest,
+        "code": _code(step),
+        "python": platform.python_version(),
+        **{library: version(library) for library in libraries},
+    }
+
+
+def fingerprint(inputs: Mapping[str, Any]) -> str:
+    """sha256 over the inputs."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def flatten(config: Config, sections: Iterable[str] | None = None) -> dict[str, Any]:
+    """`{"tune.seed": 0, ...}`; of a column's description what was set, in one value."""
+    flat: dict[str, Any] = {}
+    for section in Config.model_fields if sections is None else sections:
+        for name, value in getattr(config, section).model_dump(mode="json").items():
+            if name == "columns":
+                continue
+            if isinstance(value, dict):
+                flat |= {f"{section}.{name}.{key}": inner for key, inner in value.items()}
+            else:
+                flat[f"{section}.{name}"] = value
+    if sections is None or "data" in sections:
+        for name, column in config.data.columns.items():
+            flat[f"data.columns.{name}"] = column.model_dump(mode="json", exclude_defaults=True)
+    return flat
+
+
+@cache
+def _code(step: str) -> str:
+    """sha256 (12 digits) over the sources that the step and the ones before it run."""
+    starts = [f"steps.{name}" for name in needed(step)]
+    starts += [module for name in needed(step) for module in STEPS[name].modules]
+    digest = hashlib.sha256()
+    for path in sorted({path for start in starts for path in _closure(start)}):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _closure(module: str, seen: frozenset[str] = frozenset()) -> set[Path]:
+    """The module's file and those of the project that it imports."""
+    path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+    if module in seen or not path.exists():
+        return set()
+    found = {path}
+    for imported in _imports(ast.parse(path.read_text("utf-8"))):
+        found |= _closure(imported, seen | {module})
+    return found
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "pipeline":
+            inside = (node.module or "").removeprefix("pipeline").lstrip(".")
+            yield inside
+            yield from (f"{inside}.{alias.name}".lstrip(".") for alias in node.names)

@@ -1,0 +1,169 @@
+"""Which step runs when, in which MLflow run, or is reused from the tracking store."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from mlflow.entities import Run
+
+from pipeline import fingerprint, records, registry, sources, tracking, trials
+from pipeline.config import Config
+from pipeline.results import Dataset, Training, Tuning
+from pipeline.steps.analyze import analyze
+from pipeline.steps.evaluate import evaluate
+from pipeline.steps.ingest import ingest
+from pipeline.steps.promote import decide
+from pipeline.steps.train import train
+from pipeline.steps.tune import tune
+
+log = logging.getLogger(__name__)
+
+MOST_CHANGES = 5
+
+
+def run(verb: str, config: Config, fresh: bool) -> None:
+    """Runs a step with all that it needs, or all steps for `run`, under one parent run.
+
+    Steps whose finished run is in the tracking store are reused, unless `fresh`.
+    """
+    steps = tuple(fingerprint.STEPS) if verb == "run" else fingerprint.needed(verb)
+    with tracking.parent_run(verb) as parent_id:
+        tracking.log(parent_id, fingerprint.flatten(config))
+        flow = _Flow(config, fresh)
+        planned = [flow.plan(step) for step in steps]
+        if any(plan.step == "tune" and plan.found is None for plan in planned):
+            trials.warm_up(config.tune)
+        for plan in planned:
+            flow.follow(plan)
+        records.log_input(config, flow.dataset, "ingest")
+        tracking.log(parent_id, metrics=flow.metrics(), tags=flow.tags())
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A step, what it depends on, and its finished run if there is one."""
+
+    step: str
+    inputs: Mapping[str, Any]
+    mark: str
+    found: Run | None
+
+
+class _Flow:
+    """The steps' runs and values, as far as they have come."""
+
+    def __init__(self, config: Config, fresh: bool) -> None:
+        self.config = config
+        self.fresh = fresh
+        self.content = sources.fetch(config.data)
+        self.runs: dict[str, Run] = {}
+        self.reused: dict[str, str] = {}
+
+    def plan(self, step: str) -> _Plan:
+        """Looks for a finished run of the step with the same inputs."""
+        digest = hashlib.sha256(self.content).hexdigest()
+        inputs = fingerprint.inputs(step, self.config, digest)
+        mark = fingerprint.fingerprint(inputs)
+        # Promotion looks at all candidates and at the registry, so it is decided each time.
+        again = self.fresh or step == "promote"
+        return _Plan(step, inputs, mark, None if again else tracking.find(step, mark))
+
+    def follow(self, plan: _Plan) -> None:
+        """Takes over the finished run, or runs the step."""
+        if plan.found is not None:
+            log.info("%s: reused from run %s", plan.step, plan.found.info.run_id)
+            self.reused[plan.step] = plan.found.info.run_id
+            self.runs[plan.step] = plan.found
+            return
+        log.info("%s", self._why(plan))
+        start = time.perf_counter()
+        with tracking.step_run(plan.step) as run_id:
+            tracking.log(run_id, plan.inputs)
+            getattr(self, f"_{plan.step}")(run_id)
+            # Last of all: a run that carries its fingerprint is complete.
+            tracking.log(run_id, tags={tracking.FINGERPRINT: plan.mark})
+        self.runs[plan.step] = tracking.get(run_id)
+        log.info("%s took %.1f s", plan.step, time.perf_counter() - start)
+
+    def metrics(self) -> dict[str, float]:
+        """What a parent shows, so that parents compare: the latest step's word counts."""
+        shown: dict[str, float] = {}
+        for step in ("tune", "train", "evaluate"):
+            if step in self.runs:
+                shown |= self.runs[step].data.metrics
+        return shown
+
+    def tags(self) -> dict[str, str]:
+        """Which data, which model, which steps were reused."""
+        tags = {f"reused.{step}": run_id for step, run_id in self.reused.items()}
+        for run in self.runs.values():
+            tags |= {key: v for key, v in run.data.tags.items() if key in records.SHARED_TAGS}
+        return tags
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """Read and checked again when ingest is reused: that is quicker than storing a copy."""
+        return ingest(self.config, self.content)
+
+    @cached_property
+    def tuning(self) -> Tuning:
+        """Set by the step, or read from its run."""
+        return records.load_tuning(self.runs["tune"])
+
+    @cached_property
+    def training(self) -> Training:
+        """Set by the step, or read from its run."""
+        return records.load_training(self.runs["train"])
+
+    def _ingest(self, run_id: str) -> None:
+        records.ingest(run_id, self.config, self.dataset)
+
+    def _analyze(self, run_id: str) -> None:
+        records.analyze(run_id, analyze(self.dataset))
+
+    def _tune(self, run_id: str) -> None:
+        self.tuning = tune(
+            self.config.tune, self.dataset, lambda trial: records.trial(run_id, trial)
+        )
+        records.tune(run_id, self.tuning)
+
+    def _train(self, run_id: str) -> None:
+        self.training = train(self.config, self.dataset, self.tuning)
+        records.train(run_id, self.config, self.dataset, self.training)
+
+    def _evaluate(self, run_id: str) -> None:
+        evaluation = evaluate(self.config.evaluate, self.dataset, self.training)
+        records.evaluate(run_id, self.config, self.dataset, evaluation, self.runs["train"])
+
+    def _promote(self, run_id: str) -> None:
+        digests = records.digests(self.runs["ingest"])
+        decision = decide(self.config.gate, records.candidates(digests))
+        outcome = registry.promote(self.config.registry.model, decision)
+        records.promote(run_id, decision, outcome)
+        log.info("%s", outcome.sentence)
+
+    def _why(self, plan: _Plan) -> str:
+        """Why the step runs, by what differs from the most similar earlier run."""
+        if plan.step == "promote":
+            return "promote: decided anew each time"
+        if self.fresh:
+            return f"{plan.step} runs: fresh was asked for"
+        now = {tracking.key(name): tracking.value_text(v) for name, v in plan.inputs.items()}
+        changes = [_changes(run.data.params, now) for run in tracking.latest(plan.step)]
+        if not changes:
+            return f"{plan.step} runs: no earlier run of it"
+        fewest = min(changes, key=len)
+        more = f" and {len(fewest) - MOST_CHANGES} more" if len(fewest) > MOST_CHANGES else ""
+        return f"{plan.step} runs again: {'; '.join(fewest[:MOST_CHANGES])}{more}"
+
+
+def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    return [
+        f"{name} {before.get(name, '(unset)')} -> {now.get(name, '(unset)')}"
+        for name in dict.fromkeys([*now, *before])
+        if before.get(name) != now.get(name)
+    ]

@@ -1,0 +1,244 @@
+"""What each step leaves in its run, and reads back when the run is reused."""
+
+import io
+import json
+import logging
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.entities import Run
+from mlflow.models import Model
+
+from pipeline import serving, tracking
+from pipeline.config import Config
+from pipeline.results import (
+    Analysis,
+    Candidate,
+    Dataset,
+    Decision,
+    Evaluation,
+    Promotion,
+    Training,
+    Trial,
+    Tuning,
+)
+
+SHARED_TAGS = ("data_digest", "split_digest", "model_id", "decision", "model_version")
+DIGESTS = ("data_digest", "split_digest")
+EXAMPLE_ROWS = 3
+SHIPPED = ("__init__", "errors", "columns", "contract", "serving")  # what answers a request
+REQUIREMENTS = (
+    "mlflow",
+    "scikit-learn",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pydantic",
+    "httptools",
+    "uvloop",
+)
+
+
+def ingest(run_id: str, config: Config, dataset: Dataset) -> None:
+    """The table as an MLflow dataset."""
+    log_input(config, dataset, "ingest")
+    tracking.log(run_id, tags={"data_digest": dataset.digest, "split_digest": dataset.split_digest})
+
+
+def log_input(config: Config, dataset: Dataset, context: str) -> None:
+    """The whole table, or its training or testing part, as an input of the active run."""
+    X, y = {
+        "training": (dataset.X_train, dataset.y_train),
+        "testing": (dataset.X_test, dataset.y_test),
+    }.get(context, (dataset.X, dataset.y))
+    table = X.assign(**{dataset.contract.target: y})
+    digest = dataset.digest if len(X) == len(dataset.X) else f"{context}-{dataset.split_digest}"
+    tracking.log_dataset(table, config.data.source, dataset.name, digest, context)
+
+
+def digests(run: Run) -> dict[str, str]:
+    """Which table and which split: runs with the same may be compared."""
+    return {name: run.data.tags[name] for name in DIGESTS}
+
+
+def analyze(run_id: str, analysis: Analysis) -> None:
+    """Tables, pictures and the report."""
+    tracking.log(run_id, metrics=analysis.metrics)
+    tracking.log_artifacts(run_id, analysis.artifacts)
+
+
+def trial(run_id: str, trial: Trial) -> None:
+    """A light child run of `tune`."""
+    metrics = {**_cv(trial.metrics, trial.spread), "seconds": trial.seconds}
+    name = f"{trial.number:02d} {trial.family}"
+    tracking.log_child(run_id, name, {"family": trial.family, **trial.params}, metrics)
+
+
+def tune(run_id: str, tuning: Tuning) -> None:
+    """The best trial's metrics, all trials, and the out-of-fold predictions."""
+    best = next(iter(tuning.best_of_family.values()))
+    tracking.log(
+        run_id,
+        metrics={**_cv(best.metrics, best.spread), "trials": len(tuning.trials)},
+        tags={"best_family": best.family},
+    )
+    predictions = io.BytesIO()
+    np.savez_compressed(predictions, allow_pickle=False, **tuning.out_of_fold)
+    tracking.log_artifacts(
+        run_id,
+        {
+            **tuning.artifacts,
+            "tuning.json": {"trials": [asdict(trial) for trial in tuning.trials]},
+            "out_of_fold.npz": predictions.getvalue(),
+        },
+    )
+
+
+def load_tuning(run: Run) -> Tuning:
+    """A finished search."""
+    known = json.loads(tracking.read_artifact(run.info.run_id, "tuning.json"))
+    file = io.BytesIO(tracking.read_artifact(run.info.run_id, "out_of_fold.npz"))
+    with np.load(file, allow_pickle=False) as arrays:
+        out_of_fold = {family: arrays[family] for family in arrays.files}
+    return Tuning(tuple(Trial(**trial) for trial in known["trials"]), out_of_fold)
+
+
+def train(run_id: str, config: Config, dataset: Dataset, training: Training) -> None:
+    """The model, logged once, and what cross-validation says of it."""
+    log_input(config, dataset, "training")
+    model_id = _log_model(dataset, training)
+    tracking.log(
+        run_id,
+        metrics={
+            **_cv(training.metrics, training.spread),
+            **{f"weight/{family}": weight for family, weight in training.weights.items()},
+            **({} if training.threshold is None else {"threshold": training.threshold}),
+        },
+        tags={"model_id": model_id},
+    )
+    summary = {key: getattr(training, key) for key in ("weights", "threshold", "metrics", "spread")}
+    tracking.log_artifacts(run_id, {**training.artifacts, "training.json": summary})
+
+
+def load_training(run: Run) -> Training:
+    """A finished training with its model."""
+    known = json.loads(tracking.read_artifact(run.info.run_id, "training.json"))
+    model = mlflow.sklearn.load_model(f"models:/{run.data.tags['model_id']}")
+    return Training(model=model, **known)
+
+
+def evaluate(
+    run_id: str, config: Config, dataset: Dataset, evaluation: Evaluation, trained: Run
+) -> None:
+    """Metrics with intervals, baselines, pictures; and the model's own CV metrics beside them."""
+    log_input(config, dataset, "testing")
+    flat = {n: v for n, v in trained.data.metrics.items() if n.startswith(("cv/", "cv_std/"))}
+    flat |= {f"test/{name}": value for name, value in evaluation.metrics.items()}
+    for name, (low, high) in evaluation.intervals.items():
+        flat |= {f"test_95/{name}_low": low, f"test_95/{name}_high": high}
+    for baseline, scores in evaluation.baselines.items():
+        flat |= {f"{baseline}/{name}": value for name, value in scores.items()}
+    known = {"data_digest": dataset.digest, "split_digest": dataset.split_digest}
+    tags = {**known, "model_id": trained.data.tags["model_id"]}
+    tracking.log(run_id, metrics=flat, tags=tags)
+    tracking.log_artifacts(run_id, evaluation.artifacts)
+
+
+def candidates(digests: dict[str, str]) -> list[Candidate]:
+    """The experiment's finished evaluations on the same table and split, the latest first."""
+    same = " and ".join(f"tags.{name} = '{value}'" for name, value in digests.items())
+    finished = tracking.search(f"tags.{tracking.STEP} = 'evaluate' and {same}")
+    return [
+        Candidate(
+            run_id=run.info.run_id,
+            model_id=run.data.tags["model_id"],
+            metrics=dict(run.data.metrics),
+            params=dict(run.data.params),
+            digests=digests,
+        )
+        for run in finished
+        if tracking.FINGERPRINT in run.data.tags
+    ]
+
+
+def promote(run_id: str, decision: Decision, promotion: Promotion) -> None:
+    """The decision, with its figures."""
+    best = decision.candidate
+    shown = ("cv/", "cv_std/", "test/", "test_95/")
+    tracking.log(
+        run_id,
+        metrics={n: v for n, v in best.metrics.items() if n.startswith(shown)},
+        tags={
+            "decision": promotion.verdict,
+            "reasons": "; ".join(decision.reasons),
+            "model_id": best.model_id,
+            "candidate_run": best.run_id,
+            **({"model_version": promotion.version} if promotion.version else {}),
+        },
+    )
+    tracking.note(run_id, promotion.sentence)
+
+
+def _cv(means: dict[str, float], spread: dict[str, float]) -> dict[str, float]:
+    return {
+        **{f"cv/{name}": value for name, value in means.items()},
+        **{f"cv_std/{name}": value for name, value in spread.items()},
+    }
+
+
+def _log_model(dataset: Dataset, training: Training) -> str:
+    with _staged_code() as code, _quiet():
+        info = Model.log(
+            name=re.sub(r"[^\w -]", "_", dataset.name),
+            artifact_path=None,
+            flavor=serving,
+            model=training.model,
+            contract=dataset.contract,
+            code_paths=[code],
+            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            signature=serving.signature(dataset.contract, training.threshold),
+            input_example=_example(dataset),
+        )
+    return str(info.model_id)
+
+
+def _example(dataset: Dataset) -> pd.DataFrame:
+    """Complete rows where there are any: MLflow writes a gap as NaN, which is not JSON."""
+    complete = dataset.X_train.dropna()
+    rows = dataset.X_train if complete.empty else complete
+    return rows.head(EXAMPLE_ROWS).reset_index(drop=True)
+
+
+@contextmanager
+def _staged_code() -> Iterator[str]:
+    """The few modules that the served model needs, in a folder of the package's name."""
+    here = Path(__file__).parent
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / here.name
+        package.mkdir()
+        for module in SHIPPED:
+            shutil.copy(here / f"{module}.py", package)
+        yield str(package)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences advice at each save: against pickle, which the user asked for, and on pip."""
+    loggers = [logging.getLogger(f"mlflow.{name}") for name in ("sklearn", "utils.environment")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
