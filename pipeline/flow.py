@@ -153,9 +153,13 @@ class _Flow:
         if self.fresh:
             return f"{plan.step} runs: fresh was asked for"
         now = {tracking.key(name): tracking.value_text(v) for name, v in plan.inputs.items()}
-        changes = [_changes(run.data.params, now) for run in tracking.latest(plan.step)]
+        changes = [
+            _changes(run.data.params, now)
+            for run in tracking.latest(plan.step)
+            if run.data.params.get("data.target") == now["data.target"]
+        ]
         if not changes:
-            return f"{plan.step} runs: no earlier run of it"
+            return f"{plan.step} runs: no earlier run of it for the target {now['data.target']}"
         fewest = min(changes, key=len)
         more = f" and {len(fewest) - MOST_CHANGES} more" if len(fewest) > MOST_CHANGES else ""
         return f"{plan.step} runs again: {'; '.join(fewest[:MOST_CHANGES])}{more}"
