@@ -66,7 +66,7 @@ def distributions(X: pd.DataFrame, y: "pd.Series[Any]", units: dict[str, str]) -
         known = values.dropna()
         if known.empty:
             continue
-        edges = np.histogram_bin_edges(known, BINS).tolist()
+        edges = np.histogram_bin_edges(known, min(BINS, known.nunique())).tolist()
         for label, part in known.groupby(y):
             axes.hist(part, edges, density=True, alpha=0.5, label=str(label))
     figure.axes[0].legend(title=str(y.name))

@@ -40,7 +40,7 @@ def run(verb: str, config: Config, fresh: bool) -> None:
         for plan in planned:
             flow.follow(plan)
         records.log_input(config, flow.dataset, "ingest")
-        tracking.log(parent_id, metrics=flow.metrics(), tags=flow.tags())
+        records.parent(parent_id, flow.runs, flow.reused)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class _Flow:
         self.fresh = fresh
         self.content = sources.fetch(config.data)
         self.runs: dict[str, Run] = {}
-        self.reused: dict[str, str] = {}
+        self.reused: set[str] = set()
 
     def plan(self, step: str) -> _Plan:
         """Looks for a finished run of the step with the same inputs."""
@@ -76,7 +76,7 @@ class _Flow:
         """Takes over the finished run, or runs the step."""
         if plan.found is not None:
             log.info("%s: reused from run %s", plan.step, plan.found.info.run_id)
-            self.reused[plan.step] = plan.found.info.run_id
+            self.reused.add(plan.step)
             self.runs[plan.step] = plan.found
             return
         log.info("%s", self._why(plan))
@@ -88,21 +88,6 @@ class _Flow:
             tracking.log(run_id, tags={tracking.FINGERPRINT: plan.mark})
         self.runs[plan.step] = tracking.get(run_id)
         log.info("%s took %.1f s", plan.step, time.perf_counter() - start)
-
-    def metrics(self) -> dict[str, float]:
-        """What a parent shows, so that parents compare: the latest step's word counts."""
-        shown: dict[str, float] = {}
-        for step in ("tune", "train", "evaluate"):
-            if step in self.runs:
-                shown |= self.runs[step].data.metrics
-        return shown
-
-    def tags(self) -> dict[str, str]:
-        """Which data, which model, which steps were reused."""
-        tags = {f"reused.{step}": run_id for step, run_id in self.reused.items()}
-        for run in self.runs.values():
-            tags |= {key: v for key, v in run.data.tags.items() if key in records.SHARED_TAGS}
-        return tags
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -140,9 +125,9 @@ class _Flow:
         records.evaluate(run_id, self.config, self.dataset, evaluation, self.runs["train"])
 
     def _promote(self, run_id: str) -> None:
-        digests = records.digests(self.runs["ingest"])
-        decision = decide(self.config.gate, records.candidates(digests))
-        outcome = registry.promote(self.config.registry.model, decision)
+        name = self.config.registry.model
+        decision = decide(self.config.gate, records.candidates(name, self.runs["evaluate"]))
+        outcome = registry.promote(name, decision)
         records.promote(run_id, decision, outcome)
         log.info("%s", outcome.sentence)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
+from math import nan
 from pathlib import Path
 
 import mlflow
@@ -17,9 +18,11 @@ import numpy as np
 import pandas as pd
 from mlflow.entities import Run
 from mlflow.models import Model
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from pipeline import serving, tracking
 from pipeline.config import Config
+from pipeline.metrics import ALL
 from pipeline.results import (
     Analysis,
     Candidate,
@@ -63,11 +66,6 @@ def log_input(config: Config, dataset: Dataset, context: str) -> None:
     table = X.assign(**{dataset.contract.target: y})
     digest = dataset.digest if len(X) == len(dataset.X) else f"{context}-{dataset.split_digest}"
     tracking.log_dataset(table, config.data.source, dataset.name, digest, context)
-
-
-def digests(run: Run) -> dict[str, str]:
-    """Which table and which split: runs with the same may be compared."""
-    return {name: run.data.tags[name] for name in DIGESTS}
 
 
 def analyze(run_id: str, analysis: Analysis) -> None:
@@ -147,26 +145,36 @@ def evaluate(
         flat |= {f"test_95/{name}_low": low, f"test_95/{name}_high": high}
     for baseline, scores in evaluation.baselines.items():
         flat |= {f"{baseline}/{name}": value for name, value in scores.items()}
-    known = {"data_digest": dataset.digest, "split_digest": dataset.split_digest}
-    tags = {**known, "model_id": trained.data.tags["model_id"]}
+    tags = {
+        **_digests(dataset),
+        "model_id": trained.data.tags["model_id"],
+        "registered_model": config.registry.model,
+    }
     tracking.log(run_id, metrics=flat, tags=tags)
     tracking.log_artifacts(run_id, evaluation.artifacts)
 
 
-def candidates(digests: dict[str, str]) -> list[Candidate]:
-    """The experiment's finished evaluations on the same table and split, the latest first."""
-    same = " and ".join(f"tags.{name} = '{value}'" for name, value in digests.items())
-    finished = tracking.search(f"tags.{tracking.STEP} = 'evaluate' and {same}")
+def candidates(model: str, evaluated: Run) -> list[Candidate]:
+    """The experiment's finished evaluations for the registered model on the same table.
+
+    The latest comes first; the evaluation in hand is always among them.
+    """
+    digest = evaluated.data.tags["data_digest"]
+    finished = tracking.search(
+        f"tags.{tracking.STEP} = 'evaluate' and tags.data_digest = '{digest}'"
+        f" and tags.registered_model = '{model}'"
+    )
+    runs = {run.info.run_id: run for run in finished if tracking.FINGERPRINT in run.data.tags}
+    runs.setdefault(evaluated.info.run_id, evaluated)
     return [
         Candidate(
             run_id=run.info.run_id,
             model_id=run.data.tags["model_id"],
             metrics=dict(run.data.metrics),
             params=dict(run.data.params),
-            digests=digests,
+            digests={name: run.data.tags[name] for name in DIGESTS},
         )
-        for run in finished
-        if tracking.FINGERPRINT in run.data.tags
+        for run in runs.values()
     ]
 
 
@@ -186,6 +194,47 @@ def promote(run_id: str, decision: Decision, promotion: Promotion) -> None:
         },
     )
     tracking.note(run_id, promotion.sentence)
+
+
+def parent(run_id: str, steps: dict[str, Run], reused: set[str]) -> None:
+    """What a parent shows, so that parents compare: metrics, data, model, and where all is."""
+    metrics: dict[str, float] = {}
+    for step in ("tune", "train", "evaluate"):  # of a metric that two have, the later one's
+        metrics |= steps[step].data.metrics if step in steps else {}
+    tags = {
+        name: text
+        for run in steps.values()
+        for name, text in run.data.tags.items()
+        if name in SHARED_TAGS
+    }
+    tracking.log(run_id, metrics=metrics, tags=tags)
+    if "model_id" in tags:
+        tracking.link_model(run_id, tags["model_id"])
+    tracking.note(run_id, _summary(steps, reused, metrics))
+
+
+def _summary(steps: dict[str, Run], reused: set[str], metrics: dict[str, float]) -> str:
+    """The parent's description in Markdown."""
+    lines = ["| step | run | |", "| --- | --- | --- |"]
+    for step, run in steps.items():
+        link = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+        lines.append(
+            f"| {step} | [{run.info.run_id[:8]}]({link}) | {'reused' * (step in reused)} |"
+        )
+    if "evaluate" in steps:
+        lines += ["", "| test metric | value | 95 % interval |", "| --- | --- | --- |"]
+        for name in ALL:
+            low, high = (metrics.get(f"test_95/{name}_{end}", nan) for end in ("low", "high"))
+            value = metrics.get(f"test/{name}", nan)
+            lines.append(f"| {name} | {value:.3f} | {low:.3f} to {high:.3f} |")
+    if "promote" in steps:
+        lines += ["", steps["promote"].data.tags[MLFLOW_RUN_NOTE]]
+    return "\n".join(lines)
+
+
+def _digests(dataset: Dataset) -> dict[str, str]:
+    """Which table and which split."""
+    return dict(zip(DIGESTS, (dataset.digest, dataset.split_digest), strict=True))
 
 
 def _cv(means: dict[str, float], spread: dict[str, float]) -> dict[str, float]:

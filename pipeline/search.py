@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from hyperopt import STATUS_OK, Trials, fmin, hp, space_eval, tpe
-from hyperopt.base import spec_from_misc
+from hyperopt.base import spec_from_misc, trials_from_docs
 from hyperopt.early_stop import no_progress_loss
 from hyperopt.fmin import fmin_pass_expr_memo_ctrl
 
@@ -70,7 +70,9 @@ class _Ahead:
         """Hyperopt's `algo`: the next trial's document."""
         (number,) = new_ids
         for ahead in range(len(self.suggested), min(number + self.window, self.most)):
-            doc = self._document(ahead, domain, trials, seed + ahead)
+            # Trials in the air count as seen and poor: TPE does not suggest them once more.
+            known = trials_from_docs([*trials.trials, *self.suggested[number:]], validate=False)
+            doc = self._document(ahead, domain, known, seed + ahead)
             self.suggested.append(doc)
             point = space_eval(self.space, spec_from_misc(doc["misc"]))
             self.pending[ahead] = self.start(ahead, point)

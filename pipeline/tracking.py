@@ -13,10 +13,11 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+import yaml
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.data.pandas_dataset import from_pandas
-from mlflow.entities import Metric, Param, Run, RunStatus, RunTag, ViewType
+from mlflow.entities import LoggedModelOutput, Metric, Param, Run, RunStatus, RunTag, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from pipeline.errors import PipelineError
@@ -76,6 +77,11 @@ def log(
 def note(run_id: str, text: str) -> None:
     """The run's description in the UI, in Markdown."""
     MlflowClient().set_tag(run_id, MLFLOW_RUN_NOTE, text)
+
+
+def link_model(run_id: str, model_id: str) -> None:
+    """Shows a model that a child logged at the run, with its registered versions."""
+    MlflowClient().log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
 
 
 def log_child(parent_id: str, name: str, params: Params, metrics: Mapping[str, float]) -> None:
@@ -168,9 +174,12 @@ def key(name: str) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A param's value as it is logged."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-    return text[:LONGEST_VALUE]
+    """A param's value as it is logged: as in a config file, in one line."""
+    if isinstance(value, (list, dict)):
+        text = yaml.safe_dump(value, default_flow_style=True, width=1e9, allow_unicode=True)
+    else:
+        text = value if isinstance(value, str) else json.dumps(value)
+    return text.strip()[:LONGEST_VALUE]
 
 
 @contextmanager

@@ -8,8 +8,9 @@ from pipeline.results import Candidate, Decision
 
 
 def decide(gate: Gate, candidates: Sequence[Candidate]) -> Decision:
-    """The best by CV log loss, the earliest of equals; the test part only passes or fails it."""
-    best = min(candidates, key=lambda candidate: candidate.metrics["cv/log_loss"])
+    """The best by CV log loss, the earlier of equals; the test part only passes or fails it."""
+    # Candidates come the latest first, and min() takes the first of equals.
+    best = min(reversed(candidates), key=lambda candidate: candidate.metrics["cv/log_loss"])
     failed = [
         f"test/{name} {best.metrics[f'test/{name}']:.4f} does not reach "
         f"gate.floors.{name} {floor:g}"
