@@ -26,6 +26,7 @@ Metric = Literal[
     "recall",
     "mcc",
 ]
+LOWER_IS_BETTER: frozenset[Metric] = frozenset({"log_loss", "brier"})
 Label = bool | int | str
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[float, Field(gt=0)]

@@ -1,4 +1,7 @@
-"""Which step runs when, in which MLflow run, or is reused from the tracking store."""
+"""Which step runs when, in which MLflow run, or is reused from the tracking store.
+
+A step is imported when it runs: with its libraries it takes a second, and reused steps do without.
+"""
 
 import hashlib
 import logging
@@ -10,15 +13,9 @@ from typing import Any
 
 from mlflow.entities import Run
 
-from pipeline import fingerprint, records, registry, sources, tracking, trials
+from pipeline import fingerprint, records, registry, sources, tracking
 from pipeline.config import Config
 from pipeline.results import Dataset, Training, Tuning
-from pipeline.steps.analyze import analyze
-from pipeline.steps.evaluate import evaluate
-from pipeline.steps.ingest import ingest
-from pipeline.steps.promote import decide
-from pipeline.steps.train import train
-from pipeline.steps.tune import tune
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +33,11 @@ def run(verb: str, config: Config, fresh: bool) -> None:
         flow = _Flow(config, fresh)
         planned = [flow.plan(step) for step in steps]
         if any(plan.step == "tune" and plan.found is None for plan in planned):
+            from pipeline import trials
+
             trials.warm_up(config.tune)
         for plan in planned:
             flow.follow(plan)
-        records.log_input(config, flow.dataset, "ingest")
         records.parent(parent_id, flow.runs, flow.reused)
 
 
@@ -92,6 +90,8 @@ class _Flow:
     @cached_property
     def dataset(self) -> Dataset:
         """Read and checked again when ingest is reused: that is quicker than storing a copy."""
+        from pipeline.steps.ingest import ingest
+
         return ingest(self.config, self.content)
 
     @cached_property
@@ -108,23 +108,33 @@ class _Flow:
         records.ingest(run_id, self.config, self.dataset)
 
     def _analyze(self, run_id: str) -> None:
+        from pipeline.steps.analyze import analyze
+
         records.analyze(run_id, analyze(self.dataset))
 
     def _tune(self, run_id: str) -> None:
+        from pipeline.steps.tune import tune
+
         self.tuning = tune(
             self.config.tune, self.dataset, lambda trial: records.trial(run_id, trial)
         )
         records.tune(run_id, self.tuning)
 
     def _train(self, run_id: str) -> None:
+        from pipeline.steps.train import train
+
         self.training = train(self.config, self.dataset, self.tuning)
         records.train(run_id, self.config, self.dataset, self.training)
 
     def _evaluate(self, run_id: str) -> None:
+        from pipeline.steps.evaluate import evaluate
+
         evaluation = evaluate(self.config.evaluate, self.dataset, self.training)
         records.evaluate(run_id, self.config, self.dataset, evaluation, self.runs["train"])
 
     def _promote(self, run_id: str) -> None:
+        from pipeline.steps.promote import decide
+
         name = self.config.registry.model
         decision = decide(self.config.gate, records.candidates(name, self.runs["evaluate"]))
         outcome = registry.promote(name, decision)

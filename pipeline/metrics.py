@@ -1,4 +1,4 @@
-"""Names, functions, directions and bootstrap intervals of the metrics.
+"""Functions and bootstrap intervals of the metrics.
 
 Two classes: F1, precision, recall, ROC AUC and average precision are the positive class's.
 More: they are the mean over the classes (macro, one class against the rest).
@@ -20,7 +20,6 @@ Codes = NDArray[np.intp]
 Values = NDArray[np.float64]
 
 SEARCH_METRICS: tuple[Metric, ...] = ("log_loss", "roc_auc", "brier", "accuracy")
-LOWER_IS_BETTER: frozenset[Metric] = frozenset({"log_loss", "brier"})
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,6 @@ ALL: tuple[Metric, ...] = get_args(Metric)
 def value(name: Metric, predictions: Predictions) -> float:
     """One metric, by scikit-learn. NaN where it is not defined (AUC of a single class)."""
     return float(_POINT[name](predictions))
-
-
-def is_better(name: Metric, a: float, b: float) -> bool:
-    """Whether `a` is strictly better than `b`."""
-    return a < b if name in LOWER_IS_BETTER else a > b
 
 
 def intervals(

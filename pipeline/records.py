@@ -12,6 +12,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from math import nan
 from pathlib import Path
+from typing import get_args
 
 import mlflow
 import numpy as np
@@ -20,9 +21,8 @@ from mlflow.entities import Run
 from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from pipeline import serving, tracking
-from pipeline.config import Config
-from pipeline.metrics import ALL
+from pipeline import tracking
+from pipeline.config import Config, Metric
 from pipeline.results import (
     Analysis,
     Candidate,
@@ -208,6 +208,7 @@ def parent(run_id: str, steps: dict[str, Run], reused: set[str]) -> None:
         if name in SHARED_TAGS
     }
     tracking.log(run_id, metrics=metrics, tags=tags)
+    tracking.copy_inputs(steps["ingest"], run_id)
     if "model_id" in tags:
         tracking.link_model(run_id, tags["model_id"])
     tracking.note(run_id, _summary(steps, reused, metrics))
@@ -223,7 +224,7 @@ def _summary(steps: dict[str, Run], reused: set[str], metrics: dict[str, float])
         )
     if "evaluate" in steps:
         lines += ["", "| test metric | value | 95 % interval |", "| --- | --- | --- |"]
-        for name in ALL:
+        for name in get_args(Metric):
             low, high = (metrics.get(f"test_95/{name}_{end}", nan) for end in ("low", "high"))
             value = metrics.get(f"test/{name}", nan)
             lines.append(f"| {name} | {value:.3f} | {low:.3f} to {high:.3f} |")
@@ -245,6 +246,8 @@ def _cv(means: dict[str, float], spread: dict[str, float]) -> dict[str, float]:
 
 
 def _log_model(dataset: Dataset, training: Training) -> str:
+    from pipeline import serving  # with scikit-learn: a reused training does without
+
     with _staged_code() as code, _quiet():
         info = Model.log(
             name=re.sub(r"[^\w -]", "_", dataset.name),

@@ -1,20 +1,24 @@
 """What each step hands on: the flow of data on one page."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.config import Family, Metric
 from pipeline.contract import Contract
 
+if TYPE_CHECKING:  # matplotlib takes a second to import, and a reused step draws nothing
+    from matplotlib.figure import Figure
+
 Params = dict[str, Any]
 Probabilities = NDArray[np.float64]  # rows x classes, in the order of Contract.classes
-Artifact = pd.DataFrame | Figure | str | bytes | dict[str, Any]
-Artifacts = dict[str, Artifact]  # file name in the run -> what is written there
+Artifact: TypeAlias = "pd.DataFrame | Figure | str | bytes | dict[str, Any]"
+Artifacts: TypeAlias = "dict[str, Artifact]"  # file name in the run -> what is written there
 
 
 @dataclass(frozen=True)
@@ -26,9 +30,9 @@ class Dataset:
     split_digest: str  # sha256 of the places of the test rows
     contract: Contract
     X_train: pd.DataFrame
-    y_train: "pd.Series[Any]"
+    y_train: pd.Series[Any]
     X_test: pd.DataFrame
-    y_test: "pd.Series[Any]"
+    y_test: pd.Series[Any]
 
     @property
     def X(self) -> pd.DataFrame:
@@ -36,7 +40,7 @@ class Dataset:
         return pd.concat([self.X_train, self.X_test]).sort_index()
 
     @property
-    def y(self) -> "pd.Series[Any]":
+    def y(self) -> pd.Series[Any]:
         """All labels in the source's order."""
         y: pd.Series[Any] = pd.concat([self.y_train, self.y_test]).sort_index()
         return y

@@ -14,7 +14,6 @@ from typing import Any
 import mlflow
 import pandas as pd
 import yaml
-from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.data.pandas_dataset import from_pandas
 from mlflow.entities import LoggedModelOutput, Metric, Param, Run, RunStatus, RunTag, ViewType
@@ -102,15 +101,21 @@ def log_artifacts(run_id: str, artifacts: Artifacts) -> None:
             match artifact:
                 case pd.DataFrame():
                     artifact.to_csv(path, index=False)
-                case Figure():
-                    artifact.savefig(path, dpi=100)
                 case str():
                     path.write_text(artifact, encoding="utf-8")
                 case bytes():
                     path.write_bytes(artifact)
                 case dict():
                     path.write_text(json.dumps(artifact, indent=1), encoding="utf-8")
+                case figure:
+                    figure.savefig(path, dpi=100)
         MlflowClient().log_artifacts(run_id, folder)
+
+
+def copy_inputs(run: Run, run_id: str) -> None:
+    """The data sets that one run shows, shown by another too."""
+    if run.inputs is not None:
+        MlflowClient().log_inputs(run_id, run.inputs.dataset_inputs)
 
 
 def log_dataset(table: pd.DataFrame, source: str, name: str, digest: str, context: str) -> None:

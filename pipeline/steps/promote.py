@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline import metrics
-from pipeline.config import Gate
+from pipeline.config import LOWER_IS_BETTER, Gate, Metric
 from pipeline.results import Candidate, Decision
 
 
@@ -15,7 +14,11 @@ def decide(gate: Gate, candidates: Sequence[Candidate]) -> Decision:
         f"test/{name} {best.metrics[f'test/{name}']:.4f} does not reach "
         f"gate.floors.{name} {floor:g}"
         for name, floor in gate.floors.items()
-        if metrics.is_better(name, floor, best.metrics[f"test/{name}"])
+        if _is_worse(name, best.metrics[f"test/{name}"], floor)
     ]
     passed = [f"best of {len(candidates)} by cv/log_loss {best.metrics['cv/log_loss']:.4f}"]
     return Decision(best, passed=not failed, reasons=tuple(failed or passed))
+
+
+def _is_worse(name: Metric, value: float, floor: float) -> bool:
+    return value > floor if name in LOWER_IS_BETTER else value < floor
