@@ -29,7 +29,7 @@ MISTAKE = 2  # exit status of an error that the user can mend
 def main(arguments: Sequence[str]) -> int:
     """Runs one verb; returns the exit status."""
     parser = _parser()
-    known, rest = parser.parse_known_args(arguments)
+    known, rest = parser.parse_known_intermixed_args(arguments)
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stdout)
     logging.getLogger("pipeline").setLevel(logging.INFO)
     try:

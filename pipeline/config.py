@@ -93,6 +93,13 @@ class Tune(Frozen):
         "auto", description="worker processes; auto is one per core"
     )
 
+    @model_validator(mode="after")
+    def _families_are_named_once(self) -> "Tune":
+        twice = sorted({name for name in self.families if self.families.count(name) > 1})
+        if twice:
+            raise ValueError(f"families has {', '.join(twice)} twice; name each family once")
+        return self
+
 
 class Train(Frozen):
     """How the final model is made of the trials."""

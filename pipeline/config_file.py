@@ -1,14 +1,15 @@
 """Reads a YAML file and overrides into a Config, and tells all faults at once."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pipeline.config import Config
 from pipeline.errors import ConfigError, nearest
@@ -23,7 +24,7 @@ def load(path: str, overrides: Mapping[str, str]) -> Config:
     """
     tree = _read(path)
     for key, text in overrides.items():
-        _put(tree, key, _parse(key, text))
+        _put(tree, key, _override(key, text))
     try:
         # JSON mode: strict, yet a list is a tuple there, as YAML has lists only.
         return Config.model_validate_json(json.dumps(tree, default=str))
@@ -52,42 +53,49 @@ def _read(path: str) -> dict[str, Any]:
         raise ConfigError(
             f"config {path!r} does not exist; there are {', '.join(shipped)}"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"config {path!r} cannot be read: {error}") from None
     try:
-        tree = yaml.load(text, Loader=_UniqueKeys)
-    except yaml.YAMLError as error:
+        tree = _parse(text)
+    except ValueError as error:
         raise ConfigError(f"config {path!r} is not valid YAML: {error}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"config {path!r} must hold sections such as data, split and tune")
     return tree
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML that refuses a key written twice, where PyYAML keeps the last in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"key {key!r} is written twice", problem_mark=key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def _parse(key: str, text: str) -> Any:
-    if key in _text_keys() and text != "null":
-        return text
+def _parse(text: str) -> Any:
+    """YAML 1.2: no key twice, and `no` is a text. Raises ValueError with line and fault."""
     try:
-        return json.loads(text)  # reads 1e-3, which YAML 1.1 takes for text
-    except json.JSONDecodeError:
-        pass
+        tree = YAML(typ="safe", pure=True).load(text)
+        _check_keys(tree)
+        json.dumps(tree, default=str, ensure_ascii=False).encode()
+    except MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ValueError(f"{line}{error.problem}") from None
+    except (YAMLError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+    return tree
+
+
+def _check_keys(tree: Any) -> None:
+    if isinstance(tree, dict):
+        for key in tree:
+            if not isinstance(key, str):
+                raise ValueError(f"key {key!r} is no text; put it in quotes")
+    for inner in (
+        tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    ):
+        _check_keys(inner)
+
+
+def _override(key: str, text: str) -> Any:
+    field = _field(key.split("."))
+    if field is not None and field.annotation in (str, str | None) and text != "null":
+        return text  # or a name in digits would become a number
     try:
-        return yaml.load(text, Loader=_UniqueKeys)
-    except yaml.YAMLError:
+        return _parse(text)
+    except ValueError:
         raise ConfigError(
             f"{key} is {text!r}; it must be a value in YAML, e.g. 3 or [a, b]"
         ) from None
@@ -96,7 +104,7 @@ def _parse(key: str, text: str) -> Any:
 def _put(tree: dict[str, Any], key: str, value: Any) -> None:
     *sections, last = key.split(".")
     for section in sections:
-        child = tree.setdefault(section, {})
+        child = tree[section] = {} if tree.get(section) is None else tree[section]
         if not isinstance(child, dict):
             raise ConfigError(f"{key} cannot be set: {section!r} is not a section of the config")
         tree = child
@@ -105,16 +113,11 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
 
 def _leaves(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
     for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from _leaves(inner, f"{prefix}{name}.")
-        else:
+        section = _section(field)
+        if section is None or get_origin(field.annotation) is dict:
             yield f"{prefix}{name}", field
-
-
-def _text_keys() -> set[str]:
-    """The keys that take text and nothing else: their overrides are not parsed as YAML."""
-    return {key for key, field in settings() if field.annotation in (str, str | None)}
+        else:
+            yield from _leaves(section, f"{prefix}{name}.")
 
 
 def _innermost(faults: list[ErrorDetails]) -> list[ErrorDetails]:
@@ -136,7 +139,8 @@ def _sentence(fault: ErrorDetails, tree: dict[str, Any]) -> str:
         case "literal_error":
             choices = fault["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
             hint = nearest(str(fault["input"]), choices.split(", ")) or ";"
-            return f"  {name} is {fault['input']!r}{hint} choose from {choices}"
+            given = "not known" if fault["loc"][-1] == "[key]" else repr(fault["input"])
+            return f"  {name} is {given}{hint} choose from {choices}"
         case "value_error":
             return f"  {name}: {fault['ctx']['error']}"
         case "model_type" | "dict_type":
@@ -152,7 +156,10 @@ def _keys(fault: ErrorDetails, tree: Any) -> list[int | str]:
     """The fault's place in the config, without the names of the branches of a union."""
     keys = []
     for part in fault["loc"]:
-        inside = part in tree if isinstance(tree, dict) else isinstance(part, int)
+        if isinstance(tree, list):
+            inside = isinstance(part, int) and part < len(tree)
+        else:
+            inside = isinstance(tree, dict) and part in tree
         if inside:
             tree = tree[part]
         if inside or fault["type"] == "missing":
@@ -167,11 +174,29 @@ def _dotted(keys: list[int | str]) -> str:
     return name.lstrip(".")
 
 
-def _siblings(keys: list[int | str]) -> list[str]:
+def _siblings(keys: Sequence[int | str]) -> list[str]:
     """The names that would have been valid in the place of the last key."""
-    model: Any = Config
-    for key in keys[:-1]:
-        field = model.model_fields.get(key) if hasattr(model, "model_fields") else None
-        annotation = field.annotation if field else model
-        model = next((a for a in get_args(annotation) if hasattr(a, "model_fields")), annotation)
-    return list(getattr(model, "model_fields", {}))
+    field = _field(keys[:-1]) if len(keys) > 1 else None
+    model = Config if field is None else _section(field)
+    return list(model.model_fields) if model else []
+
+
+def _field(keys: Sequence[int | str]) -> FieldInfo | None:
+    """The field at the end of a path; a column stands for its own settings."""
+    model: type[BaseModel] | None = Config
+    field = None
+    for key in keys:
+        if field is not None and get_origin(field.annotation) is dict:
+            field = FieldInfo(annotation=model)  # the key is the name of a column
+            continue
+        field = model.model_fields.get(str(key)) if model else None
+        if field is None:
+            return None
+        model = _section(field)
+    return field
+
+
+def _section(field: FieldInfo) -> type[BaseModel] | None:
+    """The settings below a field: of a section, or of each column."""
+    kinds = (field.annotation, *get_args(field.annotation))
+    return next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)

@@ -5,7 +5,7 @@ It is plain data, kept as JSON beside the model, and needs neither MLflow nor th
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from decimal import Decimal
 from numbers import Real
 from typing import Any
 
@@ -63,6 +63,7 @@ def check(
     Raises ContractError with at most ten sentences; `with_values=False` keeps the caller's
     data out of them.
     """
+    frame = frame.rename(columns=str)
     _check_names(columns, frame)
     checked: dict[str, NDArray[np.float64]] = {}
     faults: list[Fault] = []
@@ -72,7 +73,7 @@ def check(
             continue
         numbers, not_numbers = _to_numbers(name, frame[name])
         faults += not_numbers
-        faults += islice(_broken_rules(name, column, numbers), MOST_FAULTS + 1)
+        faults += _broken_rules(name, column, numbers)
         checked[name] = _mark_missing(numbers, column.missing)
     if faults:
         raise ContractError(_tell(faults, with_values))
@@ -80,7 +81,7 @@ def check(
 
 
 def _check_names(columns: dict[str, Column], frame: pd.DataFrame) -> None:
-    names = [str(name) for name in frame.columns]
+    names = list(frame.columns)
     twice = sorted({name for name in names if names.count(name) > 1})
     extra = [name for name in names if name not in columns]
     missing = [n for n, column in columns.items() if n not in names and not column.optional]
@@ -98,7 +99,7 @@ def _to_numbers(name: str, cells: "pd.Series[Any]") -> tuple[NDArray[np.float64]
     numbers = np.full(len(cells), np.nan)
     faults: list[Fault] = []
     for place, cell in enumerate(cells):
-        if isinstance(cell, Real) and not isinstance(cell, (bool, np.bool_)):
+        if isinstance(cell, (Real, Decimal)) and not isinstance(cell, (bool, np.bool_)):
             numbers[place] = _to_double(cell)
         elif not pd.api.types.is_scalar(cell) or not pd.isna(cell):
             faults.append(Fault(place + 1, name, "must be a number", repr(cell)[:40]))
@@ -107,7 +108,7 @@ def _to_numbers(name: str, cells: "pd.Series[Any]") -> tuple[NDArray[np.float64]
     return numbers, faults
 
 
-def _to_double(number: Real) -> float:
+def _to_double(number: Real | Decimal) -> float:
     try:
         return float(number)
     except OverflowError:  # an integer of more than 308 digits
@@ -120,13 +121,17 @@ def _broken_rules(name: str, column: Column, numbers: NDArray[np.float64]) -> It
     finite = np.isfinite(numbers)
     rules = [(np.isinf(numbers), "must be finite")]
     if low is not None:
-        rules.append((finite & (numbers < low), f"must be at least {low:g}{unit}"))
+        rules.append((finite & (numbers < low), f"must be at least {_digits(low)}{unit}"))
     if high is not None:
-        rules.append((finite & (numbers > high), f"must be at most {high:g}{unit}"))
+        rules.append((finite & (numbers > high), f"must be at most {_digits(high)}{unit}"))
     valid = np.isnan(numbers) if column.missing is None else numbers == column.missing
     for broken, rule in rules:
-        for place in np.flatnonzero(broken & ~valid):
-            yield Fault(int(place) + 1, name, rule, f"{numbers[place]:g}")
+        for place in np.flatnonzero(broken & ~valid)[: MOST_FAULTS + 1]:
+            yield Fault(int(place) + 1, name, rule, _digits(numbers[place]))
+
+
+def _digits(number: float) -> str:
+    return f"{number:.15g}"
 
 
 def _mark_missing(numbers: NDArray[np.float64], mark: float | None) -> NDArray[np.float64]:

@@ -25,6 +25,7 @@ def build(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     rows = np.arange(len(table))
     train, test = _split(config, rows, y)
     _check_rows_per_class(config, y.iloc[train], classes)
+    _check_values_per_column(X.iloc[train])
     return Dataset(
         name=stem(data.source),
         digest=digest,
@@ -41,11 +42,14 @@ def build(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
 
 def _check_target(data: Data, table: pd.DataFrame) -> None:
     names = list(map(str, table.columns))
-    if names.count(data.target) != 1:
+    if data.target not in names:
         hint = nearest(data.target, names) or f"; the columns are {', '.join(names)}"
         raise ContractError(
-            f"data.target is {data.target!r}, which is {names.count(data.target)} times "
-            f"among the columns of {data.source!r}; it must be there once{hint}"
+            f"data.target is {data.target!r}, which is no column of {data.source!r}{hint}"
+        )
+    if names.count(data.target) > 1:
+        raise ContractError(
+            f"data.target {data.target!r} is there twice; rename one of the columns"
         )
     if table.empty:
         raise ContractError(f"data.source {data.source!r} has no rows, only a header")
@@ -59,7 +63,7 @@ def _check_target(data: Data, table: pd.DataFrame) -> None:
 
 def _whole_numbers(y: "pd.Series[Any]") -> "pd.Series[Any]":
     """1.0 and 0.0 are the classes 1 and 0."""
-    whole = pd.api.types.is_float_dtype(y) and bool((y % 1 == 0).all())
+    whole = pd.api.types.is_float_dtype(y) and bool(((y % 1 == 0) & (y.abs() < 2**53)).all())
     return y.astype("int64") if whole else y
 
 
@@ -72,18 +76,21 @@ def _read_numbers(cells: "pd.Series[Any]") -> "pd.Series[Any]":
 
 
 def _classes(data: Data, y: "pd.Series[Any]") -> tuple[Any, ...]:
-    classes = tuple(sorted(y.unique().tolist()))
-    if not isinstance(classes[0], (bool, int, str)):
+    if not isinstance(y.iloc[:1].tolist()[0], (bool, int, str)):
         raise ContractError(
             f"{data.target}: holds {y.dtype} such as {y.iloc[0]}; "
             "a class must be an integer, a text or true/false"
         )
+    classes = tuple(sorted(y.unique().tolist()))
     if len(classes) < 2:
         raise ContractError(
             f"{data.target}: every row is of the class {classes[0]!r}; there must be two or more"
         )
     shown = ", ".join(map(repr, classes[:10]))
-    if len(classes) == 2 and data.positive not in classes:
+    # True == 1 in Python, but `positive: 1` is not the class true.
+    if len(classes) == 2 and (type(data.positive), data.positive) not in [
+        (type(label), label) for label in classes
+    ]:
         raise ConfigError(
             f"data.positive is {data.positive!r}; with two classes it must be one of {shown}"
         )
@@ -124,3 +131,12 @@ def _check_rows_per_class(
                 f"training part, and {needed} are needed for tune.folds {config.tune.folds}; "
                 "add rows of it, leave the class out, or set split.stratify to true"
             )
+
+
+def _check_values_per_column(X_train: pd.DataFrame) -> None:
+    empty = X_train.columns[X_train.isna().all()].tolist()
+    if empty:
+        raise ContractError(
+            f"column {empty[0]!r} has no value in the training part: nothing can be learnt of it; "
+            f"take {', '.join(map(repr, empty))} out of data.columns and of the table"
+        )

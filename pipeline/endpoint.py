@@ -4,13 +4,15 @@ import os
 import sys
 from pathlib import Path
 
+from mlflow.cli import cli
+
 from pipeline import registry
 from pipeline.config import Config
 from pipeline.errors import RegistryError
 
 
 def serve(config: Config) -> None:
-    """Becomes MLflow's own server of the champion; does not return. Raises RegistryError."""
+    """Runs `mlflow models serve` of the champion until it is stopped. Raises RegistryError."""
     name = config.registry.model
     if registry.champion(name) is None:
         raise RegistryError(
@@ -21,9 +23,12 @@ def serve(config: Config) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # MLflow starts uvicorn by its name, which an environment that is not activated hides.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
-    command += ["--model-uri", f"models:/{name}@champion"]
-    command += ["--host", config.serve.host, "--port", str(config.serve.port)]
-    command += ["--workers", str(config.serve.workers)]
-    sys.stdout.flush()
-    os.execv(sys.executable, command)
+    options = {
+        "--model-uri": f"models:/{name}@{registry.CHAMPION}",
+        "--env-manager": "local",
+        "--host": config.serve.host,
+        "--port": str(config.serve.port),
+        "--workers": str(config.serve.workers),
+    }
+    words = [word for option in options.items() for word in option]
+    cli.main(args=["models", "serve", *words], standalone_mode=False)

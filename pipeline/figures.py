@@ -64,12 +64,15 @@ def distributions(X: pd.DataFrame, y: "pd.Series[Any]", units: dict[str, str]) -
         axes.set_title(str(name))
         axes.set_xlabel(units.get(str(name), ""))
         known = values.dropna()
-        if known.empty:
+        try:
+            edges = np.histogram_bin_edges(known, max(1, min(BINS, known.nunique()))).tolist()
+        except ValueError:  # one huge number, with no bin of finite size around it
             continue
-        edges = np.histogram_bin_edges(known, min(BINS, known.nunique())).tolist()
         for label, part in known.groupby(y):
             axes.hist(part, edges, density=True, alpha=0.5, label=str(label))
-    figure.axes[0].legend(title=str(y.name))
+    named = [axes for axes in figure.axes if axes.get_legend_handles_labels()[0]]
+    if named:
+        named[0].legend(title=str(y.name))
     return figure
 
 

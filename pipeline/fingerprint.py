@@ -4,7 +4,7 @@ import ast
 import hashlib
 import json
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -87,31 +87,34 @@ def flatten(config: Config, sections: Iterable[str] | None = None) -> dict[str, 
     return flat
 
 
-@cache
 def _code(step: str) -> str:
     """sha256 (12 digits) over the sources that the step and the ones before it run."""
-    starts = [f"steps.{name}" for name in needed(step)]
-    starts += [module for name in needed(step) for module in STEPS[name].modules]
+    modules = [f"steps.{name}" for name in needed(step)]
+    modules += [module for name in needed(step) for module in STEPS[name].modules]
     digest = hashlib.sha256()
-    for path in sorted({path for start in starts for path in _closure(start)}):
+    for path in sorted(_closure(modules)):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 
-def _closure(module: str, seen: frozenset[str] = frozenset()) -> set[Path]:
-    """The module's file and those of the project that it imports."""
-    path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
-    if module in seen or not path.exists():
-        return set()
-    found = {path}
-    for imported in _imports(ast.parse(path.read_text("utf-8"))):
-        found |= _closure(imported, seen | {module})
+def _closure(modules: Iterable[str]) -> set[Path]:
+    """The files of the modules and of all that they import of the project."""
+    waiting = list(modules)
+    found: set[Path] = set()
+    while waiting:
+        path = PACKAGE.joinpath(*waiting.pop().split(".")).with_suffix(".py")
+        if path not in found and path.exists():
+            found.add(path)
+            waiting += _imports(path)
     return found
 
 
-def _imports(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+@cache
+def _imports(path: Path) -> tuple[str, ...]:
+    """The project's modules that a module of it may import, anywhere in it."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "pipeline":
             inside = (node.module or "").removeprefix("pipeline").lstrip(".")
-            yield inside
-            yield from (f"{inside}.{alias.name}".lstrip(".") for alias in node.names)
+            found += [inside, *(f"{inside}.{alias.name}".lstrip(".") for alias in node.names)]
+    return tuple(filter(None, found))

@@ -71,11 +71,16 @@ def intervals(
     for weights in _resamples(len(predictions.truth), resamples, rng):
         for name, values in _bootstrap(predictions, weights).items():
             drawn[name].append(values)
-    tail = 100 * (1 - level) / 2
-    return {
-        name: tuple(np.nanpercentile(np.concatenate(values), [tail, 100 - tail]).tolist())
-        for name, values in drawn.items()
-    }
+    return {name: _middle(np.concatenate(values), level) for name, values in drawn.items()}
+
+
+def _middle(values: Values, level: float) -> tuple[float, float]:
+    """The percentiles between which that share of the values lies, those that are defined."""
+    defined = values[~np.isnan(values)]
+    if not len(defined):
+        return (np.nan, np.nan)
+    low, high = np.percentile(defined, [50 - 50 * level, 50 + 50 * level])
+    return (float(low), float(high))
 
 
 def _per_class(function: Callable[..., float]) -> Callable[[Predictions], float]:
@@ -191,4 +196,5 @@ def _average_precision(p: Predictions, positive: int, weights: Values) -> Values
     gained = np.diff(above, axis=1, prepend=0)
     area = (gained * _ratio(above, above + false)).sum(axis=1)
     total = above[:, -1]
-    return np.asarray(np.divide(area, total, out=np.full_like(area, np.nan), where=total != 0))
+    both = (total != 0) & (false[:, -1] != 0)
+    return np.asarray(np.divide(area, total, out=np.full_like(area, np.nan), where=both))

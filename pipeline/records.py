@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from mlflow.entities import Run
 from mlflow.models import Model
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from pipeline import tracking
 from pipeline.config import Config, Metric
@@ -78,15 +78,21 @@ def trial(run_id: str, trial: Trial) -> None:
     """A light child run of `tune`."""
     metrics = {**_cv(trial.metrics, trial.spread), "seconds": trial.seconds}
     name = f"{trial.number:02d} {trial.family}"
-    tracking.log_child(run_id, name, {"family": trial.family, **trial.params}, metrics)
+    params = {"family": trial.family, **trial.params}
+    tracking.log_child(run_id, name, params, metrics, trial.error)
 
 
 def tune(run_id: str, tuning: Tuning) -> None:
     """The best trial's metrics, all trials, and the out-of-fold predictions."""
     best = next(iter(tuning.best_of_family.values()))
+    failed = sum(bool(trial.error) for trial in tuning.trials)
     tracking.log(
         run_id,
-        metrics={**_cv(best.metrics, best.spread), "trials": len(tuning.trials)},
+        metrics={
+            **_cv(best.metrics, best.spread),
+            "trials": len(tuning.trials),
+            "failed_trials": failed,
+        },
         tags={"best_family": best.family},
     )
     predictions = io.BytesIO()
@@ -168,7 +174,7 @@ def candidates(model: str, evaluated: Run) -> list[Candidate]:
     runs.setdefault(evaluated.info.run_id, evaluated)
     return [
         Candidate(
-            run_id=run.info.run_id,
+            run_id=run.data.tags[MLFLOW_PARENT_RUN_ID],
             model_id=run.data.tags["model_id"],
             metrics=dict(run.data.metrics),
             params=dict(run.data.params),
@@ -215,21 +221,23 @@ def parent(run_id: str, steps: dict[str, Run], reused: set[str]) -> None:
 
 
 def _summary(steps: dict[str, Run], reused: set[str], metrics: dict[str, float]) -> str:
-    """The parent's description in Markdown."""
-    lines = ["| step | run | |", "| --- | --- | --- |"]
+    """The parent's description in Markdown, the outcome first."""
+    lines = []
+    if "promote" in steps:
+        lines += [steps["promote"].data.tags[MLFLOW_RUN_NOTE], ""]
+    if "evaluate" in steps:
+        lines += ["| test metric | value | 95 % interval |", "| --- | --- | --- |"]
+        for name in get_args(Metric):
+            low, high = (metrics.get(f"test_95/{name}_{end}", nan) for end in ("low", "high"))
+            value = metrics.get(f"test/{name}", nan)
+            lines.append(f"| {name} | {value:.3f} | {low:.3f} to {high:.3f} |")
+        lines.append("")
+    lines += ["| step | run | |", "| --- | --- | --- |"]
     for step, run in steps.items():
         link = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
         lines.append(
             f"| {step} | [{run.info.run_id[:8]}]({link}) | {'reused' * (step in reused)} |"
         )
-    if "evaluate" in steps:
-        lines += ["", "| test metric | value | 95 % interval |", "| --- | --- | --- |"]
-        for name in get_args(Metric):
-            low, high = (metrics.get(f"test_95/{name}_{end}", nan) for end in ("low", "high"))
-            value = metrics.get(f"test/{name}", nan)
-            lines.append(f"| {name} | {value:.3f} | {low:.3f} to {high:.3f} |")
-    if "promote" in steps:
-        lines += ["", steps["promote"].data.tags[MLFLOW_RUN_NOTE]]
     return "\n".join(lines)
 
 

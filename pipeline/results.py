@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -61,14 +62,15 @@ class Trial:
     number: int
     family: Family
     params: Params
-    metrics: dict[str, float]  # mean over the folds
+    metrics: dict[str, float]  # mean over the folds; none when the trial failed
     spread: dict[str, float]  # standard deviation over the folds
     seconds: float
+    error: str = ""  # why it failed, if it did
 
     @property
     def loss(self) -> float:
-        """What the search minimizes."""
-        return self.metrics["log_loss"]
+        """What the search minimizes; infinite when the trial failed."""
+        return inf if self.error else self.metrics["log_loss"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class Tuning:
     def best_of_family(self) -> dict[Family, Trial]:
         """Each family's trial with the lowest loss, the best family first."""
         best: dict[Family, Trial] = {}
-        for trial in sorted(self.trials, key=lambda trial: (trial.loss, trial.number)):
+        succeeded = (trial for trial in self.trials if not trial.error)
+        for trial in sorted(succeeded, key=lambda trial: (trial.loss, trial.number)):
             best.setdefault(trial.family, trial)
         return best
 
@@ -114,7 +117,7 @@ class Evaluation:
 class Candidate:
     """A finished evaluation that may become champion."""
 
-    run_id: str  # of the evaluation
+    run_id: str  # of the parent run that made it
     model_id: str
     metrics: dict[str, float]  # as logged: cv/log_loss, test/accuracy, ...
     params: dict[str, str]  # as logged: what the result depends on

@@ -1,14 +1,15 @@
 """hyperopt's fmin over the model families: each default first, then TPE."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from math import log
+from math import inf, log
 from typing import Any
 
 import numpy as np
-from hyperopt import STATUS_OK, Trials, fmin, hp, space_eval, tpe
+from hyperopt import STATUS_FAIL, STATUS_OK, Trials, fmin, hp, space_eval, tpe
 from hyperopt.base import spec_from_misc, trials_from_docs
-from hyperopt.early_stop import no_progress_loss
+from hyperopt.exceptions import AllTrialsFailed
 from hyperopt.fmin import fmin_pass_expr_memo_ctrl
 
 from pipeline import models
@@ -33,19 +34,22 @@ def search(task: Task, tune: Tune, on_outcome: Callable[[Outcome], None]) -> Non
         def objective(expr: Any, memo: Any, ctrl: Any) -> dict[str, Any]:
             outcome = ahead.result(ctrl.current_trial["tid"])
             on_outcome(outcome)
+            if outcome.trial.error:
+                return {"status": STATUS_FAIL, "loss": None}
             return {"status": STATUS_OK, "loss": outcome.trial.loss}
 
-        fmin(
-            objective,
-            space,
-            algo=ahead.suggest,
-            max_evals=tune.max_evals,
-            timeout=tune.timeout,
-            trials=Trials(),
-            rstate=np.random.default_rng(tune.seed),
-            early_stop_fn=no_progress_loss(tune.patience) if tune.patience else None,
-            return_argmin=False,
-        )
+        with suppress(AllTrialsFailed):  # each has told why
+            fmin(
+                objective,
+                space,
+                algo=ahead.suggest,
+                max_evals=tune.max_evals,
+                timeout=tune.timeout,
+                trials=Trials(),
+                rstate=np.random.default_rng(tune.seed),
+                early_stop_fn=_no_progress(tune.patience) if tune.patience else None,
+                return_argmin=False,
+            )
 
 
 class _Ahead:
@@ -102,6 +106,19 @@ def _as_suggested(point: Params, new_ids: list[int], domain: Any, trials: Trials
         "vals": {label: [point[label]] if label in point else [] for label in domain.params},
     }
     return trials.new_trial_docs([number], [None], [domain.new_result()], [misc])
+
+
+def _no_progress(patience: int) -> Callable[..., tuple[bool, list[Any]]]:
+    """Stops after that many trials without a better one.
+
+    hyperopt's own `no_progress_loss` counts the first trial as one without progress.
+    """
+
+    def stop(trials: Trials, *_: Any) -> tuple[bool, list[Any]]:
+        losses = [inf if loss is None else loss for loss in trials.losses()]
+        return len(losses) - 1 - int(np.argmin(losses)) >= patience, []
+
+    return stop
 
 
 def _space(tune: Tune) -> Any:

@@ -5,7 +5,7 @@ import hashlib
 import io
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import pandas as pd
 import pyarrow as pa
@@ -19,12 +19,13 @@ from pipeline.errors import SourceError
 
 def is_url(source: str) -> bool:
     """Whether the source is fetched over HTTP."""
-    return urlsplit(source).scheme in ("http", "https")
+    return source.lower().startswith(("http://", "https://"))
 
 
 def stem(source: str) -> str:
     """The source's name without folder and ending: the name of the data set."""
-    return Path(unquote(urlsplit(source).path) if is_url(source) else source).stem or "table"
+    path = unquote(re.split("[?#]", source)[0]) if is_url(source) else source
+    return Path(path).stem or "table"
 
 
 def fetch(data: Data) -> bytes:
@@ -62,8 +63,9 @@ def _read_file(source: str) -> bytes:
             f"data.source {source!r} does not exist in {Path.cwd()}; "
             "give the path of a CSV or Parquet file, or an http(s) URL"
         ) from None
-    except OSError as error:
-        raise SourceError(f"data.source {source!r} cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SourceError(f"data.source {source!r} cannot be read: {reason}") from None
 
 
 def _download(data: Data) -> bytes:
@@ -79,6 +81,8 @@ def _download(data: Data) -> bytes:
 
     try:
         return asyncio.run(get())
+    except aiohttp.TooManyRedirects:
+        reason = "was redirected without end"
     except aiohttp.ClientResponseError as error:
         reason = f"was answered with HTTP {error.status} {error.message}"
     except TimeoutError:
@@ -98,6 +102,12 @@ def _read_parquet(content: bytes, source: str) -> pd.DataFrame:
 
 def _read_csv(content: bytes, source: str) -> pd.DataFrame:
     """Every row must have as many cells as the header, which pandas would not insist on."""
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise SourceError(
+            f"data.source {source!r} is not in UTF-8; save the file as UTF-8"
+        ) from None
     ragged: list[pa.csv.InvalidRow] = []
 
     def note(row: pa.csv.InvalidRow) -> str:
@@ -111,9 +121,9 @@ def _read_csv(content: bytes, source: str) -> pd.DataFrame:
             parse_options=pa.csv.ParseOptions(invalid_row_handler=note),
             convert_options=pa.csv.ConvertOptions(strings_can_be_null=True),
         )
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+    except pa.ArrowException as error:
         raise SourceError(
-            f"data.source {source!r} is not a CSV file with commas in UTF-8: {error}"
+            f"data.source {source!r} is not a CSV file with commas: {error}"
         ) from None
     if ragged:
         first = ragged[0]
@@ -123,10 +133,4 @@ def _read_csv(content: bytes, source: str) -> pd.DataFrame:
             f"header has {first.expected_columns}, and {len(ragged) - 1} more lines do not fit. "
             "Every row must have one cell per column; is the file whole?"
         )
-    for field in table.schema:
-        if pa.types.is_binary(field.type):
-            raise SourceError(
-                f"data.source {source!r} is not in UTF-8: see column {field.name!r}; "
-                "save the file as UTF-8"
-            )
     return pd.DataFrame(table.to_pandas())

@@ -83,14 +83,18 @@ def link_model(run_id: str, model_id: str) -> None:
     MlflowClient().log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
 
 
-def log_child(parent_id: str, name: str, params: Params, metrics: Mapping[str, float]) -> None:
-    """A finished, light child run."""
+def log_child(
+    parent_id: str, name: str, params: Params, metrics: Mapping[str, float], error: str
+) -> None:
+    """A light child run: finished, or failed with the error as its description."""
     client = MlflowClient()
     child = client.create_run(
         experiment_id(), run_name=name, tags={MLFLOW_PARENT_RUN_ID: parent_id, STEP: "trial"}
     )
     log(child.info.run_id, params, metrics)
-    client.set_terminated(child.info.run_id)
+    if error:
+        note(child.info.run_id, error)
+    client.set_terminated(child.info.run_id, "FAILED" if error else "FINISHED")
 
 
 def log_artifacts(run_id: str, artifacts: Artifacts) -> None:

@@ -34,10 +34,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished trial with its out-of-fold predictions."""
+    """A finished trial with its out-of-fold predictions, None when it failed."""
 
     trial: Trial
-    out_of_fold: Probabilities
+    out_of_fold: Probabilities | None
 
 
 Start = Callable[[int, Params], Callable[[], Outcome]]
@@ -74,16 +74,24 @@ def evaluator(task: Task, tune: Tune) -> Iterator[tuple[Start, int]]:
 
 
 def evaluate(task: Task, number: int, point: Params) -> Outcome:
-    """Cross-validates `{"family": name, "params": {...}}` on the task's folds."""
+    """Cross-validates `{"family": name, "params": {...}}` on the task's folds.
+
+    A fit that raises is a failed trial: one configuration must not end the search.
+    """
     start = time.perf_counter()
-    model = models.build(point["family"], point["params"], task.seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a poor fit shows in its loss
-        predicted = crossval.out_of_fold(model, task.X, task.y, task.folds)
-    means, spread = crossval.score(task.y, predicted, task.folds, task.positive)
+    family, params = point["family"], point["params"]
+    try:
+        model = models.build(family, params, task.seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a poor fit shows in its loss
+            predicted = crossval.out_of_fold(model, task.X, task.y, task.folds)
+        means, spread = crossval.score(task.y, predicted, task.folds, task.positive)
+    except Exception as error:  # whatever a library may raise
+        reason = f"{type(error).__name__}: {error}"
+        failed = Trial(number, family, params, {}, {}, time.perf_counter() - start, reason)
+        return Outcome(failed, None)
     seconds = time.perf_counter() - start
-    trial = Trial(number, point["family"], point["params"], means, spread, seconds)
-    return Outcome(trial, predicted)
+    return Outcome(Trial(number, family, params, means, spread, seconds), predicted)
 
 
 def _workers(tune: Tune) -> int:

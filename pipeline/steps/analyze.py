@@ -4,6 +4,7 @@ import pandas as pd
 
 from pipeline import figures
 from pipeline.results import Analysis, Dataset
+from pipeline.tables import labelled, numbered
 
 
 def analyze(dataset: Dataset) -> Analysis:
@@ -25,10 +26,10 @@ def analyze(dataset: Dataset) -> Analysis:
         },
         artifacts={
             "overview.md": _overview(dataset, duplicates),
-            "head.csv": table.head(10).rename_axis("row").reset_index(),
-            "describe.csv": table.describe().rename_axis("statistic").reset_index(),
+            "head.csv": numbered(table.head(10)),
+            "describe.csv": labelled(table.describe(), "statistic"),
             "columns.csv": _columns(dataset),
-            "correlations.csv": correlations.rename_axis("column").reset_index(),
+            "correlations.csv": labelled(correlations, "column"),
             "class_balance.png": figures.class_balance(y),
             "missing.png": figures.missing(X),
             "correlations.png": figures.correlations(correlations),

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.dummy import DummyClassifier
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.inspection import permutation_importance
+from sklearn.metrics import log_loss, make_scorer
 from threadpoolctl import threadpool_limits
 
 from pipeline import figures, metrics, models
 from pipeline.config import Evaluate, Metric
 from pipeline.metrics import Predictions
 from pipeline.results import Artifacts, Dataset, Evaluation, Training
+from pipeline.tables import numbered
 
 WORST_ROWS = 20
 REPEATS = 5
@@ -23,9 +24,16 @@ SHOWN: tuple[Metric, ...] = ("accuracy", "precision", "recall", "f1")  # over th
 
 def evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evaluation:
     """Every metric on the test part, each with its 95 % bootstrap interval."""
-    with threadpool_limits(1):  # small tables: threads only cost
-        predictions = _predict(dataset, training.model, training.threshold)
-        importance = _importance(evaluate, dataset, training.model)
+    # Small tables: threads only cost. Raw columns need not converge, they are the baseline's
+    # point; a metric that is not defined without a class is NaN or 0.
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return _evaluate(evaluate, dataset, training)
+
+
+def _evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evaluation:
+    predictions = _predict(dataset, training.model, training.threshold)
+    importance = _importance(evaluate, dataset, training.model)
     values = {name: metrics.value(name, predictions) for name in metrics.ALL}
     intervals = metrics.intervals(predictions, evaluate.resamples, evaluate.seed)
     baselines = {
@@ -60,10 +68,7 @@ def _predict(dataset: Dataset, model: Any, threshold: float | None) -> Predictio
 
 
 def _baseline(dataset: Dataset, model: Any) -> dict[Metric, float]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # raw columns are the baseline's point
-        model.fit(dataset.X_train, dataset.y_train)
-    predictions = _predict(dataset, model, None)
+    predictions = _predict(dataset, model.fit(dataset.X_train, dataset.y_train), None)
     return {name: metrics.value(name, predictions) for name in metrics.ALL}
 
 
@@ -86,7 +91,12 @@ def _importance(evaluate: Evaluate, dataset: Dataset, model: Any) -> pd.DataFram
         model,
         dataset.X_test,
         dataset.y_test,
-        scoring="neg_log_loss",
+        scoring=make_scorer(
+            log_loss,
+            greater_is_better=False,
+            response_method="predict_proba",
+            labels=dataset.contract.classes,  # the test part may lack a rare one
+        ),
         n_repeats=REPEATS,
         random_state=evaluate.seed,
     )
@@ -104,12 +114,15 @@ def _worst_rows(dataset: Dataset, predictions: Predictions) -> pd.DataFrame:
     """The rows whose true class got the least probability."""
     own = predictions.probabilities[np.arange(len(predictions.truth)), predictions.truth]
     classes = np.asarray(dataset.contract.classes, dtype=object)
-    table = dataset.X_test.copy()
-    table.insert(0, "row", dataset.X_test.index + 1)  # from 1, as in the contract's messages
-    table[dataset.contract.target] = dataset.y_test
-    table["predicted"] = classes[predictions.labels]
-    table["probability of the truth"] = own
-    return table.sort_values("probability of the truth").head(WORST_ROWS)
+    columns: dict[str, Any] = {
+        dataset.contract.target: dataset.y_test,
+        "predicted": classes[predictions.labels],
+        "probability of the truth": own,
+    }
+    table = numbered(dataset.X_test)
+    for name, values in columns.items():
+        table.insert(table.shape[1], name, values, allow_duplicates=True)
+    return table.iloc[np.argsort(own, kind="stable")[:WORST_ROWS]]
 
 
 def _curves(dataset: Dataset, predictions: Predictions, threshold: float | None) -> Artifacts:

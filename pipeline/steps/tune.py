@@ -27,7 +27,8 @@ def tune(tune: Tune, dataset: Dataset, on_trial: Callable[[Trial], None]) -> Tun
     def keep(outcome: Outcome) -> None:
         trial = outcome.trial
         trials.append(trial)
-        if trial.family not in best or trial.loss < best[trial.family][0]:
+        known = best.get(trial.family)
+        if outcome.out_of_fold is not None and (known is None or trial.loss < known[0]):
             best[trial.family] = (trial.loss, outcome.out_of_fold)
         on_trial(trial)
 
@@ -36,12 +37,17 @@ def tune(tune: Tune, dataset: Dataset, on_trial: Callable[[Trial], None]) -> Tun
         raise SearchError(
             f"tune.timeout {tune.timeout} ended the search before its first trial; raise it"
         )
+    if not best:
+        raise SearchError(
+            f"all {len(trials)} trials failed, the first with {trials[0].error!r}; "
+            "see the failed runs below tune, and change tune.families or the table"
+        )
     return Tuning(
         trials=tuple(trials),
         out_of_fold={family: predicted for family, (_, predicted) in best.items()},
         artifacts={
             "trials.csv": _table(trials),
-            "history.png": figures.search_history(trials),
+            "history.png": figures.search_history([t for t in trials if not t.error]),
         },
     )
 
@@ -56,6 +62,7 @@ def _table(trials: list[Trial]) -> pd.DataFrame:
             **{f"{name}_std": value for name, value in trial.spread.items()},
             "seconds": trial.seconds,
             "params": ", ".join(f"{name}={_short(value)}" for name, value in trial.params.items()),
+            "error": trial.error,
         }
         for trial in trials
     ]

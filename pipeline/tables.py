@@ -1,0 +1,15 @@
+"""Tables for people: the index as a column, whatever the other columns are called."""
+
+import pandas as pd
+
+
+def labelled(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The index as the first column."""
+    shown = table.copy()
+    shown.insert(0, name, shown.index, allow_duplicates=True)
+    return shown
+
+
+def numbered(rows: pd.DataFrame) -> pd.DataFrame:
+    """The number of the row as the first column: from 1, as in the contract's messages."""
+    return labelled(rows.set_axis(rows.index + 1), "row").set_axis(rows.index)

@@ -1,0 +1,88 @@
+"""Runs a command and measures its wall seconds and the memory of its whole process tree."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+POLL = 0.05  # seconds between two looks at the memory
+PAGE = os.sysconf("SC_PAGE_SIZE")
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one run took."""
+
+    seconds: float
+    tree: float  # MiB, peak of the sum of resident memory over the process tree
+    largest: float  # MiB, peak of a single process
+
+
+def measure(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path
+) -> Measurement:
+    """Runs the command in the folder, its output in `log`. Raises RuntimeError when it fails."""
+    tree = largest = 0.0
+    with log.open("wb") as output:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            while not _has_ended(process):
+                sizes = [_resident(pid) for pid in _descendants(process.pid)]
+                tree, largest = max(tree, sum(sizes)), max(largest, *sizes, 0.0)
+            seconds = time.perf_counter() - start
+        finally:
+            _end(process)
+    if process.returncode:
+        tail = log.read_text(errors="replace")[-3000:]
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{tail}")
+    return Measurement(seconds, tree, largest)
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Waits for one poll, or less when the process ends before."""
+    try:
+        process.wait(POLL)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends the process group that `measure` started when it is interrupted."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
+def _descendants(root: int) -> Iterator[int]:
+    """The process and all below it; Linux lists a process's children by thread."""
+    found = [root]
+    while found:
+        pid = found.pop()
+        yield pid
+        try:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
+        except OSError:  # it has ended since
+            continue
+
+
+def _resident(pid: int) -> float:
+    """MiB of memory; 0 when the process has ended since."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / MEBIBYTE
+    except (OSError, IndexError):
+        return 0.0

@@ -1,0 +1,100 @@
+"""A copy of the project in an empty folder, driven from outside as a user drives it."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+SHIPPED = ("MLproject", "conda.yaml", "requirements.txt", "configs", "pipeline", "mlruns")
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def environment() -> dict[str, str]:
+    """The user's environment without what this test session has set for MLflow."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    return {**kept, "PATH": f"{BIN}{os.pathsep}{kept['PATH']}"}
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that a clone has, without what runs have left."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in SHIPPED:
+        if (ROOT / name).is_file():
+            shutil.copy(ROOT / name, folder)
+        elif name == "mlruns":
+            (folder / name).mkdir()
+        else:
+            shutil.copytree(
+                ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(project: Path) -> Run:
+    """Runs a command in the project's folder and returns what it printed."""
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=project,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def main_job(run: Run) -> subprocess.CompletedProcess[str]:
+    """The README's main job, once for all tests that look at what it left."""
+    done = run("mlflow", "run", ".", "--env-manager", "local")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="session")
+def endpoint(main_job: object, project: Path) -> Iterator[str]:
+    """The address of a real `mlflow models serve` of the champion, stopped at the end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["mlflow", "models", "serve", "-m", "models:/pima-diabetes@champion"]
+    command += ["-p", str(port), "--env-manager", "local"]
+    with (project / "serve.log").open("w") as log:
+        server = subprocess.Popen(
+            command, cwd=project, env=environment(), stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/ping", server)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, 15)  # the process group that this test started, server included
+        server.wait(timeout=30)
+
+
+def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
+    """Returns when the address answers; fails when the server ends before, or after a minute."""
+    for _ in range(300):
+        assert server.poll() is None, "the server ended before it answered"
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.2)
+        else:
+            return
+    pytest.fail(f"{address} did not answer within a minute")

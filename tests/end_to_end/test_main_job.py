@@ -1,0 +1,160 @@
+"""`mlflow run .` in an empty folder: what it leaves in the store and the registry."""
+
+import json
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from sklearn.base import BaseEstimator
+
+from .conftest import Run as RunCommand
+
+STEPS = {"ingest", "analyze", "tune", "train", "evaluate", "promote"}
+
+
+@pytest.fixture(scope="module")
+def store(main_job: object, project: Path) -> MlflowClient:
+    mlflow.set_tracking_uri(f"sqlite:///{project}/mlflow.db")
+    return MlflowClient()
+
+
+def parents(store: MlflowClient) -> list[Run]:
+    return list(store.search_runs(["0"], "tags.verb = 'run'", order_by=["start_time"]))
+
+
+def children(store: MlflowClient, run: Run) -> list[Run]:
+    return list(store.search_runs(["0"], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"))
+
+
+def artifacts(store: MlflowClient, run: Run) -> set[str]:
+    return {file.path for file in store.list_artifacts(run.info.run_id)}
+
+
+def test_main_job_leaves_a_finished_tree_of_runs(store: MlflowClient) -> None:
+    parent = parents(store)[0]
+    steps = {run.info.run_name: run for run in children(store, parent)}
+    trials = children(store, steps["tune"])
+    runs = [parent, *steps.values(), *trials]
+    assert set(steps) == STEPS
+    assert len(trials) == 48
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_parent_carries_config_metrics_and_tags(store: MlflowClient) -> None:
+    parent = parents(store)[0]
+    assert parent.data.params["tune.max_evals"] == "48"
+    assert parent.data.params["registry.model"] == "pima-diabetes"
+    assert {"cv/log_loss", "test/accuracy", "test/roc_auc"} <= set(parent.data.metrics)
+    assert parent.data.tags["data_digest"].startswith("c980e5e01dc1")
+    assert parent.data.tags["model_version"] == "1"
+    assert parent.inputs.dataset_inputs[0].dataset.name == "pima"
+
+
+def test_analysis_and_evaluation_leave_tables_and_pictures(store: MlflowClient) -> None:
+    steps = {run.info.run_name: run for run in children(store, parents(store)[0])}
+    assert {"report.html", "distributions.png", "describe.csv"} <= artifacts(
+        store, steps["analyze"]
+    )
+    assert {"roc.png", "calibration.png", "confusion.png", "worst_rows.csv"} <= artifacts(
+        store, steps["evaluate"]
+    )
+
+
+def test_champion_is_a_pickled_scikit_learn_model_with_its_story(store: MlflowClient) -> None:
+    champion = store.get_model_version_by_alias("pima-diabetes", "champion")
+    model = mlflow.sklearn.load_model("models:/pima-diabetes@champion")
+    assert champion.tags["data_digest"].startswith("c980e5e01dc1")
+    assert float(champion.tags["cv/log_loss"]) > 0
+    assert isinstance(model, BaseEstimator)
+    assert type(model).__module__.startswith("sklearn.")
+
+
+def test_both_flavors_agree(store: MlflowClient, project: Path) -> None:
+    table = pd.read_csv(project / "pipeline/data/pima.csv").drop(columns="Outcome").astype(float)
+    marks = ["Glucose", "BloodPressure", "SkinThickness", "Insulin", "BMI"]
+    with_gaps = table.assign(**{name: table[name].replace(0, np.nan) for name in marks})
+    served = mlflow.pyfunc.load_model("models:/pima-diabetes@champion").predict(table)
+    bare = mlflow.sklearn.load_model("models:/pima-diabetes@champion")
+    assert served["label"].tolist() == bare.predict(with_gaps).tolist()
+    np.testing.assert_allclose(served["probability"], bare.predict_proba(with_gaps)[:, 1])
+
+
+def test_second_run_reuses_every_step_and_changes_nothing(
+    store: MlflowClient, run: RunCommand
+) -> None:
+    again = run("mlflow", "run", ".", "--env-manager", "local")
+    assert again.returncode == 0
+    for step in STEPS - {"promote"}:
+        assert f"{step}: reused from run" in again.stdout
+    assert len(store.search_model_versions("name = 'pima-diabetes'")) == 1
+    first, second = parents(store)[:2]
+    assert second.data.metrics == first.data.metrics
+
+
+def test_override_reruns_from_the_step_that_it_touches(
+    store: MlflowClient, run: RunCommand
+) -> None:
+    done = run("python", "-m", "pipeline", "train", "--train.ensemble", "false")
+    assert done.returncode == 0, done.stderr
+    assert "tune: reused from run" in done.stdout
+    assert "train runs again: train.ensemble true -> false" in done.stdout
+
+
+def test_bad_input_ends_with_status_2_and_a_failed_run(
+    store: MlflowClient, run: RunCommand, project: Path
+) -> None:
+    table = (project / "pipeline/data/pima.csv").read_text().splitlines()
+    (project / "long.csv").write_text("\n".join([*table[:50], table[50] + ",7", *table[51:]]))
+    options = ("--data.source", "long.csv", "--data.sha256", "null")
+    done = run("python", "-m", "pipeline", "run", "configs/pima.yaml", *options)
+    assert done.returncode == 2
+    assert "line 51 has 10 cells where the header has 9" in done.stderr
+    assert "Traceback" not in done.stderr
+    latest = parents(store)[-1]
+    assert latest.info.status == "FAILED"
+    assert "line 51" in latest.data.tags["mlflow.note.content"]
+    assert store.get_model_version_by_alias("pima-diabetes", "champion").version == 1
+
+
+def test_unknown_key_under_mlflow_run_fails_with_its_nearest_name(run: RunCommand) -> None:
+    done = run("mlflow", "run", ".", "--env-manager", "local", "-P", "tune.max_eval=3")
+    assert done.returncode != 0
+    assert "tune.max_eval is not a setting, did you mean 'max_evals'?" in done.stderr
+
+
+def test_tutorial_accuracy_is_181_of_231(store: MlflowClient, run: RunCommand) -> None:
+    done = run("python", "-m", "pipeline", "run", "configs/tutorial.yaml")
+    assert done.returncode == 0, done.stderr
+    assert parents(store)[-1].data.metrics["test/accuracy"] == 181 / 231
+    patients = [[6, 148, 72, 35, 0, 33.6, 0.627, 50], [2, 148, 72, 35, 0, 33.6, 0.674, 22]]
+    model = mlflow.pyfunc.load_model("models:/pima-tutorial@champion")
+    names = [column.name for column in model.metadata.get_input_schema().inputs]
+    answers = model.predict(pd.DataFrame(patients, columns=names, dtype=float))
+    assert answers["label"].tolist() == [1, 0]
+
+
+def test_wine_needs_no_python(store: MlflowClient, run: RunCommand) -> None:
+    done = run("python", "-m", "pipeline", "run", "configs/wine.yaml", "--tune.max_evals", "6")
+    assert done.returncode == 0, done.stderr
+    answers = mlflow.pyfunc.load_model("models:/wine@champion").predict(
+        mlflow.pyfunc.load_model("models:/wine@champion").input_example
+    )
+    assert set(answers["label"]) <= {"barolo", "grignolino", "barbera"}
+    each = answers.filter(like="probability_")
+    np.testing.assert_allclose(each.sum(axis=1), 1)
+    np.testing.assert_allclose(answers["probability"], each.max(axis=1))
+
+
+def test_models_predict_answers_a_file(main_job: object, run: RunCommand, project: Path) -> None:
+    table = pd.read_csv(project / "pipeline/data/pima.csv", nrows=3).drop(columns="Outcome")
+    body = {"dataframe_split": table.to_dict(orient="split", index=False)}
+    (project / "rows.json").write_text(json.dumps(body))
+    command = "mlflow models predict -m models:/pima-diabetes@champion --env-manager local"
+    done = run(*command.split(), "-i", "rows.json", "-o", "answers.json")
+    assert done.returncode == 0, done.stderr
+    answers = json.loads((project / "answers.json").read_text())["predictions"]
+    assert [set(answer) for answer in answers] == [{"label", "probability"}] * 3

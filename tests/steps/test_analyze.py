@@ -1,0 +1,176 @@
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from scipy.stats import spearmanr
+
+from pipeline import datasets
+from pipeline.results import Analysis, Dataset
+from pipeline.steps import analyze as step
+from pipeline.steps.analyze import analyze
+from tests.builders import COLUMNS, make_config, make_dataset, make_table
+
+ARTIFACTS = {
+    "overview.md": str,
+    "head.csv": pd.DataFrame,
+    "describe.csv": pd.DataFrame,
+    "columns.csv": pd.DataFrame,
+    "correlations.csv": pd.DataFrame,
+    "class_balance.png": Figure,
+    "missing.png": Figure,
+    "correlations.png": Figure,
+    "distributions.png": Figure,
+    "report.html": str,
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_report(monkeypatch, request):
+    """The report takes most of the time; one test makes it."""
+    if "whole" not in request.fixturenames:
+        monkeypatch.setattr(step, "_report", lambda table, name: "")
+
+
+@pytest.fixture(scope="module")
+def whole() -> Analysis:
+    return analyze(make_dataset())
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    """Text labels, gaps, the first two rows twice, and two more with the other's label."""
+    table = make_table(("no", "yes"))
+    relabelled = table[2:4].assign(label=["yes", "no"])
+    table = pd.concat([table, table.head(2), relabelled], ignore_index=True)
+    return datasets.build(make_config(positive="no"), table, digest="1" * 64)
+
+
+def with_column(name: str) -> Dataset:
+    """`noise` under another name."""
+    columns = {name if old == "noise" else old: column for old, column in COLUMNS.items()}
+    table = make_table().rename(columns={"noise": name})
+    return datasets.build(make_config(columns=columns), table, digest="0" * 64)
+
+
+def test_analyze_leaves_tables_pictures_and_pages(whole):
+    assert {name: type(artifact) for name, artifact in whole.artifacts.items()} == ARTIFACTS
+
+
+def test_analyze_reports_in_one_page_of_html(whole):
+    report = whole.artifacts["report.html"]
+    assert report.lstrip().startswith(("<!DOCTYPE html", "<!doctype html", "<html"))
+    for name in ("people", *COLUMNS, "label"):
+        assert name in report
+
+
+def test_analyze_counts_rows_columns_classes_gaps_and_duplicates(dataset):
+    assert analyze(dataset).metrics == {
+        "rows": 124,
+        "columns": 4,
+        "classes": 2,
+        "rows_train": len(dataset.X_train),
+        "rows_test": len(dataset.X_test),
+        "duplicate_rows": 2,
+        "missing_share": pytest.approx(dataset.X["gap"].isna().sum() / (4 * 124)),
+    }
+
+
+def test_overview_tells_the_counts_the_balance_and_the_digest(dataset):
+    overview = analyze(dataset).artifacts["overview.md"]
+    gaps = dataset.X["gap"].isna().sum()
+    for part in (
+        "# people",
+        "124 rows, 4 columns and the target `label`; 2 duplicate rows;",
+        f"\n{gaps} missing values",
+        "- `no`: 62 rows (50.0%)\n- `yes`: 62 rows (50.0%)",
+        f"Training part: {len(dataset.X_train)} rows. Test part: {len(dataset.X_test)} rows.",
+        f"sha256 `{'1' * 64}`",
+    ):
+        assert part in overview
+
+
+def test_head_shows_the_first_rows_of_the_source(dataset):
+    head = analyze(dataset).artifacts["head.csv"]
+    expected = make_table(("no", "yes")).head(10)
+    assert head.columns.tolist()[1:] == [*COLUMNS, "label"]
+    pd.testing.assert_frame_equal(head[list(COLUMNS)], expected[list(COLUMNS)], check_names=False)
+    assert head["label"].tolist() == expected["label"].tolist()
+
+
+def test_head_counts_rows_from_one_like_the_contract(dataset):
+    assert analyze(dataset).artifacts["head.csv"]["row"].tolist() == list(range(1, 11))
+
+
+def test_description_has_the_statistics_of_each_column(dataset):
+    described = analyze(dataset).artifacts["describe.csv"].set_index("statistic")
+    X = dataset.X
+    assert described.loc["count", "gap"] == X["gap"].notna().sum()
+    for name in COLUMNS:
+        assert described.loc["mean", name] == pytest.approx(X[name].mean())
+        assert described.loc["max", name] == X[name].max()
+
+
+def test_columns_tell_what_the_config_says_and_what_the_data_show(dataset):
+    columns = analyze(dataset).artifacts["columns.csv"].set_index("column")
+    assert columns.index.tolist() == list(COLUMNS)
+    assert columns.loc["height", "unit"] == "cm"
+    assert columns.loc["gap", "meaning"] == "a quarter of it is missing"
+    assert columns.loc["gap", "missing rows"] == dataset.X["gap"].isna().sum()
+    assert columns.loc["flag", ["valid from", "valid to", "min", "max"]].tolist() == [0, 1, 0, 1]
+    assert columns.loc["flag", "distinct"] == 2
+
+
+@pytest.mark.parametrize("positive", ["no", "yes"])
+def test_correlations_are_spearmans_with_the_positive_class_as_one(positive):
+    dataset = make_dataset(("no", "yes"), positive)
+    table = analyze(dataset).artifacts["correlations.csv"].set_index("column")
+    assert table.index.tolist() == table.columns.tolist() == [*COLUMNS, "label"]
+    for name in ("height", "noise"):
+        expected = spearmanr(dataset.X[name], dataset.y == positive).statistic
+        assert table.loc[name, "label"] == pytest.approx(expected)
+    assert bool(table.loc["height", "label"] > 0.3) is (positive == "yes")
+
+
+def test_correlations_of_three_classes_leave_the_target_out():
+    dataset = make_dataset(("a", "b", "c"), None)
+    table = analyze(dataset).artifacts["correlations.csv"].set_index("column")
+    assert table.index.tolist() == table.columns.tolist() == list(COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("labels", "positive"), [((0, 1), 0), ((False, True), True), ((0, 1, 2), None)]
+)
+def test_analyze_tells_of_any_kind_of_label(labels, positive):
+    analysis = analyze(make_dataset(labels, positive))
+    assert set(analysis.artifacts) == set(ARTIFACTS)
+    assert analysis.metrics["classes"] == len(labels)
+    for label in labels:
+        assert f"- `{label}`: {120 // len(labels)} rows" in analysis.artifacts["overview.md"]
+
+
+@pytest.mark.parametrize("value", [np.nan, 7.0])
+def test_analyze_takes_an_empty_or_constant_column(value):
+    dataset = make_dataset()
+    parts = {name: getattr(dataset, name).assign(noise=value) for name in ("X_train", "X_test")}
+    analysis = analyze(dataclasses.replace(dataset, **parts))
+    columns = analysis.artifacts["columns.csv"].set_index("column")
+    assert columns.loc["noise", "missing rows"] == (120 if np.isnan(value) else 0)
+
+
+@pytest.mark.parametrize("name", ["index", "name", "mean", "count", "level_0", "a b", "Größe"])
+def test_analyze_takes_any_name_of_a_column(name):
+    assert name in analyze(with_column(name)).artifacts["columns.csv"]["column"].tolist()
+
+
+@pytest.mark.parametrize("name", ["row", "statistic", "column"])
+def test_analyze_takes_a_column_that_is_named_like_one_of_its_own(name):
+    assert name in analyze(with_column(name)).artifacts["columns.csv"]["column"].tolist()
+
+
+def test_analyze_leaves_the_data_as_they_are(dataset):
+    X, y = dataset.X.copy(), dataset.y.copy()
+    analyze(dataset)
+    pd.testing.assert_frame_equal(dataset.X, X)
+    pd.testing.assert_series_equal(dataset.y, y)

@@ -1,0 +1,295 @@
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from sklearn import metrics as sk
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from threadpoolctl import threadpool_limits
+
+from pipeline import datasets, metrics, models
+from pipeline.config import Evaluate
+from pipeline.results import Dataset, Evaluation, Training
+from pipeline.steps.evaluate import evaluate
+from tests.builders import COLUMNS, make_config, make_dataset, make_table, with_scales_far_apart
+
+KINDS = [
+    ((0, 1), 1),
+    ((0, 1), 0),
+    (("no", "yes"), "no"),
+    ((False, True), True),
+    ((0, 1, 2), None),
+    (("a", "b", "c"), None),
+]
+FEW = Evaluate(resamples=200)
+
+
+def make_training(dataset: Dataset, threshold: float | None = 0.4) -> Training:
+    model = models.build("logistic_regression", {"transform": "standard", "C": 1.0}, seed=0)
+    return Training(
+        model=model.fit(dataset.X_train, dataset.y_train),
+        weights={"logistic_regression": 1.0},
+        threshold=None if dataset.contract.positive is None else threshold,
+        metrics={},
+        spread={},
+    )
+
+
+def run(labels: Any, positive: Any) -> tuple[Dataset, Training, Evaluation]:
+    dataset = make_dataset(labels, positive)
+    training = make_training(dataset)
+    return dataset, training, evaluate(FEW, dataset, training)
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=str)
+def case(request) -> tuple[Dataset, Training, Evaluation]:
+    return run(*request.param)
+
+
+@pytest.fixture(scope="module")
+def binary() -> tuple[Dataset, Training, Evaluation]:
+    return run((0, 1), 1)
+
+
+def rare_class(labels: tuple[Any, ...], positive: Any) -> Dataset:
+    """Seven rows of the last class: by the rules of the contract enough."""
+    table = make_table(labels)
+    is_rare = table["label"] == labels[-1]
+    table = pd.concat([table[~is_rare], table[is_rare].head(7)], ignore_index=True)
+    config = make_config(positive=positive, split={"test_size": 0.05, "stratify": len(labels) == 2})
+    return datasets.build(config, table, digest="0" * 64)
+
+
+def with_column(name: str) -> tuple[Dataset, Training]:
+    """`noise` under another name."""
+    columns = {name if old == "noise" else old: column for old, column in COLUMNS.items()}
+    table = make_table().rename(columns={"noise": name})
+    dataset = datasets.build(make_config(columns=columns), table, digest="0" * 64)
+    return dataset, make_training(dataset)
+
+
+def test_every_metric_has_a_value_inside_its_interval(case):
+    _, _, evaluation = case
+    assert list(evaluation.metrics) == list(metrics.ALL)
+    assert set(evaluation.intervals) == set(metrics.ALL)
+    for name, value in evaluation.metrics.items():
+        low, high = evaluation.intervals[name]
+        assert low < high
+        assert low <= value <= high
+
+
+def test_metrics_are_scikit_learns_on_the_test_part(case):
+    dataset, training, evaluation = case
+    probabilities = training.model.predict_proba(dataset.X_test)
+    classes = list(dataset.contract.classes)
+    assert evaluation.metrics["log_loss"] == pytest.approx(
+        sk.log_loss(dataset.y_test, probabilities, labels=classes)
+    )
+    if dataset.contract.positive is None:
+        predicted = np.asarray(classes)[probabilities.argmax(axis=1)]
+        auc = sk.roc_auc_score(dataset.y_test, probabilities, multi_class="ovr")
+        f1 = sk.f1_score(dataset.y_test, predicted, average="macro")
+    else:
+        positive, place = dataset.contract.positive, dataset.contract.positive_index
+        called = probabilities[:, place] >= 0.4
+        predicted = np.where(called, positive, classes[1 - place])
+        auc = sk.roc_auc_score(dataset.y_test == positive, probabilities[:, place])
+        f1 = sk.f1_score(dataset.y_test == positive, called)
+    assert evaluation.metrics["accuracy"] == (predicted == dataset.y_test).mean()
+    assert evaluation.metrics["roc_auc"] == pytest.approx(auc)
+    assert evaluation.metrics["f1"] == pytest.approx(f1)
+
+
+def test_dummy_baseline_predicts_the_shares_of_the_classes(case):
+    dataset, _, evaluation = case
+    shares = dataset.y_train.value_counts(normalize=True)
+    expected = -np.log(dataset.y_test.map(shares).astype(float)).mean()
+    assert evaluation.baselines["dummy"]["log_loss"] == pytest.approx(expected)
+    assert evaluation.baselines["dummy"]["roc_auc"] == pytest.approx(0.5)
+
+
+def test_baselines_have_every_metric_and_the_model_beats_the_dummy(case):
+    _, _, evaluation = case
+    assert set(evaluation.baselines) == {"dummy", "tutorial"}
+    for scores in evaluation.baselines.values():
+        assert list(scores) == list(metrics.ALL)
+    assert evaluation.metrics["log_loss"] < evaluation.baselines["dummy"]["log_loss"]
+
+
+def test_tutorial_baseline_is_the_tutorials_model_at_one_half(binary):
+    dataset, _, evaluation = binary
+    model = models.tutorial().fit(dataset.X_train, dataset.y_train)
+    scores = evaluation.baselines["tutorial"]
+    assert scores["accuracy"] == model.score(dataset.X_test, dataset.y_test)
+    expected = sk.roc_auc_score(dataset.y_test, model.predict_proba(dataset.X_test)[:, 1])
+    assert scores["roc_auc"] == pytest.approx(expected)
+
+
+def test_artifacts_are_tables_and_pictures(case):
+    dataset, _, evaluation = case
+    kinds = {name: type(artifact) for name, artifact in evaluation.artifacts.items()}
+    expected = {
+        "metrics.csv": pd.DataFrame,
+        "importance.csv": pd.DataFrame,
+        "importance.png": Figure,
+        "worst_rows.csv": pd.DataFrame,
+        "confusion.png": Figure,
+        "roc.png": Figure,
+        "precision_recall.png": Figure,
+        "calibration.png": Figure,
+    }
+    if dataset.contract.positive is not None:
+        expected |= {"thresholds.csv": pd.DataFrame, "thresholds.png": Figure}
+    assert kinds == expected
+
+
+def test_table_of_metrics_tells_value_interval_and_baselines(binary):
+    _, _, evaluation = binary
+    table = evaluation.artifacts["metrics.csv"].set_index("metric")
+    assert table.index.tolist() == list(metrics.ALL)
+    for name in metrics.ALL:
+        assert table.loc[name].tolist() == [
+            evaluation.metrics[name],
+            *evaluation.intervals[name],
+            evaluation.baselines["dummy"][name],
+            evaluation.baselines["tutorial"][name],
+        ]
+
+
+def test_worst_rows_are_sorted_by_the_probability_of_their_true_class(case):
+    dataset, training, evaluation = case
+    table = evaluation.artifacts["worst_rows.csv"]
+    shown = table["probability of the truth"]
+    probabilities = training.model.predict_proba(dataset.X_test)
+    places = [dataset.contract.classes.index(label) for label in dataset.y_test]
+    own = np.sort(probabilities[np.arange(len(places)), places])
+    assert shown.tolist() == pytest.approx(own[:20].tolist())
+    assert len(table) == 20
+
+
+def test_worst_rows_tell_the_sources_row_from_one_its_values_truth_and_prediction(case):
+    dataset, training, evaluation = case
+    table = evaluation.artifacts["worst_rows.csv"]
+    source = dataset.X_test.assign(label=dataset.y_test)
+    place = dataset.contract.positive_index
+    for _, shown in table.iterrows():
+        row = source.loc[shown["row"] - 1]
+        pd.testing.assert_series_equal(
+            shown[list(COLUMNS)].astype(float), row[list(COLUMNS)].astype(float), check_names=False
+        )
+        assert shown["label"] == row["label"]
+        (chance,) = training.model.predict_proba(dataset.X_test.loc[[shown["row"] - 1]])
+        called = place if place is None or chance[place] >= 0.4 else 1 - place
+        expected = chance.argmax() if place is None else called
+        assert shown["predicted"] == dataset.contract.classes[expected]
+        code = dataset.contract.classes.index(row["label"])
+        assert shown["probability of the truth"] == pytest.approx(chance[code])
+
+
+def test_importance_ranks_the_telling_column_first_and_noise_near_zero(case):
+    _, _, evaluation = case
+    table = evaluation.artifacts["importance.csv"]
+    assert sorted(table["name"]) == sorted(COLUMNS)
+    assert table["mean"].is_monotonic_decreasing
+    assert table["name"].iloc[0] == "height"
+    assert abs(table.set_index("name").loc["flag", "mean"]) < table["mean"].iloc[0] / 2
+
+
+def test_thresholds_show_the_metrics_at_each(binary):
+    dataset, training, evaluation = binary
+    table = evaluation.artifacts["thresholds.csv"]
+    assert table["threshold"].tolist() == pytest.approx([n / 20 for n in range(1, 20)])
+    probability = training.model.predict_proba(dataset.X_test)[:, 1]
+    for _, row in table.iterrows():
+        called = probability >= row["threshold"]
+        assert row["accuracy"] == (called == dataset.y_test).mean()
+        assert row["recall"] == pytest.approx(sk.recall_score(dataset.y_test, called))
+    assert table["recall"].is_monotonic_decreasing
+
+
+def test_threshold_of_the_model_moves_labels_and_not_ranks(binary):
+    dataset, training, at_04 = binary
+    at_06 = evaluate(FEW, dataset, replace(training, threshold=0.6))
+    assert at_06.metrics["recall"] < at_04.metrics["recall"]
+    assert at_06.metrics["roc_auc"] == at_04.metrics["roc_auc"]
+    assert at_06.intervals["log_loss"] == at_04.intervals["log_loss"]
+
+
+def test_evaluation_is_the_same_for_the_same_seed(binary):
+    dataset, training, first = binary
+    again = evaluate(FEW, dataset, training)
+    other = evaluate(FEW.model_copy(update={"seed": 1}), dataset, training)
+    assert (first.metrics, first.intervals) == (again.metrics, again.intervals)
+    tables = [e.artifacts["importance.csv"] for e in (first, again, other)]
+    pd.testing.assert_frame_equal(tables[0], tables[1])
+    assert other.intervals["log_loss"] != first.intervals["log_loss"]
+    assert not tables[0].equals(tables[2])
+
+
+def test_evaluation_leaves_data_and_model_as_they_are(binary):
+    dataset, training, _ = binary
+    X, y = dataset.X_test.copy(), dataset.y_test.copy()
+    before = training.model.predict_proba(X)
+    evaluate(FEW, dataset, training)
+    pd.testing.assert_frame_equal(dataset.X_test, X)
+    pd.testing.assert_series_equal(dataset.y_test, y)
+    np.testing.assert_array_equal(training.model.predict_proba(X), before)
+
+
+def test_test_part_of_a_few_rows_has_as_many_worst_rows():
+    dataset = make_dataset(rows=40)
+    table = evaluate(FEW, dataset, make_training(dataset)).artifacts["worst_rows.csv"]
+    assert len(table) == len(dataset.X_test) == 12
+
+
+@pytest.mark.parametrize(("labels", "positive"), [((0, 1), 1), ((0, 1, 2), None)])
+def test_test_part_without_a_row_of_a_rare_class_is_evaluated(labels, positive):
+    dataset = rare_class(labels, positive)
+    assert dataset.y_test.nunique() < len(labels)  # as ingest hands it on
+    evaluation = evaluate(FEW, dataset, make_training(dataset))
+    assert np.isfinite(evaluation.metrics["log_loss"])
+    assert np.isnan(evaluation.metrics["roc_auc"])
+
+
+def test_evaluation_says_nothing_when_the_baseline_does_not_converge():
+    dataset = with_scales_far_apart(make_dataset())
+    with pytest.warns(ConvergenceWarning), threadpool_limits(1):  # what it would say
+        models.tutorial().fit(dataset.X_train, dataset.y_train)
+    assert evaluate(FEW, dataset, make_training(dataset)).metrics["roc_auc"] > 0.5
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mean",
+        "name",
+        "index",
+        "row",
+        "predicted",
+        "probability of the truth",
+    ],
+)
+def test_worst_rows_keep_a_column_of_any_name(name):
+    dataset, training = with_column(name)
+    table = evaluate(FEW, dataset, training).artifacts["worst_rows.csv"]
+    values = set(dataset.X_test[name])
+    assert any(set(cells) <= values for _, cells in table.items() if len(set(cells)) > 5)
+
+
+def test_pima_tutorial_is_evaluated_as_the_tutorial_says():
+    table = pd.read_csv(datasets.__file__.replace("datasets.py", "data/pima.csv"))
+    X, y = table.drop(columns="Outcome").astype(float), table["Outcome"]
+    train, test = train_test_split(np.arange(len(y)), test_size=0.3, random_state=1)
+    dataset = replace(
+        make_dataset(),
+        X_train=X.iloc[train],
+        y_train=y.iloc[train],
+        X_test=X.iloc[test],
+        y_test=y.iloc[test],
+    )
+    model = models.tutorial().fit(dataset.X_train, dataset.y_train)
+    evaluation = evaluate(FEW, dataset, replace(make_training(make_dataset()), model=model))
+    assert evaluation.baselines["tutorial"]["accuracy"] == 181 / 231

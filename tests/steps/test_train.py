@@ -1,0 +1,284 @@
+import io
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from sklearn.ensemble import VotingClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
+
+from pipeline import crossval, models
+from pipeline.blend import choose_threshold, mix
+from pipeline.results import Dataset, Training, Tuning
+from pipeline.steps import train as step
+from pipeline.steps.train import train
+from tests.builders import make_config, make_dataset, make_trial, with_scales_far_apart
+
+KINDS = [
+    ((0, 1), 1),
+    ((0, 1), 0),
+    (("no", "yes"), "yes"),
+    (("no", "yes"), "no"),
+    ((False, True), True),
+    (("a", "b", "c"), None),
+]
+TWO = KINDS[:-1]
+PARAMS = {
+    "logistic_regression": {"transform": "standard", "C": 0.5},
+    "spline_logistic_regression": {"n_knots": 4, "C": 0.2},
+    "raw_logistic_regression": {},
+}
+
+
+def make_tuning(dataset: Dataset, *, helpful: int = 2, seed: int = 0) -> Tuning:
+    """Three families' trials; `helpful` of them have predictions that complete each other."""
+    rng = np.random.default_rng(seed)
+    truth = np.unique(dataset.y_train, return_inverse=True)[1]
+    classes = len(dataset.contract.classes)
+    noise = rng.normal(size=(len(PARAMS), len(truth), classes))
+    out_of_fold, trials = {}, []
+    for number, family in enumerate(PARAMS):
+        skill = 1.2 if number < helpful else -1.0
+        logits = skill * np.eye(classes)[truth] + 0.8 * noise[number]
+        out_of_fold[family] = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        trials.append(make_trial(number, family, 0.5 + number / 10, PARAMS[family]))
+    return Tuning(tuple(trials), out_of_fold)
+
+
+def run(labels=(0, 1), positive=1, helpful=2, **settings) -> tuple[Dataset, Tuning, Training]:
+    dataset = make_dataset(labels, positive)
+    tuning = make_tuning(dataset, helpful=helpful)
+    config = make_config(positive=positive, train=settings, tune={"folds": 3})
+    return dataset, tuning, train(config, dataset, tuning)
+
+
+def alone(dataset: Dataset, family: str) -> Pipeline:
+    """The family's pipeline, fitted on the training part."""
+    return models.build(family, PARAMS[family], 0).fit(dataset.X_train, dataset.y_train)
+
+
+class OnlyScikitLearn(pickle.Unpickler):
+    """Refuses what a process without this project could not load."""
+
+    def find_class(self, module: str, name: str) -> object:
+        root, _, _ = module.partition(".")
+        assert root in {"sklearn", "numpy", "scipy", "pandas", "builtins"}, module
+        return super().find_class(module, name)
+
+
+@pytest.mark.parametrize(("labels", "positive"), KINDS)
+def test_model_is_a_stock_scikit_learn_classifier(labels, positive):
+    dataset, _, training = run(labels, positive)
+    loaded = OnlyScikitLearn(io.BytesIO(pickle.dumps(training.model))).load()
+    expected = training.model.predict_proba(dataset.X_test)
+    np.testing.assert_array_equal(loaded.predict_proba(dataset.X_test), expected)
+    assert loaded.classes_.tolist() == list(dataset.contract.classes)
+
+
+@pytest.mark.parametrize("ensemble", [True, False])
+@pytest.mark.parametrize("threshold", ["auto", 0.35])
+@pytest.mark.parametrize(("labels", "positive"), TWO)
+def test_predict_is_the_positive_class_from_the_threshold_on(labels, positive, threshold, ensemble):
+    dataset, _, training = run(labels, positive, threshold=threshold, ensemble=ensemble)
+    place = dataset.contract.positive_index
+    probability = training.model.predict_proba(dataset.X)[:, place]
+    expected = np.asarray(labels)[np.where(probability >= training.threshold, place, 1 - place)]
+    assert training.model.predict(dataset.X).tolist() == expected.tolist()
+    assert len(set(expected)) == 2
+    assert training.model.threshold == training.threshold
+
+
+def test_predict_of_three_classes_is_the_most_probable_and_there_is_no_threshold():
+    dataset, _, training = run(("a", "b", "c"), None, threshold=0.9)
+    probabilities = training.model.predict_proba(dataset.X)
+    expected = np.asarray(["a", "b", "c"])[probabilities.argmax(axis=1)]
+    assert training.threshold is None
+    assert training.model.predict(dataset.X).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(("labels", "positive"), [KINDS[0], KINDS[3], KINDS[-1]])
+def test_blend_is_the_weighted_mean_of_the_families(labels, positive):
+    dataset, _, training = run(labels, positive)
+    assert sum(training.weights.values()) == pytest.approx(1)
+    assert sum(weight > 0 for weight in training.weights.values()) == 2
+    expected = sum(
+        weight * alone(dataset, family).predict_proba(dataset.X_test)
+        for family, weight in training.weights.items()
+    )
+    np.testing.assert_allclose(training.model.predict_proba(dataset.X_test), expected, atol=1e-9)
+
+
+def test_family_without_weight_is_told_but_not_in_the_model():
+    _, _, training = run(helpful=2)
+    assert list(training.weights) == list(PARAMS)
+    assert training.weights["raw_logistic_regression"] == 0
+    voting = training.model.estimator_
+    assert isinstance(voting, VotingClassifier)
+    assert list(voting.named_estimators_) == [
+        "logistic_regression",
+        "spline_logistic_regression",
+    ]
+
+
+def test_family_with_all_the_weight_is_the_model_without_a_vote():
+    dataset, _, training = run(helpful=1)
+    assert training.weights["logistic_regression"] == 1
+    assert isinstance(training.model.estimator_, Pipeline)
+    expected = alone(dataset, "logistic_regression").predict_proba(dataset.X_test)
+    np.testing.assert_allclose(training.model.predict_proba(dataset.X_test), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(("labels", "positive"), [KINDS[0], KINDS[-1]])
+def test_without_ensemble_the_best_trial_alone_is_the_model(labels, positive):
+    dataset, tuning, training = run(labels, positive, ensemble=False)
+    (best,) = list(tuning.best_of_family)[:1]
+    assert training.weights == {best: 1.0}
+    expected = alone(dataset, best).predict_proba(dataset.X_test)
+    np.testing.assert_allclose(training.model.predict_proba(dataset.X_test), expected, atol=1e-9)
+    assert training.artifacts == {}
+
+
+def test_without_ensemble_the_lowest_loss_decides_not_the_order_of_the_trials():
+    dataset = make_dataset()
+    tuning = make_tuning(dataset)
+    worst_first = replace(
+        tuning,
+        trials=tuple(
+            make_trial(trial.number, trial.family, 1 - trial.loss, trial.params)
+            for trial in tuning.trials
+        ),
+    )
+    training = train(make_config(train={"ensemble": False}), dataset, worst_first)
+    assert list(training.weights) == ["raw_logistic_regression"]
+
+
+def test_best_trial_of_a_family_gives_the_params():
+    dataset = make_dataset()
+    tuning = make_tuning(dataset)
+    better = make_trial(9, "logistic_regression", 0.1, {"transform": "power", "C": 7.0})
+    training = train(
+        make_config(train={"ensemble": False}),
+        dataset,
+        replace(tuning, trials=(*tuning.trials, better)),
+    )
+    pipeline = training.model.estimator_
+    assert "powertransformer" in pipeline.named_steps
+    assert pipeline["logisticregression"].C == 7.0
+
+
+def test_fixed_threshold_is_used_as_it_is():
+    _, _, training = run(threshold=0.123)
+    assert training.threshold == training.model.threshold == 0.123
+    assert isinstance(training.model, FixedThresholdClassifier)
+
+
+@pytest.mark.parametrize("costs", [(1.0, 1.0), (1.0, 6.0), (6.0, 1.0)])
+@pytest.mark.parametrize(("labels", "positive"), TWO[:2])
+def test_auto_threshold_is_chosen_on_the_blended_out_of_fold_predictions(labels, positive, costs):
+    settings = {"cost_false_positive": costs[0], "cost_false_negative": costs[1]}
+    dataset, tuning, training = run(labels, positive, **settings)
+    blended = mix(tuning.out_of_fold, training.weights)[:, dataset.contract.positive_index]
+    config = make_config(train=settings)
+    expected = choose_threshold(blended, (dataset.y_train == positive).to_numpy(), config.train)
+    assert training.threshold == expected
+
+
+@pytest.mark.parametrize(("labels", "positive"), [KINDS[0], KINDS[1], KINDS[-1]])
+def test_metrics_without_a_choice_are_those_of_the_out_of_fold_predictions(labels, positive):
+    dataset, tuning, training = run(labels, positive, ensemble=False, threshold=0.4)
+    folds = crossval.folds(dataset.y_train, 3, seed=0)
+    means, spread = crossval.score(
+        dataset.y_train,
+        tuning.out_of_fold["logistic_regression"],
+        folds,
+        dataset.contract.positive_index,
+        thresholds=[0.4] * 3,
+    )
+    assert (training.metrics, training.spread) == (means, spread)
+
+
+def test_metrics_of_a_fold_come_from_weights_and_threshold_chosen_without_it(monkeypatch):
+    dataset = make_dataset()
+    tuning = make_tuning(dataset)
+    truth = np.unique(dataset.y_train, return_inverse=True)[1]
+    seen: list[tuple[str, list[float]]] = []
+    select, choose = step.select_weights, step.choose_threshold
+
+    def selecting(out_of_fold, of_rows):
+        seen.append(("weights", out_of_fold["logistic_regression"][:, 0].tolist()))
+        assert len(of_rows) == len(out_of_fold["logistic_regression"])
+        return select(out_of_fold, of_rows)
+
+    def choosing(probability, is_positive, train):
+        seen.append(("threshold", is_positive.tolist()))
+        return choose(probability, is_positive, train)
+
+    monkeypatch.setattr(step, "select_weights", selecting)
+    monkeypatch.setattr(step, "choose_threshold", choosing)
+    train(make_config(tune={"folds": 3}), dataset, tuning)
+
+    folds = crossval.folds(dataset.y_train, 3, seed=0)
+    rows = [np.arange(len(truth)), *(others for others, _ in folds)]
+    first = tuning.out_of_fold["logistic_regression"][:, 0]
+    assert [s for kind, s in seen if kind == "weights"] == [first[r].tolist() for r in rows]
+    assert [s for kind, s in seen if kind == "threshold"] == [
+        (truth[r] == 1).tolist() for r in rows
+    ]
+
+
+def test_metrics_of_a_blend_are_better_than_those_of_each_family():
+    dataset = make_dataset(rows=600)
+    tuning = make_tuning(dataset, helpful=3)
+    training = train(make_config(tune={"folds": 3}), dataset, tuning)
+    folds = crossval.folds(dataset.y_train, 3, seed=0)
+    for predicted in tuning.out_of_fold.values():
+        means, _ = crossval.score(dataset.y_train, predicted, folds, positive=1)
+        assert training.metrics["log_loss"] < means["log_loss"] - 0.02
+
+
+def test_weights_are_drawn_where_there_is_a_choice():
+    _, _, training = run()
+    assert isinstance(training.artifacts["weights.png"], Figure)
+
+
+def test_train_is_the_same_twice():
+    dataset, _, first = run()
+    _, _, again = run()
+    assert (first.weights, first.threshold, first.metrics) == (
+        again.weights,
+        again.threshold,
+        again.metrics,
+    )
+    np.testing.assert_array_equal(
+        first.model.predict_proba(dataset.X), again.model.predict_proba(dataset.X)
+    )
+
+
+def test_train_never_looks_at_the_test_part():
+    dataset, tuning, expected = run()
+    garbage = replace(
+        dataset,
+        X_test=dataset.X_test * np.nan,
+        y_test=pd.Series("garbage", index=dataset.y_test.index),
+    )
+    training = train(make_config(tune={"folds": 3}), garbage, tuning)
+    assert (training.weights, training.threshold) == (expected.weights, expected.threshold)
+    assert (training.metrics, training.spread) == (expected.metrics, expected.spread)
+    np.testing.assert_array_equal(
+        training.model.predict_proba(dataset.X), expected.model.predict_proba(dataset.X)
+    )
+
+
+def test_train_says_nothing_when_the_last_fit_does_not_converge():
+    dataset = with_scales_far_apart(make_dataset())
+    with pytest.warns(ConvergenceWarning), threadpool_limits(1):  # what it would say
+        models.tutorial().fit(dataset.X_train, dataset.y_train)
+    raw = make_trial(0, "raw_logistic_regression", 0.1)
+    out_of_fold = make_tuning(dataset).out_of_fold
+    training = train(make_config(), dataset, Tuning((raw,), out_of_fold))
+    assert training.weights == {"raw_logistic_regression": 1.0}

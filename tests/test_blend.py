@@ -1,0 +1,195 @@
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+from sklearn.metrics import log_loss
+
+from pipeline.blend import choose_threshold, mix, select_weights
+from pipeline.config import Train
+
+NAMES = ("svc", "mlp", "extra_trees", "logistic_regression", "hist_gradient_boosting")
+COSTS = [(1, 1, 1 / 2), (1, 4, 1 / 5), (3, 1, 3 / 4), (0.1, 0.3, 1 / 4)]  # c, d, c / (c + d)
+
+
+def two_columns(positive: np.ndarray) -> np.ndarray:
+    return np.c_[1 - positive, positive]
+
+
+def random_families(seed: int, classes: int, rows: int = 150):
+    """Five families of varied skill, and the truth."""
+    rng = np.random.default_rng(seed)
+    truth = rng.permutation(np.arange(rows) % classes)
+    families = {}
+    for name in NAMES:
+        skill, noise = rng.uniform(0, 2), rng.uniform(0.2, 1.5)
+        logits = skill * np.eye(classes)[truth] + noise * rng.normal(size=(rows, classes))
+        families[name] = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return families, truth
+
+
+def cost(probability, is_positive, threshold, train: Train) -> float:
+    called = probability >= threshold
+    alarms, missed = (called & ~is_positive).sum(), (~called & is_positive).sum()
+    return train.cost_false_positive * alarms + train.cost_false_negative * missed
+
+
+def calibrated_without_noise() -> tuple[np.ndarray, np.ndarray]:
+    """At the probability k/20 exactly k of 20 rows are positive."""
+    probability = np.repeat(np.arange(1, 20) / 20, 20)
+    is_positive = np.concatenate([np.arange(20) < k for k in range(1, 20)])
+    return probability, is_positive
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("seed", range(5))
+def test_weights_are_shares_that_sum_to_one(seed, classes):
+    families, truth = random_families(seed, classes)
+    weights = select_weights(families, truth)
+    assert list(weights) == list(families)
+    assert sum(weights.values()) == pytest.approx(1)
+    assert min(weights.values()) >= 0
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("seed", range(5))
+def test_blend_is_never_worse_than_the_mean_nor_much_than_the_best_family(seed, classes):
+    families, truth = random_families(seed, classes)
+    blended = log_loss(truth, mix(families, select_weights(families, truth)))
+    assert blended <= log_loss(truth, np.mean(list(families.values()), axis=0))
+    # Log loss is convex in the weights: at rest, a copy of the best would gain 1e-6 at most.
+    assert blended <= min(log_loss(truth, p) for p in families.values()) + 3e-4
+
+
+def test_family_that_dominates_gets_all_the_weight():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 500)
+    families = {
+        "svc": two_columns(rng.uniform(0.1, 0.9, 500)),
+        "mlp": two_columns(np.where(truth == 1, 0.9, 0.1)),
+        "extra_trees": two_columns(rng.uniform(0.1, 0.9, 500)),
+    }
+    assert select_weights(families, truth) == {"svc": 0.0, "mlp": 1.0, "extra_trees": 0.0}
+
+
+def test_family_that_does_not_help_gets_no_weight():
+    rng = np.random.default_rng(1)
+    signal = rng.normal(size=(2, 2000))
+    truth = (rng.random(2000) < expit(2 * signal.sum(axis=0))).astype(int)
+    families = {
+        "svc": two_columns(expit(signal[0])),  # too timid, so a constant makes it worse
+        "mlp": two_columns(expit(signal[1])),
+        "extra_trees": two_columns(np.full(2000, 0.5)),
+        "logistic_regression": two_columns(rng.uniform(0.01, 0.99, 2000)),
+    }
+    weights = select_weights(families, truth)
+    assert weights["extra_trees"] == weights["logistic_regression"] == 0
+    assert weights["svc"] > 0
+    assert weights["mlp"] > 0
+
+
+def test_complementary_families_share_the_weight():
+    rng = np.random.default_rng(2)
+    signal = rng.normal(size=(2, 2000))
+    truth = (rng.random(2000) < expit(2 * signal.sum(axis=0))).astype(int)
+    families = {
+        "svc": two_columns(expit(2 * signal[0])),
+        "mlp": two_columns(expit(2 * signal[1])),
+    }
+    weights = select_weights(families, truth)
+    assert weights["svc"] == pytest.approx(0.5, abs=0.1)
+    alone = min(log_loss(truth, p) for p in families.values())
+    assert log_loss(truth, mix(families, weights)) < alone - 0.01
+
+
+def test_family_alone_has_weight_one():
+    families, truth = random_families(0, 3)
+    assert select_weights({"svc": families["svc"]}, truth) == {"svc": 1.0}
+
+
+def test_probability_of_zero_for_the_truth_does_not_break_the_selection():
+    truth = np.array([0, 1, 0, 1])
+    families = {"svc": two_columns(1.0 - truth), "mlp": two_columns(np.full(4, 0.5))}
+    assert select_weights(families, truth)["mlp"] > 0.9
+
+
+def test_mix_is_the_weighted_mean():
+    families = {"svc": np.array([[0.2, 0.8]]), "mlp": np.array([[0.6, 0.4]])}
+    mixed = mix(families, {"svc": 0.75, "mlp": 0.25})
+    np.testing.assert_allclose(mixed, [[0.3, 0.7]])
+
+
+@pytest.mark.parametrize(("false_positive", "false_negative", "expected"), COSTS)
+def test_threshold_of_calibrated_probabilities_is_elkans(false_positive, false_negative, expected):
+    train = Train(cost_false_positive=false_positive, cost_false_negative=false_negative)
+    found = choose_threshold(*calibrated_without_noise(), train)
+    assert found == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(("false_positive", "false_negative", "expected"), COSTS)
+@pytest.mark.parametrize(("slope", "shift"), [(0.5, 0), (2, 0), (1, -1.5), (3, 2)])
+def test_threshold_undoes_what_bends_calibrated_probabilities(
+    slope, shift, false_positive, false_negative, expected
+):
+    calibrated, is_positive = calibrated_without_noise()
+    train = Train(cost_false_positive=false_positive, cost_false_negative=false_negative)
+    found = choose_threshold(expit(slope * logit(calibrated) + shift), is_positive, train)
+    assert found == pytest.approx(expit(slope * logit(expected) + shift), abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_threshold_of_a_calibrated_sample_stays_near_elkans_in_spite_of_noise(seed):
+    rng = np.random.default_rng(seed)
+    probability = rng.uniform(0.02, 0.98, 500)
+    is_positive = rng.random(500) < probability
+    assert choose_threshold(probability, is_positive, Train()) == pytest.approx(0.5, abs=0.08)
+
+
+@pytest.mark.parametrize("low", [0.01, 0.3, 0.51])
+def test_threshold_moves_between_the_classes_when_they_are_apart(low):
+    probability = np.linspace(low, low + 0.48, 100)
+    is_positive = np.arange(100) >= 50
+    found = choose_threshold(probability, is_positive, Train())
+    assert probability[49] < found <= probability[50]
+
+
+@pytest.mark.parametrize(("false_positive", "false_negative", "expected"), COSTS)
+@pytest.mark.parametrize("shift", [-2.5, 0, 2.5])
+def test_threshold_costs_as_little_as_the_cheapest_cut_of_a_sample_without_noise(
+    shift, false_positive, false_negative, expected
+):
+    calibrated, is_positive = calibrated_without_noise()
+    probability = expit(logit(calibrated) + shift)
+    train = Train(cost_false_positive=false_positive, cost_false_negative=false_negative)
+    found = cost(probability, is_positive, choose_threshold(probability, is_positive, train), train)
+    cuts = [*np.unique(probability), 2.0]
+    cheapest = min(cost(probability, is_positive, cut, train) for cut in cuts)
+    assert found == pytest.approx(cheapest)
+    if shift:
+        assert found < cost(probability, is_positive, expected, train)
+
+
+def test_threshold_falls_when_missing_a_positive_costs_more():
+    rng = np.random.default_rng(0)
+    signal = rng.normal(size=1000)
+    is_positive = rng.random(1000) < expit(2 * signal)
+    found = [
+        choose_threshold(expit(2 * signal - 2), is_positive, Train(cost_false_negative=missed))
+        for missed in (0.2, 1.0, 5.0)
+    ]
+    assert found[0] > found[1] > found[2]
+
+
+def test_threshold_is_elkans_when_the_predictions_are_worse_than_chance():
+    probability, is_positive = calibrated_without_noise()
+    train = Train(cost_false_negative=3)
+    assert choose_threshold(1 - probability, is_positive, train) == 0.25
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.3, 0.5, 1.0])
+def test_threshold_of_a_constant_probability_is_a_probability(constant):
+    found = choose_threshold(np.full(40, constant), np.arange(40) < 8, Train())
+    assert 0 < found < 1
+
+
+def test_threshold_of_sure_and_right_probabilities_lies_between_them():
+    is_positive = np.arange(60) < 20
+    assert choose_threshold(is_positive * 1.0, is_positive, Train()) == pytest.approx(0.5, abs=0.01)

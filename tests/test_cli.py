@@ -1,0 +1,263 @@
+import logging
+import subprocess
+import sys
+
+import mlflow
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from pipeline import cli, endpoint, flow, tracking
+from pipeline.config_file import PROJECT, settings
+from pipeline.errors import ContractError
+
+MISTAKE = 2
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """An MLflow store of this file's own: to make one takes seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    event.listen(Engine, "connect", _do_not_wait_for_the_disk)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.delenv("MLFLOW_RUN_ID", raising=False)
+        patch.chdir(folder)
+        yield folder
+    event.remove(Engine, "connect", _do_not_wait_for_the_disk)
+
+
+def _do_not_wait_for_the_disk(connection, _):
+    connection.execute("PRAGMA synchronous = OFF")
+
+
+@pytest.fixture(autouse=True)
+def _log_level():
+    """`main` sets it for the program's life."""
+    log = logging.getLogger("pipeline")
+    level = log.level
+    yield
+    log.setLevel(level)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What `main` would have run: (verb, config, fresh)."""
+    calls = []
+    monkeypatch.setattr(
+        flow, "run", lambda verb, config, fresh: calls.append((verb, config, fresh))
+    )
+    monkeypatch.setattr(endpoint, "serve", lambda config: calls.append(("serve", config, None)))
+    return calls
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """The mistakes that `main` would have recorded in MLflow: (verb, message)."""
+    recorded = []
+    monkeypatch.setattr(tracking, "record_failure", lambda *mistake: recorded.append(mistake))
+    return recorded
+
+
+# Options.
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_each_verb_runs_with_the_default_config(calls, verb):
+    assert cli.main([verb]) == 0
+
+    ((ran, config, fresh),) = calls
+    assert (ran, config.registry.model) == (verb, "pima-diabetes")
+    assert not fresh
+
+
+@pytest.mark.parametrize(
+    ("options", "fresh"),
+    [
+        ([], False),
+        (["--fresh"], True),
+        (["--fresh", "true"], True),
+        (["--fresh", "True"], True),
+        (["--fresh", "false"], False),
+        (["--fresh=false"], False),
+        (["--fresh", "--tune.seed", "3"], True),
+    ],
+)
+def test_fresh_is_a_flag_or_takes_true_and_false(calls, options, fresh):
+    """`mlflow run . -P fresh=false` arrives as `--fresh false`."""
+    assert cli.main(["run", "configs/pima.yaml", *options]) == 0
+
+    assert calls[0][2] is fresh
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--tune.max_evals", "7", "--data.columns.Age.range", "[0, 99]"],
+        ["--tune.max_evals=7", "--data.columns.Age.range=[0, 99]"],
+        ["--tune.max_evals", "3", "--data.columns.Age.range", "[0, 99]", "--tune.max_evals", "7"],
+    ],
+    ids=["spaces", "equals", "the last one counts"],
+)
+def test_options_override_the_config(calls, options):
+    assert cli.main(["tune", "configs/tutorial.yaml", *options]) == 0
+
+    config = calls[0][1]
+    assert config.registry.model == "pima-tutorial"
+    assert config.tune.max_evals == 7
+    assert config.data.columns["Age"].range == (0, 99)
+
+
+def test_option_takes_a_negative_number(calls):
+    assert cli.main(["tune", "--data.columns.Age.missing", "-1", "--data.positive", "-1"]) == 0
+
+    data = calls[0][1].data
+    assert (data.columns["Age"].missing, data.positive) == (-1, -1)
+
+
+def test_option_of_a_text_setting_keeps_digits_as_text(calls):
+    assert cli.main(["run", "--registry.model", "2024"]) == 0
+
+    assert calls[0][1].registry.model == "2024"
+
+
+# Mistakes.
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["configs/nope.yaml"], "config 'configs/nope.yaml' does not exist; there are configs/"),
+        (["--tune.max_evals", "lots"], "tune.max_evals is 'lots'; it should be a valid integer"),
+        (["--tune.max_evls", "3"], "tune.max_evls is not a setting, did you mean 'max_evals'?"),
+        (["--tune.max_eval", "3"], "tune.max_eval is not a setting, did you mean 'max_evals'?"),
+        (["--data.columns.Age.rage", "3"], "data.columns.Age.rage is not a setting, did you mean"),
+        (["--tune.families", "[svc"], "tune.families is '[svc'; it must be a value in YAML"),
+        (["--tune.max_evls"], "--tune.max_evls has no value; write --tune.max_evls VALUE"),
+        (["configs/pima.yaml", "stray"], "'stray' is not an option; write --section.key VALUE"),
+        (["-x", "3"], "'-x' is not an option; write --section.key VALUE"),
+    ],
+)
+def test_mistake_is_told_once_recorded_and_ends_with_status_2(
+    calls, recorded, capsys, options, told
+):
+    assert cli.main(["tune", *options]) == MISTAKE
+
+    ((verb, message),) = recorded
+    assert verb == "tune"
+    assert told in message
+    assert capsys.readouterr() == ("", f"error: {message}\n")
+    assert calls == []
+
+
+def test_all_mistakes_of_a_command_are_told_at_once(recorded, capsys):
+    cli.main(["tune", "--tune.max_evals", "lots", "--serve.prt", "1", "--split.seed", "-1"])
+
+    told = capsys.readouterr().err
+    assert all(name in told for name in ("tune.max_evals is", "serve.prt is", "split.seed is"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "the following arguments are required: VERB"),
+        (["dance"], "invalid choice: 'dance' (choose from 'run', 'ingest'"),
+        (["run", "--fresh", "maybe"], "argument --fresh: 'maybe' is neither true nor false"),
+        (["run", "--tune.seed"], "argument --tune.seed: expected one argument"),
+    ],
+)
+def test_command_that_cannot_be_read_ends_with_status_2_and_the_usage(capsys, arguments, told):
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+
+    assert end.value.code == MISTAKE
+    assert told in capsys.readouterr().err
+
+
+def test_mistake_of_a_step_is_told_without_a_second_record(monkeypatch, recorded, capsys):
+    def run(verb, config, fresh):
+        raise ContractError("row 1, Age: must be finite")
+
+    monkeypatch.setattr(flow, "run", run)
+
+    assert cli.main(["ingest"]) == MISTAKE
+    assert capsys.readouterr().err == "error: row 1, Age: must be finite\n"
+    assert recorded == []
+
+
+def test_fault_of_the_program_keeps_its_traceback(monkeypatch):
+    def run(verb, config, fresh):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(flow, "run", run)
+
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["ingest"])
+
+
+# Mistakes in MLflow.
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "told"),
+    [
+        (
+            "tune",
+            ["--tune.max_evals", "lots"],
+            "tune.max_evals is 'lots'; it should be a valid int",
+        ),
+        ("ingest", ["--data.source", "nope.csv"], "data.source 'nope.csv' does not exist in "),
+    ],
+    ids=["before any step", "in a step"],
+)
+def test_mistake_leaves_one_failed_run_with_the_message_as_its_note(
+    store, capsys, verb, options, told
+):
+    assert cli.main([verb, *options]) == MISTAKE
+
+    message = capsys.readouterr().err.partition("error: ")[2].rstrip("\n")
+    (run,) = mlflow.search_runs(filter_string=f"tags.verb = '{verb}'", output_format="list")
+    assert run.info.status == "FAILED"
+    assert run.data.tags["mlflow.note.content"] == message
+    assert told in message
+    assert "Traceback" not in message
+    assert mlflow.active_run() is None
+
+
+# Help.
+
+
+@pytest.fixture(scope="module")
+def help_page():
+    """What `python -m pipeline --help` prints, and the modules that it took."""
+    code = (
+        "import sys; from pipeline.cli import main\n"
+        "try: main(['--help'])\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+
+
+@pytest.mark.parametrize(("key", "field"), [*settings()], ids=[key for key, _ in settings()])
+def test_help_lists_every_setting_with_its_meaning(help_page, key, field):
+    page = "".join(help_page.stdout.split())  # lines are broken to fit the terminal
+
+    assert f"--{key}VALUE{''.join(field.description.split())}(default:" in page
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_help_lists_every_verb_with_its_meaning(help_page, verb):
+    assert f"  {verb:10}{cli.VERBS[verb]}\n" in help_page.stdout
+
+
+@pytest.mark.parametrize(
+    "default", ["set in the config", "null", "true", "0.3", "127.0.0.1", "auto"]
+)
+def test_help_shows_defaults_as_yaml(help_page, default):
+    assert f"(default: {default})" in " ".join(help_page.stdout.split())
+
+
+def test_help_comes_without_the_libraries_that_take_seconds(help_page):
+    assert not {"mlflow", "sklearn", "pandas", "numpy"} & set(help_page.stderr.split())

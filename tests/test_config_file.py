@@ -1,0 +1,426 @@
+import pytest
+from pydantic import ValidationError
+
+from pipeline.columns import Column
+from pipeline.config_file import PROJECT, load, locate, settings
+from pipeline.errors import ConfigError
+
+SMALL = """
+data:
+  source: people.csv
+  target: ill
+  positive: 1
+  columns:
+    Age: {unit: years, range: [18, 120]}
+    Weight: {}
+registry: {model: m}
+"""
+SHIPPED = sorted(path.name for path in (PROJECT / "configs").glob("*.yaml"))
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Loads a config of the given text, with overrides."""
+
+    def read(text=SMALL, overrides=None):
+        path = tmp_path / "config.yaml"
+        path.write_text(text, encoding="utf-8")
+        return load(str(path), overrides or {})
+
+    return read
+
+
+@pytest.fixture
+def faults(read):
+    """The lines of the message with which a config is refused, without its first."""
+
+    def faults(text=SMALL, overrides=None):
+        with pytest.raises(ConfigError) as error:
+            read(text, overrides)
+        first, *lines = str(error.value).split("\n")
+        assert first.endswith("config.yaml is not a valid config:")
+        return [line.strip() for line in lines]
+
+    return faults
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_load_takes_every_shipped_config(name):
+    config = load(f"configs/{name}", {})
+
+    assert locate(config.data.source).exists()
+
+
+def test_load_finds_shipped_config_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    assert load("configs/pima.yaml", {}).registry.model == "pima-diabetes"
+
+
+def test_load_prefers_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "pima.yaml").write_text(SMALL)
+
+    assert load("configs/pima.yaml", {}).registry.model == "m"
+
+
+def test_load_fills_what_is_left_out_with_defaults(read):
+    config = read()
+
+    assert config.data.columns == {"Age": Column(unit="years", range=(18, 120)), "Weight": Column()}
+    assert config.split.test_size == 0.3
+    assert config.tune.timeout is None
+
+
+def test_config_is_frozen(read):
+    with pytest.raises(ValidationError, match="frozen"):
+        read().split.seed = 2
+
+
+# One fault, one sentence: setting, value, rule or remedy.
+
+
+@pytest.mark.parametrize(
+    ("section", "sentence"),
+    [
+        ("tun: {}", "tun is not a setting, did you mean 'tune'?"),
+        ("tune: {max_eval: 3}", "tune.max_eval is not a setting, did you mean 'max_evals'?"),
+        ("serve: {zzz: 3}", "serve.zzz is not a setting; choose from host, port, workers"),
+        ("tune: {max_evals: '3'}", "tune.max_evals is '3'; it should be a valid integer"),
+        ("tune: {max_evals: lots}", "tune.max_evals is 'lots'; it should be a valid integer"),
+        ("tune: {max_evals: true}", "tune.max_evals is True; it should be a valid integer"),
+        ("tune: {max_evals: 3.0}", "tune.max_evals is 3.0; it should be a valid integer"),
+        ("tune: {max_evals: null}", "tune.max_evals is None; it should be a valid integer"),
+        ("tune: {folds: 1}", "tune.folds is 1; it should be greater than or equal to 2"),
+        ("tune: {families: svc}", "tune.families is 'svc'; it should be a valid array"),
+        ("tune: 3", "tune is 3; it should be a mapping of settings, {} for none"),
+        (
+            "tune: {families: [svc, mlp, svc]}",
+            "tune: families has svc twice; name each family once",
+        ),
+        ("tune:", "tune is None; it should be a mapping of settings, {} for none"),
+        ("split: {test_size: 2}", "split.test_size is 2; it should be less than 1"),
+        ("split: {test_size: '0.3'}", "split.test_size is '0.3'; it should be a valid number"),
+        ("split: {test_size: .nan}", "split.test_size is nan; it should be a finite number"),
+        ("split: {stratify: 'yes'}", "split.stratify is 'yes'; it should be a valid boolean"),
+        ("split: {stratify: 1}", "split.stratify is 1; it should be a valid boolean"),
+        ("gate: {floors: {f1: '0.5'}}", "gate.floors.f1 is '0.5'; it should be a valid number"),
+        ("serve: {host: 127}", "serve.host is 127; it should be a valid string"),
+        ("serve: {port: 70000}", "serve.port is 70000; it should be less than or equal to 65535"),
+    ],
+)
+def test_load_refuses_a_setting_with_name_value_and_rule(faults, section, sentence):
+    assert faults(f"{SMALL}{section}\n") == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "sentence"),
+    [
+        (
+            "unit: years",
+            "unt: years",
+            "data.columns.Age.unt is not a setting, did you mean 'unit'?",
+        ),
+        ("unit: years", "unit: 3", "data.columns.Age.unit is 3; it should be a valid string"),
+        ("[18, 120]", "[18]", "data.columns.Age.range[1] is missing; the config must set it"),
+        ("[18, ", "['18', ", "data.columns.Age.range[0] is '18'; it should be a valid number"),
+        (
+            "[18, 120]",
+            "[120, 18]",
+            "data.columns.Age: range is [120, 18]; the smaller number comes first",
+        ),
+        (
+            "Weight: {}",
+            "Weight:",
+            "data.columns.Weight is None; it should be a mapping of settings, {} for none",
+        ),
+        (
+            "target: ill",
+            "target: Age",
+            "data: target 'Age' is among the columns; take it out of them",
+        ),
+        ("source: people.csv", "", "data.source is missing; the config must set it"),
+        ("registry: {model: m}", "", "registry is missing; the config must set it"),
+        ("{model: m}", "{model: 2024}", "registry.model is 2024; it should be a valid string"),
+    ],
+)
+def test_load_refuses_a_fault_in_the_data_and_registry(faults, good, bad, sentence):
+    assert faults(SMALL.replace(good, bad)) == [sentence]
+
+
+def test_load_tells_all_faults_at_once(faults):
+    told = faults(
+        SMALL.replace("unit: years", "unit: 3").replace("{model: m}", "{}")
+        + "split: {test_size: 2, seed: -1, seeds: 1}\ntune: {families: [xgb], max_evals: '3'}\n"
+    )
+
+    assert [line.split(" ")[0] for line in told] == [
+        "data.columns.Age.unit",
+        "split.test_size",
+        "split.seed",
+        "split.seeds",
+        "tune.families[0]",
+        "tune.max_evals",
+        "registry.model",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("xgb", ";"),
+        ("extra_tree", ", did you mean 'extra_trees'?"),
+        ("SVC", ", did you mean 'svc'?"),
+    ],
+)
+def test_load_answers_unknown_family_with_the_choices(faults, given, hint):
+    (line,) = faults(f"{SMALL}tune: {{families: [svc, {given}]}}\n")
+
+    assert line.startswith(f"tune.families[1] is '{given}'{hint} choose from logistic_regression, ")
+    assert "hist_gradient_boosting" in line
+
+
+def test_load_answers_unknown_metric_with_the_choices(faults):
+    (line,) = faults(f"{SMALL}gate: {{floors: {{rocauc: 0.7}}}}\n")
+
+    assert "did you mean 'roc_auc'? choose from accuracy, " in line
+
+
+# The file itself.
+
+
+def test_load_names_shipped_configs_when_file_is_missing():
+    with pytest.raises(ConfigError) as error:
+        load("configs/pimma.yaml", {})
+
+    assert "config 'configs/pimma.yaml' does not exist; there are " in str(error.value)
+    assert all(f"configs/{name}" in str(error.value) for name in SHIPPED)
+
+
+def test_load_refuses_a_folder(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot be read: .*directory"):
+        load(str(tmp_path), {})
+
+
+def test_load_refuses_a_file_that_is_not_utf8(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(SMALL.replace("years", "Jahre über").encode("latin-1"))
+
+    with pytest.raises(ConfigError, match="cannot be read: 'utf-8' codec"):
+        load(str(path), {})
+
+
+def test_load_names_the_line_of_a_yaml_error(read):
+    with pytest.raises(ConfigError, match=r"is not valid YAML: line 3: "):
+        read("data:\n  source: [a\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("data: {}\ndata: {}\n", "data"),
+        (SMALL + "tune: {seed: 1, seed: 2}\n", "seed"),
+        (SMALL.replace("Weight: {}", "Age: {}"), "Age"),
+    ],
+)
+def test_load_refuses_a_key_written_twice(read, text, key):
+    with pytest.raises(ConfigError, match=rf'line \d+: found duplicate key "{key}"'):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("1", "1"),
+        ("007", "7"),
+        ("true", "True"),
+        ("null", "None"),
+        ("2024-01-31", r"datetime.date\(2024, 1, 31\)"),
+        ("? [a, b]\n    ", r"\('a', 'b'\)"),
+    ],
+)
+def test_load_refuses_a_key_that_yaml_takes_for_something_else_than_text(read, key, shown):
+    """Else a column `007` would silently be called `7`."""
+    with pytest.raises(ConfigError, match=rf"key {shown} is no text; put it in quotes"):
+        read(SMALL.replace("Weight: {}", f"{key}: {{}}"))
+
+
+def test_load_takes_such_a_key_in_quotes(read):
+    columns = read(SMALL.replace("Weight: {}", "'on': {}\n    \"007\": {}")).data.columns
+
+    assert list(columns) == ["Age", "on", "007"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SMALL.replace("unit: years", "unit: 2024-13-45"),
+        SMALL + "tune: &loop {families: [*loop]}\n",
+        SMALL + f"tune: {{max_evals: {'9' * 5000}}}\n",
+        SMALL + f"tune: {{families: {'[' * 1000}",
+    ],
+    ids=["a date that is none", "an alias of itself", "5000 digits", "1000 brackets"],
+)
+def test_load_refuses_what_the_yaml_reader_chokes_on(read, text):
+    with pytest.raises(ConfigError, match=r"config\.yaml' is not valid YAML: "):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [("1e-3", 0.001), ("1E3", 1000), ("+2.5e+1", 25), ("1.0e-3", 0.001), ("7", 7)],
+)
+def test_load_reads_numbers_as_people_write_them(read, written, number):
+    assert read(f"{SMALL}tune: {{timeout: {written}}}\n").tune.timeout == number
+    assert read(overrides={"tune.timeout": written}).tune.timeout == number
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n", "data\n", "3\n", "# only a comment\n"])
+def test_load_refuses_a_file_without_sections(read, text):
+    with pytest.raises(ConfigError, match="must hold sections such as data, split and tune"):
+        read(text)
+
+
+# Overrides.
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("tune.max_evals", "7", 7),
+        ("tune.families", "[svc, mlp]", ("svc", "mlp")),
+        ("tune.families", '["svc"]', ("svc",)),
+        ("tune.timeout", "1e-3", 0.001),
+        ("tune.timeout", "null", None),
+        ("tune.parallelism", "auto", "auto"),
+        ("split.stratify", "false", False),
+        ("train.threshold", "0.25", 0.25),
+        ("gate.floors", "{roc_auc: 0.7}", {"roc_auc": 0.7}),
+        ("gate.floors.roc_auc", "0.7", {"roc_auc": 0.7}),
+        ("data.positive", "yes please", "yes please"),
+        ("data.sha256", "null", None),
+    ],
+)
+def test_override_is_laid_over_the_file(read, key, text, value):
+    section, name, *_ = key.split(".")
+
+    assert getattr(getattr(read(overrides={key: text}), section), name) == value
+
+
+@pytest.mark.parametrize("text", ["2024", "1e3", "true", "[a]", "null model", "007"])
+def test_override_of_a_text_setting_keeps_it_as_typed(read, text):
+    assert read(overrides={"registry.model": text}).registry.model == text
+
+
+def test_override_of_a_digest_of_digits_stays_text(read):
+    assert read(overrides={"data.sha256": "1" * 64}).data.sha256 == "1" * 64
+
+
+def test_override_reaches_one_setting_of_a_column(read):
+    columns = read(overrides={"data.columns.Age.range": "[null, 99]"}).data.columns
+
+    assert columns == {"Age": Column(unit="years", range=(None, 99)), "Weight": Column()}
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "sentence"),
+    [
+        ("tune.max_evals", "lots", "tune.max_evals is 'lots'; it should be a valid integer"),
+        ("tune.max_evals", "'7'", "tune.max_evals is '7'; it should be a valid integer"),
+        ("tune.timeout", ".nan", "tune.timeout is nan; it should be a finite number"),
+        ("tune.timeout", "NaN", "tune.timeout is 'NaN'; it should be a valid number"),
+        ("serve.hst", "x", "serve.hst is not a setting, did you mean 'host'?"),
+        (
+            "data.columns.Age.rang",
+            "3",
+            "data.columns.Age.rang is not a setting, did you mean 'range'?",
+        ),
+        ("registry.model", "null", "registry.model is None; it should be a valid string"),
+        ("tune", "3", "tune is 3; it should be a mapping of settings, {} for none"),
+    ],
+)
+def test_override_is_checked_like_the_file(faults, key, text, sentence):
+    assert faults(overrides={key: text}) == [sentence]
+
+
+@pytest.mark.parametrize("setting", ["unit", "meaning"])
+def test_override_of_a_columns_text_keeps_it_as_typed(read, setting):
+    columns = read(overrides={f"data.columns.Age.{setting}": "10"}).data.columns
+
+    assert getattr(columns["Age"], setting) == "10"
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("tune.families", "[svc"),
+        ("gate.floors", '{"f1": 0.1, "f1": 0.2}'),
+        ("gate.floors", "{1: 0.1}"),
+        ("tune.seed", "9" * 5000),
+        ("tune.seed", "[" * 1000),
+    ],
+    ids=[
+        "open bracket",
+        "key written twice",
+        "key that is no text",
+        "5000 digits",
+        "1000 brackets",
+    ],
+)
+def test_override_that_is_no_value_in_yaml_is_refused(read, key, text):
+    with pytest.raises(ConfigError) as error:
+        read(overrides={key: text})
+
+    assert str(error.value) == f"{key} is {text!r}; it must be a value in YAML, e.g. 3 or [a, b]"
+
+
+def test_override_below_a_value_is_refused(read):
+    with pytest.raises(ConfigError, match=r"data\.target\.x cannot be set: 'target' is not a sec"):
+        read(overrides={"data.target.x": "3"})
+
+
+def test_settings_lists_the_leaves_of_every_section():
+    keys = [key for key, _ in settings()]
+
+    assert len(keys) == len(set(keys))
+    assert {"data.source", "tune.max_evals", "gate.floors", "serve.port"} <= set(keys)
+    assert "tune" not in keys
+
+
+# Faults known of config_file.py.
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("data.columns.range.unit", "7"), ("data.columns.unit", "{unit: '7'}")],
+)
+def test_override_reaches_a_column_called_like_a_setting(read, key, text):
+    name = key.split(".")[2]
+    text_of = SMALL.replace("Weight: {}", f"{name}: {{}}")
+
+    assert read(text_of, {key: text}).data.columns[name].unit == "7"
+
+
+def test_load_hints_in_a_column_called_like_a_setting(faults):
+    (line,) = faults(SMALL.replace("Weight: {}", "range: {unt: kg}"))
+
+    assert line == "data.columns.range.unt is not a setting, did you mean 'unit'?"
+
+
+def test_override_reaches_a_section_that_is_empty_in_the_file(read):
+    assert read(SMALL + "tune:\n", {"tune.seed": "3"}).tune.seed == 3
+
+
+def test_load_refuses_half_a_surrogate_pair(read):
+    with pytest.raises(ConfigError, match=r"is not valid YAML: .*surrogates not allowed"):
+        read(SMALL.replace("unit: years", 'unit: "\\ud800"'))
+
+
+@pytest.mark.parametrize(("written", "read_as"), [("1:30", 90), ("010", 8)])
+def test_load_does_not_reckon_in_base_60_or_8(read, written, read_as):
+    try:
+        config = read(f"{SMALL}tune: {{max_evals: {written}}}\n")
+    except ConfigError:
+        return
+    assert config.tune.max_evals != read_as

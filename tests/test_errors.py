@@ -1,0 +1,42 @@
+import pytest
+
+from pipeline import errors
+from pipeline.errors import PipelineError, nearest
+
+MISTAKES = ["ConfigError", "SourceError", "ContractError", "SearchError", "RegistryError"]
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_every_mistake_is_caught_as_pipeline_error(name):
+    mistake = getattr(errors, name)
+
+    assert issubclass(mistake, PipelineError)
+    assert str(mistake("tune.folds is 1")) == "tune.folds is 1"
+
+
+def test_pipeline_error_is_no_kind_of_builtin_error():
+    """Else `except ValueError` somewhere would swallow a message for the user."""
+    assert PipelineError.__bases__ == (Exception,)
+
+
+def test_module_page_shows_the_whole_tree():
+    subclasses = {mistake.__name__ for mistake in PipelineError.__subclasses__()}
+
+    assert subclasses == set(MISTAKES)
+    assert all(name in errors.__doc__ for name in subclasses)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hint"),
+    [
+        ("Glucos", ["Age", "Glucose"], ", did you mean 'Glucose'?"),
+        ("glucose", ["Glucose"], ", did you mean 'Glucose'?"),
+        ("GLUCOSE", ["Glucose"], ", did you mean 'Glucose'?"),
+        ("max_eval", ["max_evals", "max_depth"], ", did you mean 'max_evals'?"),
+        ("zzz", ["Age", "Glucose"], ""),
+        ("Age", [], ""),
+        ("", ["Age"], ""),
+    ],
+)
+def test_nearest_names_the_closest_or_nothing(name, known, hint):
+    assert nearest(name, known) == hint

@@ -1,0 +1,213 @@
+import io
+from collections.abc import Callable, Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from sklearn.metrics import confusion_matrix
+
+from pipeline import figures
+from tests.builders import make_dataset, make_predictions, make_trial
+
+CLASSES = [(0, 1), ("no", "yes"), (False, True), (0, 1, 2), ("a", "b", "c")]
+
+
+@pytest.fixture(params=CLASSES, ids=str)
+def classes(request) -> tuple:
+    return request.param
+
+
+@pytest.fixture
+def dataset(classes):
+    return make_dataset(classes, classes[-1] if len(classes) == 2 else None)
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_is_left_in_pyplot() -> Iterator[None]:
+    before = plt.get_fignums()
+    yield
+    assert plt.get_fignums() == before
+
+
+def drawn(figure: Figure) -> Figure:
+    """The figure, after it was drawn: as in the run, without a warning."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=50)
+    assert buffer.getvalue().startswith(b"\x89PNG")
+    return figure
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def bar_widths(figure: Figure) -> list[float]:
+    return [bar.get_width() for bar in figure.axes[0].patches]
+
+
+def test_class_balance_tells_rows_and_shares(dataset, classes):
+    figure = drawn(figures.class_balance(dataset.y))
+    ticks = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    assert ticks == [str(label) for label in classes]
+    each = 120 // len(classes)
+    assert [bar.get_height() for bar in figure.axes[0].patches] == [each] * len(classes)
+    assert texts(figure) == [f"{each} ({1 / len(classes):.1%})"] * len(classes)
+
+
+def test_missing_tells_the_share_of_each_column_from_the_top(dataset):
+    figure = drawn(figures.missing(dataset.X))
+    share = dataset.X["gap"].isna().mean()
+    assert bar_widths(figure) == pytest.approx([0, 0, share, 0])
+    ticks = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert ticks == ["flag", "noise", "gap", "height"]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_missing_draws_when_all_or_nothing_is_missing(share):
+    X = pd.DataFrame({"a": [np.nan if share else 1.0] * 5})
+    assert texts(drawn(figures.missing(X))) == [f"{share:.1%}"]
+
+
+def test_correlations_show_every_pair(dataset):
+    table = dataset.X.corr(method="spearman")
+    figure = drawn(figures.correlations(table))
+    assert texts(figure) == [f"{value:.2f}" for value in table.to_numpy().ravel()]
+
+
+def test_correlations_of_many_or_constant_columns_draw():
+    rng = np.random.default_rng(0)
+    wide = pd.DataFrame(rng.normal(size=(30, 20))).assign(constant=1.0).rename(columns=str)
+    assert texts(drawn(figures.correlations(wide.corr(method="spearman")))) == []
+
+
+def test_distributions_have_a_panel_for_each_column_and_a_histogram_for_each_class(
+    dataset, classes
+):
+    figure = drawn(figures.distributions(dataset.X, dataset.y, {"height": "cm"}))
+    assert [axes.get_title() for axes in figure.axes] == ["height", "gap", "noise", "flag"]
+    assert [axes.get_xlabel() for axes in figure.axes] == ["cm", "", "", ""]
+    legend = figure.axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == [str(label) for label in classes]
+    area = sum(bar.get_width() * bar.get_height() for bar in figure.axes[0].patches)
+    assert area == pytest.approx(len(classes))
+
+
+@pytest.mark.parametrize("columns", [1, 3, 7])
+def test_distributions_draw_for_any_number_of_columns(columns):
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(20, columns))).rename(columns=str)
+    y = pd.Series(np.arange(20) % 2, name="label")
+    assert len(drawn(figures.distributions(X, y, {})).axes) == columns
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full(20, 7.0),
+        np.r_[np.ones(10), np.full(10, np.nan)],  # one class has none
+        np.arange(20) * 1e300,
+        np.arange(20) * 1e-300,
+        np.full(20, 1e17),
+    ],
+    ids=["constant", "of one class", "huge", "tiny", "constant and huge"],
+)
+def test_distributions_draw_awkward_columns(values):
+    X = pd.DataFrame({"plain": np.arange(20.0), "awkward": values})
+    y = pd.Series(np.repeat([0, 1], 10), name="label")
+    drawn(figures.distributions(X, y, {}))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        0,
+        1,
+    ],
+)
+def test_distributions_draw_with_an_empty_column(place):
+    X = pd.DataFrame({"plain": np.arange(20.0)})
+    X.insert(place, "empty", np.nan)
+    y = pd.Series(np.arange(20) % 2, name="label")
+    figure = drawn(figures.distributions(X, y, {}))
+    assert any(axes.get_legend() for axes in figure.axes)
+
+
+@pytest.mark.parametrize(
+    ("number", "positive", "judged"), [(2, 1, ["yes"]), (2, 0, ["no"]), (3, None, ["x", "y", "z"])]
+)
+def test_curves_have_a_line_for_each_judged_class(number, positive, judged):
+    names = ("no", "yes") if number == 2 else ("x", "y", "z")
+    found = figures.curves(make_predictions(number, positive=positive), names)
+    assert set(found) == {"roc", "precision_recall", "calibration"}
+    for figure in found.values():
+        labels = [line.get_label() for line in drawn(figure).axes[0].get_lines()]
+        of_classes = [label.split(" (")[0] for label in labels if label.startswith("class")]
+        assert of_classes == [f"class {name}" for name in judged]
+
+
+def test_confusion_counts_as_scikit_learn(classes):
+    predictions = make_predictions(len(classes))
+    figure = drawn(figures.confusion(predictions, classes))
+    expected = confusion_matrix(predictions.truth, predictions.labels)
+    assert [int(text) for text in texts(figure)] == expected.ravel().tolist()
+    ticks = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    assert ticks == [str(label) for label in classes]
+
+
+def test_thresholds_draw_each_metric_and_mark_the_models_own():
+    table = pd.DataFrame({"threshold": [0.2, 0.5, 0.8], "f1": [0.5, 0.6, 0.4], "recall": [1, 1, 0]})
+    figure = drawn(figures.thresholds(table, 0.4567))
+    labels = [line.get_label() for line in figure.axes[0].get_lines()]
+    assert labels == ["f1", "recall", "in the model: 0.457"]
+    assert set(figure.axes[0].get_lines()[2].get_xdata()) == {0.4567}
+
+
+def test_importance_has_the_largest_on_top():
+    table = pd.DataFrame({"name": ["a", "b", "c"], "mean": [0.1, 0.3, -0.1], "std": [0.01] * 3})
+    figure = drawn(figures.importance(table, "Importance"))
+    ticks = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert ticks == ["c", "a", "b"]
+    assert bar_widths(figure) == [-0.1, 0.1, 0.3]
+
+
+@pytest.mark.parametrize("losses", [[0.6], [0.6, 0.5, 0.7, 0.4, 9.0], [0.5, 0.5]])
+def test_search_history_shows_the_best_so_far(losses):
+    families = ["svc", "mlp"] * 3
+    trials = [make_trial(n, families[n], loss) for n, loss in enumerate(losses)]
+    figure = drawn(figures.search_history(trials))
+    (best,) = figure.axes[0].get_lines()
+    assert best.get_ydata().tolist() == np.minimum.accumulate(losses).tolist()
+    named = [points.get_label() for points in figure.axes[0].collections]
+    assert named == families[: min(2, len(losses))]
+    low, high = figure.axes[0].get_ylim()
+    assert low < min(losses) < high
+
+
+@pytest.mark.parametrize(
+    ("weights", "widths", "told"),
+    [
+        ({"svc": 0.75, "mlp": 0.0, "extra_trees": 0.25}, [0, 0.25, 0.75], ["0%", "25%", "75%"]),
+        ({"svc": 1.0}, [1.0], ["100%"]),
+    ],
+)
+def test_weights_are_told_as_shares_with_the_largest_on_top(weights, widths, told):
+    figure = drawn(figures.weights(weights))
+    assert bar_widths(figure) == widths
+    assert texts(figure) == told
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: figures.weights({"svc": 1.0}),
+        lambda: figures.class_balance(pd.Series([0, 1, 1], name="label")),
+    ],
+)
+def test_figures_of_the_same_data_are_the_same_pictures(draw: Callable[[], Figure]):
+    pictures = []
+    for _ in range(2):
+        buffer = io.BytesIO()
+        draw().savefig(buffer)
+        pictures.append(buffer.getvalue())
+    assert pictures[0] == pictures[1]

@@ -1,0 +1,302 @@
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import config_file, fingerprint
+from pipeline.columns import Column
+from pipeline.config import Config
+from tests.builders import COLUMNS, make_config
+
+STEPS = ("ingest", "analyze", "tune", "train", "evaluate", "promote")
+DIGEST = "d" * 64
+
+
+def changed(config: Config, key: str, value: Any) -> Config:
+    section, name = key.split(".")
+    inner = getattr(config, section).model_copy(update={name: value})
+    return config.model_copy(update={section: inner})
+
+
+def steps_that_differ(before: Config, after: Config) -> set[str]:
+    return {
+        step
+        for step in STEPS
+        if fingerprint.inputs(step, before, DIGEST) != fingerprint.inputs(step, after, DIGEST)
+    }
+
+
+@pytest.fixture(scope="module")
+def digests() -> dict[str, str]:
+    """Of the code as it is."""
+    return code_digests()
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch) -> Path:
+    """A copy of the package that the code digests are made of."""
+    copy = tmp_path / "pipeline"
+    shutil.copytree(fingerprint.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(fingerprint, "PACKAGE", copy)
+    fingerprint._imports.cache_clear()
+    yield copy
+    fingerprint._imports.cache_clear()
+
+
+def code_digests() -> dict[str, str]:
+    fingerprint._imports.cache_clear()
+    return {step: fingerprint.inputs(step, make_config(), DIGEST)["code"] for step in STEPS}
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ("ingest", ("ingest",)),
+        ("analyze", ("ingest", "analyze")),
+        ("tune", ("ingest", "tune")),
+        ("train", ("ingest", "tune", "train")),
+        ("evaluate", ("ingest", "tune", "train", "evaluate")),
+        ("promote", ("ingest", "tune", "train", "evaluate", "promote")),
+    ],
+)
+def test_needed_lists_the_steps_before_in_their_order(step, expected):
+    assert fingerprint.needed(step) == expected
+
+
+def test_steps_are_in_an_order_in_which_they_can_run():
+    seen: set[str] = set()
+    for step in fingerprint.STEPS:
+        assert set(fingerprint.needed(step)) <= seen | {step}
+        seen.add(step)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_same_config_and_data_give_the_same_fingerprint(step):
+    first, again = (fingerprint.inputs(step, make_config(), DIGEST) for _ in range(2))
+    assert first == again
+    assert fingerprint.fingerprint(first) == fingerprint.fingerprint(again)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_other_data_give_another_fingerprint(step):
+    first, other = (fingerprint.inputs(step, make_config(), digest) for digest in ("a", "b"))
+    assert fingerprint.fingerprint(first) != fingerprint.fingerprint(other)
+
+
+def test_fingerprint_is_a_sha256_of_names_and_values_in_any_order():
+    found = fingerprint.fingerprint({"a": 1, "b": [0.5, None]})
+    assert len(found) == 64
+    assert found == fingerprint.fingerprint({"b": [0.5, None], "a": 1})
+    assert found != fingerprint.fingerprint({"a": 1, "b": [0.5, 0]})
+    assert found != fingerprint.fingerprint({"a": [0.5, None], "b": 1})
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_fingerprints_of_two_steps_differ(step):
+    others = [other for other in STEPS if other != step]
+    mark = fingerprint.fingerprint(fingerprint.inputs(step, make_config(), DIGEST))
+    for other in others:
+        assert mark != fingerprint.fingerprint(fingerprint.inputs(other, make_config(), DIGEST))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_inputs_are_told_one_by_one_as_plain_values(step):
+    inputs = fingerprint.inputs(step, make_config(gate={"floors": {"roc_auc": 0.7}}), DIGEST)
+    assert json.loads(json.dumps(inputs)) == inputs
+    assert inputs["data digest"] == DIGEST
+    assert inputs["data.target"] == "label"
+    assert inputs["data.columns.height"] == {"unit": "cm"}
+    assert {"code", "python", "numpy", "scikit-learn"} <= set(inputs)
+    assert ("tune.max_evals" in inputs) is (step not in ("ingest", "analyze"))
+    assert ("gate.floors.roc_auc" in inputs) is (step == "promote")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data.source", "elsewhere/other.csv"),
+        ("data.sha256", "a" * 64),
+        ("data.timeout", 5.0),
+        ("tune.parallelism", 7),
+        ("serve.port", 9999),
+        ("serve.host", "0.0.0.0"),
+        ("serve.workers", 3),
+    ],
+)
+def test_settings_of_where_and_how_fast_do_not_count(key, value):
+    config = make_config()
+    assert steps_that_differ(config, changed(config, key, value)) == set()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "steps"),
+    [
+        ("data.target", "other", set(STEPS)),
+        ("data.positive", 0, set(STEPS)),
+        ("data.positive", True, set(STEPS)),  # 1 == True, and yet another class
+        ("split.seed", 9, set(STEPS)),
+        ("split.stratify", False, set(STEPS)),
+        ("tune.max_evals", 9, {"tune", "train", "evaluate", "promote"}),
+        ("tune.families", ("svc",), {"tune", "train", "evaluate", "promote"}),
+        ("tune.patience", 3, {"tune", "train", "evaluate", "promote"}),
+        ("tune.timeout", 3.0, {"tune", "train", "evaluate", "promote"}),
+        ("train.threshold", 0.5, {"train", "evaluate", "promote"}),
+        ("train.cost_false_negative", 2.0, {"train", "evaluate", "promote"}),
+        ("evaluate.resamples", 300, {"evaluate", "promote"}),
+        ("gate.floors", {"accuracy": 0.5}, {"promote"}),
+        ("registry.model", "other", {"promote"}),
+    ],
+)
+def test_setting_counts_for_its_step_and_those_after(key, value, steps):
+    config = make_config()
+    before = {step: fingerprint.inputs(step, config, DIGEST) for step in STEPS}
+    after = {step: fingerprint.inputs(step, changed(config, key, value), DIGEST) for step in STEPS}
+    differ = {
+        step
+        for step in STEPS
+        if fingerprint.fingerprint(before[step]) != fingerprint.fingerprint(after[step])
+    }
+    assert differ == steps
+
+
+def test_order_of_the_families_counts():
+    config = make_config(tune={"families": ("svc", "mlp")})
+    other = make_config(tune={"families": ("mlp", "svc")})
+    assert "tune" in steps_that_differ(config, other)
+
+
+def test_every_setting_counts_unless_it_is_of_where_or_how_fast():
+    config = make_config(gate={"floors": {"accuracy": 0.5}})
+    inputs = fingerprint.inputs("promote", config, DIGEST)
+    for key, _ in config_file.settings():
+        counts = any(name == key or name.startswith(f"{key}.") for name in inputs)
+        assert counts is (key not in fingerprint.UNCOUNTED and not key.startswith("serve."))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        Column(missing=0.0),
+        Column(missing=-1.0),
+        Column(range=(0.0, None)),
+        Column(range=(None, 0.0)),
+        Column(optional=True),
+        Column(unit="kg"),
+        Column(meaning="else"),
+    ],
+)
+def test_what_is_said_of_a_column_counts_for_every_step(column):
+    other = make_config(columns={**COLUMNS, "noise": column})
+    assert steps_that_differ(make_config(), other) == set(STEPS)
+
+
+def test_mark_of_zero_is_not_the_same_as_another_mark_or_none():
+    marks = [
+        fingerprint.fingerprint(
+            fingerprint.inputs("ingest", make_config(columns={"a": Column(missing=mark)}), DIGEST)
+        )
+        for mark in (None, 0.0, 1.0)
+    ]
+    assert len(set(marks)) == 3
+
+
+def test_column_more_or_less_counts():
+    fewer = make_config(columns={"height": COLUMNS["height"]})
+    assert steps_that_differ(make_config(), fewer) == set(STEPS)
+
+
+@pytest.mark.parametrize(
+    ("library", "steps"),
+    [
+        ("numpy", set(STEPS)),
+        ("scikit-learn", set(STEPS)),
+        ("pyarrow", set(STEPS)),
+        ("skrub", {"analyze"}),
+        ("hyperopt", {"tune", "train", "evaluate", "promote"}),
+        ("mlflow", {"train", "evaluate", "promote"}),
+    ],
+)
+def test_version_of_a_library_counts_where_it_is_used(library, steps, monkeypatch):
+    before = {step: fingerprint.inputs(step, make_config(), DIGEST) for step in STEPS}
+    genuine = fingerprint.version
+    monkeypatch.setattr(
+        fingerprint, "version", lambda name: "99" if name == library else genuine(name)
+    )
+    after = {step: fingerprint.inputs(step, make_config(), DIGEST) for step in STEPS}
+    assert {step for step in STEPS if before[step] != after[step]} == steps
+
+
+@pytest.mark.parametrize(
+    ("module", "steps"),
+    [
+        ("columns", set(STEPS)),  # by way of contract
+        ("blend", {"train", "evaluate", "promote"}),
+        ("serving", {"train", "evaluate", "promote"}),  # by no import of the step's
+        ("flow", set()),
+    ],
+)
+def test_code_of_a_module_counts_where_it_runs(module, steps, digests, package):
+    path = package / f"{module}.py"
+    path.write_text(path.read_text("utf-8") + "\n# changed\n", "utf-8")
+    after = code_digests()
+    assert {step for step in STEPS if digests[step] != after[step]} == steps
+
+
+def test_code_of_a_step_is_told_without_parsing_a_module_twice(package, monkeypatch):
+    parsed: list[str] = []
+    parse = ast.parse
+    with monkeypatch.context() as patch:
+        patch.setattr(ast, "parse", lambda source: parsed.append(source) or parse(source))
+        fingerprint.inputs("tune", make_config(), DIGEST)
+    assert parsed
+    assert len(parsed) == len(set(parsed))
+
+
+def test_code_covers_every_module_that_python_loads_for_the_step():
+    program = f"""
+import importlib, json, sys
+loaded = {{}}
+for step in {STEPS!r}:
+    for name in [name for name in sys.modules if name.split(".")[0] == "pipeline"]:
+        del sys.modules[name]
+    importlib.import_module("pipeline.steps." + step)
+    loaded[step] = [n for n in sys.modules if n.split(".")[0] == "pipeline"]
+print(json.dumps(loaded))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        check=True,
+        cwd=fingerprint.PACKAGE.parent,
+        text=True,
+    )
+    for step, names in json.loads(done.stdout).items():
+        covered = {
+            ".".join(["pipeline", *path.relative_to(fingerprint.PACKAGE).with_suffix("").parts])
+            for path in fingerprint._closure([f"steps.{step}"])
+        }
+        assert covered >= set(names) - {"pipeline", "pipeline.steps"}
+
+
+def test_flatten_tells_every_setting_of_the_run():
+    config = make_config(gate={"floors": {"roc_auc": 0.7, "log_loss": 0.6}})
+    flat = fingerprint.flatten(config)
+    assert flat["data.source"] == "folder/people.csv"
+    assert flat["tune.families"] == ["logistic_regression"]
+    assert flat["tune.timeout"] is None
+    assert (flat["gate.floors.roc_auc"], flat["gate.floors.log_loss"]) == (0.7, 0.6)
+    assert flat["data.columns.flag"] == {"range": [0.0, 1.0]}
+    assert flat["data.columns.noise"] == {}
+    told = {key for key in flat if not key.startswith(("data.columns.", "gate.floors."))}
+    settings = {key for key, _ in config_file.settings()}
+    assert told == settings - {"data.columns", "gate.floors"}
+
+
+def test_flatten_of_a_section_leaves_the_others_out():
+    flat = fingerprint.flatten(make_config(), ["split"])
+    assert flat == {"split.test_size": 0.3, "split.seed": 1, "split.stratify": True}

@@ -1,0 +1,236 @@
+from typing import get_args
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+from sklearn import metrics as sk
+
+from pipeline import metrics
+from pipeline.config import LOWER_IS_BETTER, Metric
+from pipeline.metrics import Predictions
+from tests.builders import make_predictions
+
+ONE_LABEL = "ignore:A single label was found:UserWarning"  # scikit-learn on a resample's MCC
+
+
+def without_ties(classes: int, seed: int = 3) -> Predictions:
+    rng = np.random.default_rng(seed)
+    truth = rng.permutation(np.arange(50) % classes)
+    return Predictions(
+        truth, rng.dirichlet(np.ones(classes), size=50), 1 if classes == 2 else None, None
+    )
+
+
+SAMPLES = {
+    "two classes with ties": make_predictions(2),
+    "two classes, the first is positive": make_predictions(2, positive=0),
+    "two classes, threshold on a tie": Predictions(
+        make_predictions(2).truth, make_predictions(2).probabilities, 1, threshold=0.3
+    ),
+    "two classes without ties": without_ties(2),
+    "three classes with ties": make_predictions(3),
+    "three classes without ties": without_ties(3),
+    "five classes with ties": make_predictions(5),
+}
+
+
+@pytest.fixture(params=SAMPLES.values(), ids=SAMPLES.keys())
+def sample(request: pytest.FixtureRequest) -> Predictions:
+    return request.param
+
+
+def by_scikit_learn(name: Metric, p: Predictions) -> float:
+    """The metric by scikit-learn's own multi-class interface, not class by class."""
+    two = p.positive is not None
+    one_hot = np.eye(p.classes)[p.truth]
+    hit, score = (p.truth == p.positive, p.probabilities[:, p.positive]) if two else (None, None)
+    average = {"pos_label": p.positive} if two else {"average": "macro"}
+    table = {
+        "accuracy": lambda: sk.accuracy_score(p.truth, p.labels),
+        "roc_auc": lambda: (
+            sk.roc_auc_score(hit, score)
+            if two
+            else sk.roc_auc_score(p.truth, p.probabilities, multi_class="ovr")
+        ),
+        "average_precision": lambda: (
+            sk.average_precision_score(hit, score)
+            if two
+            else sk.average_precision_score(one_hot, p.probabilities)
+        ),
+        "log_loss": lambda: sk.log_loss(p.truth, p.probabilities),
+        "brier": lambda: sk.brier_score_loss(
+            *((hit, score) if two else (p.truth, p.probabilities))
+        ),
+        "f1": lambda: sk.f1_score(p.truth, p.labels, **average),
+        "precision": lambda: sk.precision_score(p.truth, p.labels, **average),
+        "recall": lambda: sk.recall_score(p.truth, p.labels, **average),
+        "mcc": lambda: sk.matthews_corrcoef(p.truth, p.labels),
+    }
+    return table[name]()
+
+
+def repeated(p: Predictions, counts: np.ndarray) -> Predictions:
+    rows = np.repeat(np.arange(len(p.truth)), counts.astype(int))
+    return Predictions(p.truth[rows], p.probabilities[rows], p.positive, p.threshold)
+
+
+def test_all_names_every_metric_of_the_config_once():
+    assert sorted(metrics.ALL) == sorted(get_args(Metric))
+    assert set(metrics.SEARCH_METRICS) <= set(metrics.ALL)
+
+
+@pytest.mark.parametrize("name", metrics.ALL)
+def test_value_equals_scikit_learn(name, sample):
+    assert metrics.value(name, sample) == pytest.approx(by_scikit_learn(name, sample), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("positive", "threshold", "labels"),
+    [
+        (1, None, [0, 1, 1]),
+        (1, 0.5, [0, 1, 1]),
+        (1, 0.8, [0, 0, 1]),
+        (1, 0.2, [1, 1, 1]),
+        (0, None, [0, 0, 1]),
+        (0, 0.8, [0, 1, 1]),
+    ],
+)
+def test_labels_are_positive_from_the_threshold_on(positive, threshold, labels):
+    probabilities = np.array([[0.8, 0.2], [0.5, 0.5], [0.2, 0.8]])
+    predictions = Predictions(np.array([0, 1, 1]), probabilities, positive, threshold)
+    assert predictions.labels.tolist() == labels
+
+
+def test_labels_of_three_classes_are_the_most_probable():
+    probabilities = np.array([[0.2, 0.3, 0.5], [0.4, 0.3, 0.3], [0.1, 0.8, 0.1]])
+    assert Predictions(np.array([0, 0, 0]), probabilities).labels.tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize("name", metrics.ALL)
+def test_bootstrap_equals_value_on_the_rows_repeated_by_their_weights(name, sample):
+    rng = np.random.default_rng(11)
+    rows = len(sample.truth)
+    weights = rng.multinomial(rows, np.full(rows, 1 / rows), size=40).astype(float)
+    expected = [metrics.value(name, repeated(sample, counts)) for counts in weights]
+    assert not np.isnan(expected).any()
+    np.testing.assert_allclose(metrics._bootstrap(sample, weights)[name], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", metrics.ALL)
+def test_bootstrap_with_each_row_once_equals_value(name, sample):
+    weights = np.ones((1, len(sample.truth)))
+    expected = metrics.value(name, sample)
+    assert metrics._bootstrap(sample, weights)[name][0] == pytest.approx(expected, abs=1e-12)
+
+
+def drawn_from_one_class(sample: Predictions, only: int) -> np.ndarray:
+    """The weights of two resamples: one row again and again, and rows of the class at random."""
+    rows, of_class = len(sample.truth), np.flatnonzero(sample.truth == only)
+    drawn = np.random.default_rng(5).choice(of_class, rows)
+    return np.stack(
+        [rows * (np.arange(rows) == of_class[0]), np.bincount(drawn, minlength=rows)]
+    ).astype(float)
+
+
+@pytest.mark.filterwarnings(ONE_LABEL)
+@pytest.mark.parametrize("name", metrics.ALL)
+def test_bootstrap_equals_value_on_a_resample_of_one_class(name, sample):
+    for only in range(sample.classes):
+        if name == "average_precision" and only == sample.positive:
+            continue  # the next test
+        weights = drawn_from_one_class(sample, only)
+        expected = [metrics.value(name, repeated(sample, counts)) for counts in weights]
+        np.testing.assert_allclose(metrics._bootstrap(sample, weights)[name], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("positive", [0, 1])
+def test_bootstrap_of_average_precision_is_nan_on_positives_alone(positive):
+    sample = make_predictions(positive=positive)
+    weights = drawn_from_one_class(sample, positive)
+    assert np.isnan(metrics.value("average_precision", repeated(sample, weights[1])))
+    assert np.isnan(metrics._bootstrap(sample, weights)["average_precision"]).all()
+
+
+@pytest.mark.parametrize("name", metrics.ALL)
+def test_intervals_hold_the_value_between_two_different_ends(name, sample):
+    low, high = metrics.intervals(sample, resamples=400, seed=0)[name]
+    assert low < metrics.value(name, sample) < high
+
+
+def test_intervals_are_the_same_for_the_same_seed_and_others_for_another():
+    first, again, other = (
+        metrics.intervals(make_predictions(), resamples=200, seed=seed) for seed in (4, 4, 5)
+    )
+    assert first == again
+    assert first["log_loss"] != other["log_loss"]
+
+
+def test_intervals_are_nested_by_level():
+    wide = metrics.intervals(make_predictions(3), resamples=400, seed=0)
+    narrow = metrics.intervals(make_predictions(3), resamples=400, seed=0, level=0.5)
+    for name in metrics.ALL:
+        assert wide[name][0] < narrow[name][0] < narrow[name][1] < wide[name][1]
+
+
+def test_interval_of_accuracy_is_the_binomial_one():
+    sample = make_predictions(rows=200)
+    low, high = metrics.intervals(sample, resamples=4000, seed=0)["accuracy"]
+    expected = binom.ppf([0.025, 0.975], 200, metrics.value("accuracy", sample)) / 200
+    assert [low, high] == pytest.approx(expected, abs=1.5 / 200)
+
+
+def test_intervals_leave_out_resamples_without_a_positive():
+    truth = np.r_[1, np.zeros(19, dtype=int)]  # a third of the resamples lacks the positive row
+    score = np.linspace(0.9, 0.1, 20)
+    sample = Predictions(truth, np.c_[1 - score, score], positive=1)
+    found = metrics.intervals(sample, resamples=200, seed=0)
+    assert np.isfinite(list(found.values())).all()
+    assert found["roc_auc"] == (1.0, 1.0)
+
+
+def test_intervals_are_nan_without_a_warning_where_the_metric_is_not_defined():
+    sample = Predictions(np.ones(10, dtype=int), np.tile([0.3, 0.7], (10, 1)), positive=1)
+    found = metrics.intervals(sample, resamples=100, seed=0)
+    assert np.isnan(found["roc_auc"]).all()
+    assert np.isnan(found["average_precision"]).all()
+    assert found["accuracy"] == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "average_precision"])
+@pytest.mark.parametrize("truth", [np.zeros(4, dtype=int), np.ones(4, dtype=int)])
+def test_value_is_nan_where_there_is_one_class(name, truth):
+    sample = Predictions(truth, np.tile([0.3, 0.7], (4, 1)), positive=1)
+    assert np.isnan(metrics.value(name, sample))
+
+
+@pytest.mark.parametrize(
+    ("rows", "count", "blocks"), [(10, 25, [25]), (3, 1, [1]), (1_500_000, 3, [2, 1])]
+)
+def test_resamples_come_in_blocks_and_draw_as_many_rows_as_there_are(rows, count, blocks):
+    found = list(metrics._resamples(rows, count, np.random.default_rng(0)))
+    assert [len(weights) for weights in found] == blocks
+    for weights in found:
+        assert (weights.sum(axis=1) == rows).all()
+
+
+def test_intervals_do_not_depend_on_the_size_of_a_block(monkeypatch):
+    whole = metrics.intervals(make_predictions(), resamples=50, seed=0)
+    drawn = metrics._resamples
+
+    def row_by_row(rows, count, rng):
+        for block in drawn(rows, count, rng):
+            yield from block[:, None, :]
+
+    monkeypatch.setattr(metrics, "_resamples", row_by_row)
+    split = metrics.intervals(make_predictions(), resamples=50, seed=0)
+    for name in metrics.ALL:
+        assert split[name] == pytest.approx(whole[name], abs=1e-12)
+
+
+@pytest.mark.parametrize("name", metrics.ALL)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_direction_of_each_metric_is_that_of_perfect_predictions(name, classes):
+    sample = make_predictions(classes)
+    sure = Predictions(sample.truth, np.eye(classes)[sample.truth], sample.positive)
+    lower = metrics.value(name, sure) < metrics.value(name, sample)
+    assert lower is (name in LOWER_IS_BETTER)

@@ -1,0 +1,34 @@
+"""The README's commands are the ones that run."""
+
+import re
+from pathlib import Path
+
+from pipeline.cli import VERBS
+from pipeline.config_file import settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+UV = "uv run --python 3.11 --with-requirements requirements.txt"
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    script = (ROOT / ".ci/run").read_text("utf-8").splitlines()
+    assert f"pip install uv && {UV} pytest" in README.splitlines()
+    assert f"{UV} pytest" in script
+
+
+def test_readme_tells_every_verb() -> None:
+    assert {verb for verb in VERBS if f"| `{verb}`" not in README} == set()
+
+
+def test_every_setting_that_the_readme_names_exists() -> None:
+    sections = {key.split(".")[0] for key, _ in settings()}
+    named = set(re.findall(rf"`((?:{'|'.join(sections)})\.\w+)`", README))
+    assert named
+    assert named <= {key for key, _ in settings()}
+
+
+def test_every_entry_point_calls_its_verb() -> None:
+    project = (ROOT / "MLproject").read_text("utf-8")
+    called = re.findall(r"python -m pipeline (\w+) \{config\}", project)
+    assert called == list(VERBS)
