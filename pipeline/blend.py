@@ -64,9 +64,9 @@ def choose_threshold(
     scores = logit(np.clip(probability, SURE, 1 - SURE))
     curve = LogisticRegression(C=1e6, max_iter=1000).fit(scores[:, None], is_positive)
     slope, intercept = curve.coef_[0, 0], curve.intercept_[0]
-    if slope <= 0:  # the predictions are no better than chance: nothing to calibrate
-        return expected
-    return float(expit((logit(expected) - intercept) / slope))
+    if slope <= 0:  # no better than chance: all rows alike, by the share of positives
+        return SURE if is_positive.mean() >= expected else 1 - SURE
+    return float(np.clip(expit((logit(expected) - intercept) / slope), SURE, 1 - SURE))
 
 
 def _log_loss(probabilities: Probabilities, truth: NDArray[np.intp]) -> float:

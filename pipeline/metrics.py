@@ -45,7 +45,8 @@ class Predictions:
         """The predicted classes, as places."""
         if self.positive is None:
             return np.asarray(self.probabilities.argmax(axis=1))
-        at_least = self.probabilities[:, self.positive] >= (self.threshold or 0.5)
+        threshold = 0.5 if self.threshold is None else self.threshold
+        at_least = self.probabilities[:, self.positive] >= threshold
         return np.where(at_least, self.positive, 1 - self.positive)
 
     @cached_property

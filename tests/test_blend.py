@@ -178,10 +178,11 @@ def test_threshold_falls_when_missing_a_positive_costs_more():
     assert found[0] > found[1] > found[2]
 
 
-def test_threshold_is_elkans_when_the_predictions_are_worse_than_chance():
+@pytest.mark.parametrize(("cost", "called"), [(3, True), (0.1, False)])
+def test_rows_are_called_alike_when_the_predictions_are_worse_than_chance(cost, called):
     probability, is_positive = calibrated_without_noise()
-    train = Train(cost_false_negative=3)
-    assert choose_threshold(1 - probability, is_positive, train) == 0.25
+    threshold = choose_threshold(1 - probability, is_positive, Train(cost_false_negative=cost))
+    assert set(1 - probability >= threshold) == {called}
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.3, 0.5, 1.0])

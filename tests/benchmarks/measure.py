@@ -1,6 +1,7 @@
 """Runs a command and measures its wall seconds and the memory of its whole process tree."""
 
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -18,15 +19,26 @@ class Measurement:
     """What one run took."""
 
     seconds: float
-    tree: float  # MiB, peak of the sum of resident memory over the process tree
+    cpu: float  # seconds of all its processes, on whichever core
+    tree: float  # MiB, peak of the sum of memory over the process tree
     largest: float  # MiB, peak of a single process
 
 
 def measure(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    pss: bool = False,
 ) -> Measurement:
-    """Runs the command in the folder, its output in `log`. Raises RuntimeError when it fails."""
+    """Runs the command in the folder, its output in `log`. Raises RuntimeError when it fails.
+
+    Memory is resident memory, in which each process counts what it shares with others; with
+    `pss` it is the proportional set size, whose sum counts such memory once.
+    """
     tree = largest = 0.0
+    size = _proportional if pss else _resident
+    before = _cpu()
     with log.open("wb") as output:
         start = time.perf_counter()
         process = subprocess.Popen(
@@ -40,7 +52,7 @@ def measure(
         )
         try:
             while not _has_ended(process):
-                sizes = [_resident(pid) for pid in _descendants(process.pid)]
+                sizes = [size(pid) for pid in _descendants(process.pid)]
                 tree, largest = max(tree, sum(sizes)), max(largest, *sizes, 0.0)
             seconds = time.perf_counter() - start
         finally:
@@ -48,7 +60,13 @@ def measure(
     if process.returncode:
         tail = log.read_text(errors="replace")[-3000:]
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{tail}")
-    return Measurement(seconds, tree, largest)
+    return Measurement(seconds, _cpu() - before, tree, largest)
+
+
+def _cpu() -> float:
+    """Seconds of all processes that have ended below this one."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
@@ -85,4 +103,13 @@ def _resident(pid: int) -> float:
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / MEBIBYTE
     except (OSError, IndexError):
+        return 0.0
+
+
+def _proportional(pid: int) -> float:
+    """As `_resident`, with shared memory divided by the number of processes that share it."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+    except (OSError, StopIteration):
         return 0.0
