@@ -22,6 +22,7 @@ VERBS = {
     "promote": "register the best model as champion",
     "serve": "answer REST calls with the champion",
 }
+TUNING = ("run", "tune", "train", "evaluate", "promote")  # may need the search
 DEFAULT_CONFIG = "configs/pima.yaml"
 MISTAKE = 2  # exit status of an error that the user can mend
 
@@ -53,10 +54,19 @@ def _do(verb: str, config: Config, fresh: bool) -> None:
         from pipeline.endpoint import serve
 
         serve(config)
-    else:
+        return
+    from pipeline import workers
+
+    if verb in TUNING:
+        # On the other cores, while this process imports MLflow and opens the store.
+        workers.warm_up(config.tune)
+    try:
         from pipeline import flow
 
         flow.run(verb, config, fresh)
+    finally:
+        if verb in TUNING:
+            workers.stop(config.tune)
 
 
 def _complain(error: PipelineError) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from mlflow.entities import Run
 
-from pipeline import fingerprint, records, registry, sources, tracking
+from pipeline import fingerprint, records, registry, sources, tracking, workers
 from pipeline.config import Config
 from pipeline.results import Dataset, Training, Tuning
 
@@ -32,10 +32,8 @@ def run(verb: str, config: Config, fresh: bool) -> None:
         tracking.log(parent_id, fingerprint.flatten(config))
         flow = _Flow(config, fresh)
         planned = [flow.plan(step) for step in steps]
-        if any(plan.step == "tune" and plan.found is None for plan in planned):
-            from pipeline import trials
-
-            trials.warm_up(config.tune)
+        if all(plan.step != "tune" or plan.found for plan in planned):
+            workers.stop(config.tune)
         for plan in planned:
             flow.follow(plan)
         records.parent(parent_id, flow.runs, flow.reused)

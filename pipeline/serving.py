@@ -45,7 +45,8 @@ class ServedModel:
             X = contracts.check(self.contract.columns, rows, with_values=False)
         except ContractError as error:
             raise _refused(str(error)) from None
-        probabilities = self.model.predict_proba(X) if len(X) else np.empty((0, 2))
+        none = np.empty((0, len(self.contract.classes)))  # scikit-learn refuses no rows
+        probabilities = self.model.predict_proba(X) if len(X) else none
         answers = self._answers(probabilities, params)
         return answers.assign(**self.identity) if params.get("version") else answers
 
@@ -53,9 +54,7 @@ class ServedModel:
         classes = np.asarray(self.contract.classes)
         positive = self.contract.positive_index
         if positive is None:
-            columns = {
-                f"probability_{k}": p for k, p in zip(classes, probabilities.T, strict=False)
-            }
+            columns = {f"probability_{k}": p for k, p in zip(classes, probabilities.T, strict=True)}
             best = probabilities.argmax(axis=1)
             top = probabilities.max(axis=1, initial=0)
             return pd.DataFrame({"label": classes[best], "probability": top, **columns})

@@ -12,10 +12,9 @@ from typing import Any
 
 import joblib
 import pandas as pd
-from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
 
-from pipeline import crossval, models
+from pipeline import crossval, models, workers
 from pipeline.config import Tune
 from pipeline.crossval import Fold
 from pipeline.results import Params, Probabilities, Trial
@@ -43,34 +42,22 @@ class Outcome:
 Start = Callable[[int, Params], Callable[[], Outcome]]
 
 
-def warm_up(tune: Tune) -> None:
-    """Starts the workers, which takes them seconds of imports, and does not wait for them."""
-    workers = _workers(tune)
-    if workers > 1:
-        pool = _pool(workers)
-        for _ in range(workers):
-            pool.submit(threadpool_limits, 1)
-
-
 @contextmanager
 def evaluator(task: Task, tune: Tune) -> Iterator[tuple[Start, int]]:
     """A function that starts a trial and returns one that waits for it; the number of workers."""
-    workers = _workers(tune)
-    if workers == 1:
+    size = workers.count(tune)
+    if size == 1:
         with threadpool_limits(1):
             yield lambda number, point: lambda: evaluate(task, number, point), 1
         return
-    pool = _pool(workers)
+    pool = workers.pool(size)
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "task.joblib")
         joblib.dump(task, path)
         try:
-            yield (
-                lambda number, point: pool.submit(_evaluate_at, path, number, point).result,
-                workers,
-            )
+            yield lambda number, point: pool.submit(_evaluate_at, path, number, point).result, size
         finally:
-            pool.shutdown(wait=True, kill_workers=True)
+            workers.stop(tune)
 
 
 def evaluate(task: Task, number: int, point: Params) -> Outcome:
@@ -92,17 +79,6 @@ def evaluate(task: Task, number: int, point: Params) -> Outcome:
         return Outcome(failed, None)
     seconds = time.perf_counter() - start
     return Outcome(Trial(number, family, params, means, spread, seconds), predicted)
-
-
-def _workers(tune: Tune) -> int:
-    wanted = joblib.cpu_count() if tune.parallelism == "auto" else tune.parallelism
-    return int(min(wanted, tune.max_evals))
-
-
-def _pool(workers: int) -> Any:
-    """The same pool at each call while it lives; BLAS is held to one thread per worker."""
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return get_reusable_executor(max_workers=workers, timeout=600, env=one_thread)
 
 
 @lru_cache(maxsize=1)

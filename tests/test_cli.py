@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from pipeline import cli, endpoint, flow, tracking
+from pipeline import cli, endpoint, flow, tracking, workers
 from pipeline.config_file import PROJECT, settings
 from pipeline.errors import ContractError
 
@@ -29,6 +29,13 @@ def store(tmp_path_factory):
 
 def _do_not_wait_for_the_disk(connection, _):
     connection.execute("PRAGMA synchronous = OFF")
+
+
+@pytest.fixture(autouse=True)
+def _no_workers(monkeypatch):
+    """They would be started for searches that these tests never make."""
+    monkeypatch.setattr(workers, "warm_up", lambda tune: None)
+    monkeypatch.setattr(workers, "stop", lambda tune: None)
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,10 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from pipeline import crossval, models, search, trials
+from pipeline import workers as workers_module
 from pipeline.config import Tune
-from pipeline.trials import Task, evaluate, evaluator, warm_up
+from pipeline.trials import Task, evaluate, evaluator
+from pipeline.workers import warm_up
 from tests.builders import make_dataset, with_scales_far_apart
 
 POINT = {"family": "logistic_regression", "params": {"transform": "standard", "C": 1.0}}
@@ -99,7 +101,7 @@ def test_workers_are_as_many_as_asked_for_and_never_more_than_trials(
     parallelism, max_evals, workers, monkeypatch
 ):
     monkeypatch.setattr(joblib, "cpu_count", lambda: 6)
-    assert trials._workers(Tune(parallelism=parallelism, max_evals=max_evals)) == workers
+    assert workers_module.count(Tune(parallelism=parallelism, max_evals=max_evals)) == workers
 
 
 @pytest.mark.parametrize("tune", [Tune(parallelism=1), Tune(parallelism=8, max_evals=1)])
@@ -107,14 +109,14 @@ def test_warm_up_starts_no_process_for_one_worker(tune, monkeypatch):
     def refuse(workers: int) -> None:
         raise AssertionError(f"a pool of {workers}")
 
-    monkeypatch.setattr(trials, "_pool", refuse)
+    monkeypatch.setattr(workers_module, "pool", refuse)
     warm_up(tune)
 
 
 def test_evaluator_uses_the_warm_workers_and_leaves_neither_them_nor_files(temporary_files):
     task, tune = make_task(), two_workers()
     warm_up(tune)
-    pool = trials._pool(2)
+    pool = workers_module.pool(2)
     pids = list(pool._processes)
     assert len(pids) == 2
     with evaluator(task, tune) as (start, workers):
@@ -137,7 +139,7 @@ def test_workers_are_gone_when_a_search_fails(temporary_files):
     def fail(outcome: trials.Outcome) -> None:
         expected = evaluate(task, 0, {"family": "svc", "params": outcome.trial.params})
         np.testing.assert_allclose(outcome.out_of_fold, expected.out_of_fold, atol=1e-9)
-        pids.extend(trials._pool(2)._processes)
+        pids.extend(workers_module.pool(2)._processes)
         raise ZeroDivisionError
 
     tune = Tune(families=("svc",), max_evals=4, parallelism=2)

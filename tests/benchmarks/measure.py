@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,10 +80,10 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends the process group that `measure` started when it is interrupted."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+    """Ends what is left of the process group that `measure` started, and it alone."""
+    with suppress(ProcessLookupError):  # nothing is left, as it should be
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _descendants(root: int) -> Iterator[int]:

@@ -32,9 +32,9 @@ CONTENDERS = ("a", "b", "b2", "c", "d")
 def main() -> None:
     """Runs the rounds and prints the tables."""
     options = _options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that what runs ends too
+    signal.signal(signal.SIGTERM, _stop)
     board = Board()
-    with tempfile.TemporaryDirectory(prefix="run_time-") as folder:
+    with tempfile.TemporaryDirectory(prefix="run_time-", ignore_cleanup_errors=True) as folder:
         bench = Bench(Path(folder), options)
         if "a" not in options.only or not options.cold:
             print("not counted:", file=sys.stderr)
@@ -46,6 +46,12 @@ def main() -> None:
             print(f"round {number + 1}:", file=sys.stderr)
             bench.round(options.only, board)
     report.show(board)
+
+
+def _stop(*_: object) -> None:
+    """Leaves in order, so that what runs is ended and its files are deleted."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `timeout` sends it twice
+    sys.exit("stopped")
 
 
 class Bench:
@@ -113,7 +119,7 @@ class Bench:
     @contextmanager
     def _copy(self) -> Iterator[Path]:
         """What a clone holds, without what runs have left; deleted at the end."""
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+        with tempfile.TemporaryDirectory(dir=self.folder, ignore_cleanup_errors=True) as folder:
             copy = Path(folder)
             for name in SHIPPED:
                 if (ROOT / name).is_file():
