@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -136,7 +137,9 @@ def train(run_id: str, config: Config, dataset: Dataset, training: Training) -> 
 def load_training(run: Run) -> Training:
     """A finished training with its model."""
     known = json.loads(tracking.read_artifact(run.info.run_id, "training.json"))
+    path = list(sys.path)
     model = mlflow.sklearn.load_model(f"models:/{run.data.tags['model_id']}")
+    sys.path[:] = path  # MLflow puts the model's own code before the project's
     return Training(model=model, **known)
 
 
