@@ -56,13 +56,13 @@ class _Flow:
         self.config = config
         self.fresh = fresh
         self.content = sources.fetch(config.data)
+        self.digest = hashlib.sha256(self.content).hexdigest()
         self.runs: dict[str, Run] = {}
         self.reused: set[str] = set()
 
     def plan(self, step: str) -> _Plan:
         """Looks for a finished run of the step with the same inputs."""
-        digest = hashlib.sha256(self.content).hexdigest()
-        inputs = fingerprint.inputs(step, self.config, digest)
+        inputs = fingerprint.inputs(step, self.config, self.digest)
         mark = fingerprint.fingerprint(inputs)
         # Promotion looks at all candidates and at the registry, so it is decided each time.
         again = self.fresh or step == "promote"

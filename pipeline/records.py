@@ -55,7 +55,7 @@ REQUIREMENTS = (
 def ingest(run_id: str, config: Config, dataset: Dataset) -> None:
     """The table as an MLflow dataset."""
     log_input(config, dataset, "ingest")
-    tracking.log(run_id, tags={"data_digest": dataset.digest, "split_digest": dataset.split_digest})
+    tracking.log(run_id, tags=_digests(dataset))
 
 
 def log_input(config: Config, dataset: Dataset, context: str) -> None:
