@@ -14,6 +14,7 @@ from pipeline.results import Probabilities
 MOST_STEPS = 200
 SURE = 1e-6  # probabilities are kept this far from 0 and 1
 LEAST_GAIN = 1e-6  # in log loss; below it, the search has come to rest
+STANDARD_ERRORS = 2
 
 
 def select_weights(
@@ -22,26 +23,57 @@ def select_weights(
     """Ensemble selection with replacement (Caruana et al. 2004), for the lowest log loss.
 
     It starts from one copy of each family and adds or takes away one copy at a time, so a
-    family that does not help ends with no weight and one that dominates can have it all.
+    family that does not help ends with no weight and one that dominates can have it all. Of the
+    blends on that way it takes the first that is no more than two standard errors worse than
+    the last (after the one-standard-error rule of Breiman et al. 1984, section 3.4.3): small
+    gains on these rows are noise, and the plain mean of the families generalizes better.
     `truth` holds the places of the true classes; the weights sum to 1.
     """
     names = list(out_of_fold)
-    stack = np.stack([out_of_fold[name] for name in names])
-    counts = np.ones(len(names))
-    loss = _log_loss(np.tensordot(counts / counts.sum(), stack, axes=1), truth)
+    # rows x families: what each family gives the true class
+    own = np.stack([out_of_fold[name][np.arange(len(truth)), truth] for name in names], axis=1)
+    way = _selection(own)
+    last = _losses(own, way[-1])
+    counts = next(counts for counts in way if is_close(_losses(own, counts), last))
+    return dict(zip(names, (counts / counts.sum()).tolist(), strict=True))
+
+
+def _selection(own: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Copies of each family, from one each to where no single step lowers the mean loss."""
+    count = own.shape[1]
+    way = [np.ones(count)]
+    loss = _losses(own, way[0]).mean()
     for _ in range(MOST_STEPS):
+        counts = way[-1]
         moves = [
-            counts + step * np.eye(len(names))[place]
-            for place in range(len(names))
+            counts + step * np.eye(count)[place]
+            for place in range(count)
             for step in (1, -1)
             if counts[place] + step >= 0 and counts.sum() + step > 0
         ]
-        losses = [_log_loss(np.tensordot(m / m.sum(), stack, axes=1), truth) for m in moves]
+        losses = [_losses(own, move).mean() for move in moves]
         best = int(np.argmin(losses))
         if losses[best] > loss - LEAST_GAIN:
             break
-        counts, loss = moves[best], losses[best]
-    return dict(zip(names, (counts / counts.sum()).tolist(), strict=True))
+        way.append(moves[best])
+        loss = losses[best]
+    return way
+
+
+def _losses(own: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    return row_losses(own @ (counts / counts.sum()))
+
+
+def row_losses(own: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The log loss of each row from the probability of its true class."""
+    return np.asarray(-np.log(np.clip(own, np.finfo(float).eps, 1)))
+
+
+def is_close(losses: NDArray[np.float64], best: NDArray[np.float64]) -> bool:
+    """Whether losses on the same rows are no more than two standard errors worse on average."""
+    worse_by = losses - best
+    error = worse_by.std(ddof=1) / np.sqrt(len(worse_by))
+    return bool(worse_by.mean() <= STANDARD_ERRORS * error)
 
 
 def mix(out_of_fold: dict[Family, Probabilities], weights: dict[Family, float]) -> Probabilities:
@@ -67,8 +99,3 @@ def choose_threshold(
     if slope <= 0:  # no better than chance: all rows alike, by the share of positives
         return SURE if is_positive.mean() >= expected else 1 - SURE
     return float(np.clip(expit((logit(expected) - intercept) / slope), SURE, 1 - SURE))
-
-
-def _log_loss(probabilities: Probabilities, truth: NDArray[np.intp]) -> float:
-    own = probabilities[np.arange(len(truth)), truth]
-    return float(-np.log(np.clip(own, np.finfo(float).eps, 1)).mean())

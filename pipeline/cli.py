@@ -2,6 +2,8 @@
 
 import argparse
 import logging
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -20,10 +22,13 @@ VERBS = {
     "train": "fit the final model",
     "evaluate": "judge it on the test part",
     "promote": "register the best model as champion",
+    "audit": "cross-validate the whole procedure, search and all",
     "serve": "answer REST calls with the champion",
 }
-TUNING = ("run", "tune", "train", "evaluate", "promote")  # may need the search
+TUNING = ("run", "tune", "train", "evaluate", "promote", "audit")  # may need the search
 DEFAULT_CONFIG = "configs/pima.yaml"
+SHORT = {"audit.folds": "--folds"}  # as `mlflow run . -e audit -P folds=10` hands it on
+SIGNALLED = 128  # and the signal's number: exit status of a program that it ended
 MISTAKE = 2  # exit status of an error that the user can mend
 
 
@@ -41,11 +46,21 @@ def main(arguments: Sequence[str]) -> int:
 
         tracking.record_failure(known.verb, str(error))
         return _complain(error)
+    signal.signal(signal.SIGTERM, _terminate)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # files of a few KiB
     try:
         _do(known.verb, config, known.fresh)
     except PipelineError as error:
         return _complain(error)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from what has finished", file=sys.stderr)
+        return SIGNALLED + signal.SIGINT
     return 0
+
+
+def _terminate(number: int, _: Any) -> None:
+    """Leaves in order: runs are closed as KILLED, workers are ended."""
+    sys.exit(SIGNALLED + number)
 
 
 def _do(verb: str, config: Config, fresh: bool) -> None:
@@ -65,8 +80,7 @@ def _do(verb: str, config: Config, fresh: bool) -> None:
 
         flow.run(verb, config, fresh)
     finally:
-        if verb in TUNING:
-            workers.stop(config.tune)
+        workers.stop()
 
 
 def _complain(error: PipelineError) -> int:
@@ -104,10 +118,12 @@ def _parser() -> argparse.ArgumentParser:
         "settings", "each overrides the key of the config; YAML values"
     )
     for key, field in settings():
-        default = field.get_default(call_default_factory=True)
+        default = field.get_default(call_default_factory=True, validated_data={})
         shown = "set in the config" if default is PydanticUndefined else _yaml(default)
         keys.add_argument(
             f"--{key}",
+            *([SHORT[key]] if key in SHORT else []),
+            dest=key,
             default=argparse.SUPPRESS,
             metavar="VALUE",
             help=f"{field.description} (default: {shown})".replace("%", "%%"),

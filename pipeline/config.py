@@ -1,12 +1,16 @@
 """The frozen, strict tree of settings: every key, its meaning, its default and its rule."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from pipeline import distributions
 from pipeline.columns import Column, Frozen
+from pipeline.errors import nearest
 
-Family = Literal[
+Family = str  # a name of BuiltIn, or of an estimator in the config
+BuiltIn = Literal[
     "logistic_regression",
     "spline_logistic_regression",
     "svc",
@@ -15,6 +19,8 @@ Family = Literal[
     "mlp",
     "raw_logistic_regression",
 ]
+BUILT_IN: tuple[BuiltIn, ...] = get_args(BuiltIn)
+DEFAULT_FAMILIES = tuple(name for name in BUILT_IN if name != "raw_logistic_regression")
 Metric = Literal[
     "accuracy",
     "roc_auc",
@@ -32,6 +38,22 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _range(value: Any) -> Any:
+    """A range that hyperopt knows, or a fixed value."""
+    if fault := distributions.fault(value):
+        raise ValueError(fault)
+    return value
+
+
+def _import_path(text: str) -> str:
+    if "." not in text or not all(part.isidentifier() for part in text.split(".")):
+        raise ValueError(f"{text!r} is no import path of a class; write package.Class")
+    return text
+
+
+Ranges = dict[str, Annotated[Any, AfterValidator(_range)]]
 
 
 class Data(Frozen):
@@ -65,20 +87,38 @@ class Split(Frozen):
     stratify: bool = Field(True, description="same class balance in both parts")
 
 
+class Estimator(Frozen):
+    """A classifier with scikit-learn's interface, from any package that is installed."""
+
+    estimator: Annotated[str, AfterValidator(_import_path)] = Field(
+        description="import path of its class, e.g. lightgbm.LGBMClassifier"
+    )
+    params: dict[str, Any] = Field({}, description="arguments that stay as they are")
+    space: Ranges = Field({}, description="ranges to search: {C: {loguniform: [0.01, 10]}}")
+    default: dict[str, Any] = Field(
+        {}, description="where the search starts; what is not given is the class's own default"
+    )
+    preprocessing: tuple[Literal["impute", "scale", "power"], ...] = Field(
+        ("impute", "scale"),
+        description="steps before it: impute (by the median), scale, power (Yeo-Johnson)",
+    )
+
+
 class Tune(Frozen):
     """The search over model families and their hyperparameters."""
 
+    estimators: dict[str, Estimator] = Field(
+        {}, description="further families by name: estimator, params, space, default, preprocessing"
+    )
     families: tuple[Family, ...] = Field(
-        (
-            "logistic_regression",
-            "spline_logistic_regression",
-            "svc",
-            "extra_trees",
-            "hist_gradient_boosting",
-            "mlp",
-        ),
-        description="model families to search",
+        default_factory=lambda data: (*DEFAULT_FAMILIES, *data.get("estimators", {})),
+        description="model families to search; when not set, also those of tune.estimators",
         min_length=1,
+    )
+    space: dict[str, Ranges] = Field(
+        {},
+        description="by family, ranges or fixed values in place of its own, "
+        "e.g. {svc: {C: {loguniform: [0.1, 10]}}}",
     )
     max_evals: Count = Field(48, description="trials in all, each family's default first")
     folds: Annotated[int, Field(ge=2)] = Field(5, description="folds of the cross-validation")
@@ -86,19 +126,75 @@ class Tune(Frozen):
     timeout: Positive | None = Field(
         None, description="seconds after which no further trial is started, null for no limit"
     )
+    trial_timeout: Positive | None = Field(
+        None, description="seconds after which a trial is ended as failed, null for no limit"
+    )
     patience: Count | None = Field(
         None, description="stop after this many trials without a better one, null for never"
     )
     parallelism: Literal["auto"] | Count = Field(
-        "auto", description="worker processes; auto is one per core"
+        "auto", description="trials at a time; auto is one per core, or as many as Spark can take"
+    )
+    backend: Literal["local", "spark"] = Field(
+        "local", description="where trials run: in processes of this machine, or on Spark"
     )
 
-    @model_validator(mode="after")
-    def _families_are_named_once(self) -> "Tune":
-        twice = sorted({name for name in self.families if self.families.count(name) > 1})
+    def import_paths(self) -> tuple[str, ...]:
+        """Of the estimators that are searched."""
+        named = (self.estimators.get(name) for name in self.families)
+        return tuple(estimator.estimator for estimator in named if estimator is not None)
+
+    @field_validator("estimators")
+    @classmethod
+    def _names_are_free(cls, estimators: dict[str, Estimator]) -> dict[str, Estimator]:
+        taken = sorted(estimators.keys() & set(BUILT_IN))
+        if taken:
+            raise ValueError(f"{taken[0]!r} is a family already; give the estimator another name")
+        return estimators
+
+    @field_validator("families")
+    @classmethod
+    def _families_are_known_once(
+        cls, families: tuple[Family, ...], info: ValidationInfo
+    ) -> tuple[Family, ...]:
+        if "estimators" not in info.data:  # has faults of its own
+            return families
+        known = [*BUILT_IN, *info.data["estimators"]]
+        unknown = {place: name for place, name in enumerate(families) if name not in known}
+        if unknown:
+            raise PydanticCustomError(
+                "unknown_names", "unknown names", {"unknown": unknown, "known": known}
+            )
+        twice = sorted({name for name in families if families.count(name) > 1})
         if twice:
-            raise ValueError(f"families has {', '.join(twice)} twice; name each family once")
+            raise ValueError(f"{', '.join(twice)} is there twice; name each family once")
+        return families
+
+    @model_validator(mode="after")
+    def _spaces_are_of_families(self) -> "Tune":
+        unused = [name for name in self.space if name not in self.families]
+        if unused:
+            hint = nearest(unused[0], self.families) or ";"
+            raise ValueError(
+                f"space has ranges for {unused[0]!r}, which is not in families{hint} "
+                f"choose from {', '.join(self.families)}"
+            )
         return self
+
+
+class Audit(Frozen):
+    """The nested cross-validation of the whole procedure."""
+
+    folds: Annotated[int, Field(ge=2)] = Field(10, description="outer folds, over all rows")
+    seed: Seed = Field(0, description="seed of the outer folds")
+
+
+class Spark(Frozen):
+    """The cluster of `tune.backend: spark`."""
+
+    master: str = Field(
+        "local[*]", description="address of Spark's master; local[*] is this machine", min_length=1
+    )
 
 
 class Train(Frozen):
@@ -160,3 +256,5 @@ class Config(Frozen):
     gate: Gate = Gate()
     registry: Registry
     serve: Serve = Serve()
+    audit: Audit = Audit()
+    spark: Spark = Spark()

@@ -122,6 +122,7 @@ def _leaves(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInf
 
 def _innermost(faults: list[ErrorDetails]) -> list[ErrorDetails]:
     """Without those that only follow from a fault inside the same value."""
+    faults = [fault for fault in faults if fault["type"] != "default_factory_not_called"]
     outer = {fault["loc"][:depth] for fault in faults for depth in range(len(fault["loc"]))}
     return [fault for fault in faults if fault["loc"] not in outer]
 
@@ -129,27 +130,34 @@ def _innermost(faults: list[ErrorDetails]) -> list[ErrorDetails]:
 def _sentence(fault: ErrorDetails, tree: dict[str, Any]) -> str:
     keys = _keys(fault, tree)
     name = _dotted(keys)
+    given = fault["input"]
     match fault["type"]:
         case "extra_forbidden":
             known = _siblings(keys)
             hint = nearest(str(keys[-1]), known) or f"; choose from {', '.join(sorted(known))}"
-            return f"  {name} is not a setting{hint}"
+            told = f" is not a setting{hint}"
         case "missing":
-            return f"  {name} is missing; the config must set it"
+            told = " is missing; the config must set it"
         case "literal_error":
             choices = fault["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
-            hint = nearest(str(fault["input"]), choices.split(", ")) or ";"
-            given = "not known" if fault["loc"][-1] == "[key]" else repr(fault["input"])
-            return f"  {name} is {given}{hint} choose from {choices}"
-        case "value_error":
-            return f"  {name}: {fault['ctx']['error']}"
-        case "model_type" | "dict_type":
-            return (
-                f"  {name} is {fault['input']!r}; it should be a mapping of settings, {{}} for none"
+            shown = "not known" if fault["loc"][-1] == "[key]" else repr(given)
+            told = f" is {shown}{_choose(given, choices.split(', '))}"
+        case "unknown_names":
+            unknown, known = fault["ctx"]["unknown"], fault["ctx"]["known"]
+            told = f"\n  {name}".join(
+                f"[{place}] is {one!r}{_choose(one, known)}" for place, one in unknown.items()
             )
+        case "value_error":
+            told = f": {fault['ctx']['error']}"
+        case "model_type" | "dict_type":
+            told = f" is {given!r}; it should be a mapping of settings, {{}} for none"
         case _:
-            rule = fault["msg"].replace("Input should", "it should")
-            return f"  {name} is {fault['input']!r}; {rule}"
+            told = f" is {given!r}; {fault['msg'].replace('Input should', 'it should')}"
+    return f"  {name}{told}"
+
+
+def _choose(given: Any, known: Sequence[str]) -> str:
+    return f"{nearest(str(given), known) or ';'} choose from {', '.join(known)}"
 
 
 def _keys(fault: ErrorDetails, tree: Any) -> list[int | str]:

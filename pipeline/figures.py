@@ -13,6 +13,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocC
 
 from pipeline.config import Family
 from pipeline.metrics import Predictions
+from pipeline.resampled import Comparison
 from pipeline.results import Trial
 
 BINS = 20
@@ -118,10 +119,11 @@ def thresholds(table: pd.DataFrame, chosen: float) -> Figure:
     return figure
 
 
-def importance(table: pd.DataFrame, title: str) -> Figure:
+def importance(table: pd.DataFrame, meaning: str) -> Figure:
     """Bars with error bars from the columns name, mean and std, the largest on top."""
     table = table.sort_values("mean")
-    figure, axes = _figure(height=1.2 + 0.3 * len(table), title=title)
+    figure, axes = _figure(width=7, height=1.2 + 0.3 * len(table), title="Permutation importance")
+    axes.set_xlabel(meaning)
     axes.barh(table["name"], table["mean"], xerr=table["std"])
     axes.axvline(0, color="black", linewidth=1)
     return figure
@@ -140,6 +142,34 @@ def search_history(trials: Sequence[Trial]) -> Figure:
     axes.set_ylim(losses.min() * 0.98, max(np.quantile(losses, 0.9), losses.min()) * 1.05)
     axes.set(xlabel="trial", ylabel="log loss (cross-validated)")
     axes.legend(fontsize="small")
+    return figure
+
+
+def audit(
+    differences: dict[str, "pd.Series[float]"],
+    comparisons: dict[str, Comparison],
+    inner: "pd.Series[float]",
+    outer: "pd.Series[float]",
+) -> Figure:
+    """Log loss over the outer folds: against each other model, and against the inner score."""
+    figure = _sheet(11, 4.5)
+    left, right = figure.subplots(1, 2)
+    left.axvline(0, color="black", linewidth=1)
+    for place, (name, found) in enumerate(comparisons.items()):
+        left.scatter(differences[name], np.full(len(outer), place), s=18, alpha=0.5)
+        reach = [[found.difference - found.low], [found.high - found.difference]]
+        left.errorbar(
+            [found.difference], [place + 0.2], xerr=reach, fmt="D", color="black", capsize=4
+        )
+        left.text(found.difference, place + 0.28, f"p = {found.p_value:.3f}", ha="center")
+    left.set_yticks(range(len(comparisons)), [name.replace("_", " ") for name in comparisons])
+    left.set_ylim(-0.5, len(comparisons) - 0.3)
+    left.set_xlabel("log loss of the procedure minus the other's (left of 0: better)")
+    left.set_title("Against simpler models, fold by fold")
+    right.plot(inner.index + 1, inner, "o-", label=f"inner, mean {inner.mean():.4f}")
+    right.plot(outer.index + 1, outer, "s-", label=f"outer, mean {outer.mean():.4f}")
+    right.set(xlabel="outer fold", ylabel="log loss", title="What it thought and what came")
+    right.legend()
     return figure
 
 

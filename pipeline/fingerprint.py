@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pipeline import packages
 from pipeline.config import Config
 
 PACKAGE = Path(__file__).resolve().parent
@@ -19,7 +20,9 @@ UNCOUNTED = (  # they change where or how fast, not what
     "data.sha256",
     "data.timeout",
     "tune.parallelism",
+    "tune.backend",
 )
+EXTENT = ("tune.max_evals", "tune.timeout", "tune.trial_timeout", "tune.patience")
 NUMERIC = ("numpy", "scipy", "pandas", "scikit-learn")
 
 
@@ -42,7 +45,14 @@ STEPS: dict[str, Step] = {
     ),
     "evaluate": Step(needs=("train",), sections=("evaluate",)),
     "promote": Step(needs=("evaluate",), sections=("gate", "registry")),
+    "audit": Step(
+        needs=("ingest",),
+        sections=("tune", "train", "audit"),
+        libraries=("hyperopt",),
+        modules=("procedure",),
+    ),
 }
+MAIN = tuple(step for step in STEPS if step != "audit")  # what `run` runs
 
 
 def needed(step: str) -> tuple[str, ...]:
@@ -54,7 +64,9 @@ def needed(step: str) -> tuple[str, ...]:
 def inputs(step: str, config: Config, digest: str) -> dict[str, Any]:
     """Everything that the step's result depends on, flat: name -> value."""
     steps = [STEPS[name] for name in needed(step)]
-    settings = flatten(config, [section for step in steps for section in step.sections])
+    sections = [section for step in steps for section in step.sections]
+    settings = flatten(config, sections)
+    estimators = config.tune.import_paths()
     libraries = dict.fromkeys(library for step in steps for library in step.libraries)
     return {
         **{key: value for key, value in settings.items() if key not in UNCOUNTED},
@@ -62,12 +74,18 @@ def inputs(step: str, config: Config, digest: str) -> dict[str, Any]:
         "code": _code(step),
         "python": platform.python_version(),
         **{library: version(library) for library in libraries},
+        **(packages.versions(estimators) if "tune" in sections else {}),
     }
 
 
 def fingerprint(inputs: Mapping[str, Any]) -> str:
     """sha256 over the inputs."""
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def search(tune_inputs: Mapping[str, Any]) -> str:
+    """The fingerprint of a search, however far it has come: more trials go on with it."""
+    return fingerprint({key: value for key, value in tune_inputs.items() if key not in EXTENT})
 
 
 def flatten(config: Config, sections: Iterable[str] | None = None) -> dict[str, Any]:

@@ -8,18 +8,22 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Run
 
-from pipeline import fingerprint, records, registry, sources, tracking, workers
+from pipeline import fingerprint, packages, records, registry, sources, tracking, workers
 from pipeline.config import Config
 from pipeline.results import Dataset, Training, Tuning
+
+if TYPE_CHECKING:  # with scikit-learn: reused steps do without
+    from pipeline.trials import Outcome
 
 log = logging.getLogger(__name__)
 
 MOST_CHANGES = 5
+SEARCHING = ("tune", "audit")  # steps that search
 
 
 def run(verb: str, config: Config, fresh: bool) -> None:
@@ -27,16 +31,31 @@ def run(verb: str, config: Config, fresh: bool) -> None:
 
     Steps whose finished run is in the tracking store are reused, unless `fresh`.
     """
-    steps = tuple(fingerprint.STEPS) if verb == "run" else fingerprint.needed(verb)
+    steps = fingerprint.MAIN if verb == "run" else fingerprint.needed(verb)
     with tracking.parent_run(verb) as parent_id:
+        if closed := tracking.close_killed():
+            log.info("closed as KILLED: %d runs of a process that was killed", closed)
         tracking.log(parent_id, fingerprint.flatten(config))
+        if set(steps) & set(SEARCHING):
+            _check_search(config)
         flow = _Flow(config, fresh)
         planned = [flow.plan(step) for step in steps]
-        if all(plan.step != "tune" or plan.found for plan in planned):
-            workers.stop(config.tune)
+        if all(plan.step not in SEARCHING or plan.found for plan in planned):
+            workers.stop()
         for plan in planned:
             flow.follow(plan)
         records.parent(parent_id, flow.runs, flow.reused)
+
+
+def _check_search(config: Config) -> None:
+    """What only the libraries can tell of the config, before anything runs. Raises ConfigError."""
+    tune = config.tune
+    if tune.space or tune.import_paths():
+        from pipeline import families  # with scikit-learn: a plain config does without
+
+        families.check(tune)
+    if tune.backend == "spark":
+        packages.check_spark()
 
 
 @dataclass(frozen=True)
@@ -102,6 +121,17 @@ class _Flow:
         """Set by the step, or read from its run."""
         return records.load_training(self.runs["train"])
 
+    @cached_property
+    def finished(self) -> "dict[int, Outcome]":
+        """The trials that the search need not run again."""
+        from pipeline import trial_runs
+
+        return {} if self.fresh else trial_runs.finished(self._search, self.config.tune)
+
+    @property
+    def _search(self) -> str:
+        return fingerprint.search(fingerprint.inputs("tune", self.config, self.digest))
+
     def _ingest(self, run_id: str) -> None:
         records.ingest(run_id, self.config, self.dataset)
 
@@ -111,12 +141,12 @@ class _Flow:
         records.analyze(run_id, analyze(self.dataset))
 
     def _tune(self, run_id: str) -> None:
+        from pipeline import trial_runs
         from pipeline.steps.tune import tune
 
-        self.tuning = tune(
-            self.config.tune, self.dataset, lambda trial: records.trial(run_id, trial)
-        )
-        records.tune(run_id, self.tuning)
+        told = partial(trial_runs.record, run_id, self._search)
+        self.tuning = tune(self.config, self.dataset, told, self.finished)
+        records.tune(run_id, self.tuning, len(self.finished))
 
     def _train(self, run_id: str) -> None:
         from pipeline.steps.train import train
@@ -139,23 +169,43 @@ class _Flow:
         records.promote(run_id, decision, outcome)
         log.info("%s", outcome.sentence)
 
+    def _audit(self, run_id: str) -> None:
+        from pipeline import procedure
+        from pipeline.steps.audit import OWN, OuterFold, audit
+
+        def tell(fold: OuterFold) -> None:
+            loss = fold.scores[OWN]["log_loss"]
+            log.info("audit: fold %d of %d, log loss %.4f", fold.place + 1, folds, loss)
+
+        folds = self.config.audit.folds
+        records.audit(run_id, audit(self.config, self.dataset, procedure.run, tell))
+
     def _why(self, plan: _Plan) -> str:
         """Why the step runs, by what differs from the most similar earlier run."""
         if plan.step == "promote":
             return "promote: decided anew each time"
         if self.fresh:
             return f"{plan.step} runs: fresh was asked for"
+        changes = self._fewest_changes(plan)
+        if plan.step == "tune" and self.finished:
+            most = self.config.tune.max_evals
+            done = f"{len(self.finished)} of {most} trials have finished and are read back"
+            return f"tune goes on: {done}{f' ({changes})' if changes else ''}"
+        if not changes:
+            target = self.config.data.target
+            return f"{plan.step} runs: no earlier run of it for the target {target}"
+        return f"{plan.step} runs again: {changes}"
+
+    def _fewest_changes(self, plan: _Plan) -> str:
         now = {tracking.key(name): tracking.value_text(v) for name, v in plan.inputs.items()}
         changes = [
             _changes(run.data.params, now)
             for run in tracking.latest(plan.step)
             if run.data.params.get("data.target") == now["data.target"]
         ]
-        if not changes:
-            return f"{plan.step} runs: no earlier run of it for the target {now['data.target']}"
-        fewest = min(changes, key=len)
+        fewest = min(changes, key=len, default=[])
         more = f" and {len(fewest) - MOST_CHANGES} more" if len(fewest) > MOST_CHANGES else ""
-        return f"{plan.step} runs again: {'; '.join(fewest[:MOST_CHANGES])}{more}"
+        return "; ".join(fewest[:MOST_CHANGES]) + more
 
 
 def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -7,14 +7,14 @@ More: they are the mean over the classes (macro, one class against the rest).
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from pipeline.config import Metric
-from pipeline.results import Probabilities
+from pipeline.results import Dataset, Probabilities
 
 Codes = NDArray[np.intp]
 Values = NDArray[np.float64]
@@ -56,6 +56,16 @@ class Predictions:
 
 
 ALL: tuple[Metric, ...] = get_args(Metric)
+
+
+def predict(dataset: Dataset, model: Any, threshold: float | None) -> Predictions:
+    """What a fitted model says of the test part."""
+    return Predictions(
+        truth=np.searchsorted(np.asarray(dataset.contract.classes), dataset.y_test),
+        probabilities=model.predict_proba(dataset.X_test),
+        positive=dataset.contract.positive_index,
+        threshold=threshold,
+    )
 
 
 def value(name: Metric, predictions: Predictions) -> float:

@@ -1,12 +1,7 @@
-"""The table of model families: how each is built, its search space and its default.
+"""The table of model families: how each is built, its search space and its default."""
 
-A space is data: `{"C": {"loguniform": [0.01, 10]}}`, with hyperopt's names for the
-distributions and bounds in the parameter's own unit.
-"""
-
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
@@ -17,10 +12,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PowerTransformer, SplineTransformer, StandardScaler
 from sklearn.svm import SVC
 
-from pipeline.config import Family
+from pipeline import estimators
+from pipeline.config import Estimator, Family
+from pipeline.distributions import Space
+from pipeline.estimators import impute
 from pipeline.results import Params
-
-Space = dict[str, dict[str, list[Any]]]
 
 
 @dataclass(frozen=True)
@@ -35,9 +31,25 @@ class ModelFamily:
     default: Params
 
 
-def build(family: Family, params: Params, seed: int) -> Pipeline:
-    """An unfitted pipeline of the family."""
-    return MODELS[family].build(params, seed)
+def build(
+    family: Family, params: Params, seed: int, others: Mapping[str, Estimator] | None = None
+) -> Pipeline:
+    """An unfitted pipeline of the family, which is in the table below or among the others.
+
+    Params that the family does not have itself go to its last step.
+    """
+    if others and family in others:
+        return estimators.build(others[family], params, seed)
+    model = MODELS[family]
+    pipeline = model.build({**model.default, **params}, seed)
+    rest = {name: value for name, value in params.items() if name not in model.default}
+    pipeline[-1].set_params(**rest)
+    return pipeline
+
+
+def plain() -> Pipeline:
+    """Logistic regression with scikit-learn's defaults, behind an imputer and a scaler."""
+    return make_pipeline(impute(), StandardScaler(), LogisticRegression())
 
 
 def tutorial() -> Pipeline:
@@ -45,18 +57,14 @@ def tutorial() -> Pipeline:
     return build("raw_logistic_regression", {}, 0)
 
 
-def _impute() -> SimpleImputer:
-    return SimpleImputer(strategy="median", keep_empty_features=True)
-
-
 def _logistic_regression(params: Params, seed: int) -> Pipeline:
     scale = PowerTransformer() if params["transform"] == "power" else StandardScaler()
-    return make_pipeline(_impute(), scale, LogisticRegression(C=params["C"], max_iter=1000))
+    return make_pipeline(impute(), scale, LogisticRegression(C=params["C"], max_iter=1000))
 
 
 def _spline_logistic_regression(params: Params, seed: int) -> Pipeline:
     return make_pipeline(
-        _impute(),
+        impute(),
         StandardScaler(),
         SplineTransformer(n_knots=params["n_knots"], knots="quantile", extrapolation="linear"),
         LogisticRegression(C=params["C"], max_iter=1000),
@@ -66,13 +74,13 @@ def _spline_logistic_regression(params: Params, seed: int) -> Pipeline:
 def _svc(params: Params, seed: int) -> Pipeline:
     svc = SVC(kernel="rbf", C=params["C"], gamma=params["gamma"])
     return make_pipeline(
-        _impute(), StandardScaler(), CalibratedClassifierCV(svc, ensemble=False, cv=3)
+        impute(), StandardScaler(), CalibratedClassifierCV(svc, ensemble=False, cv=3)
     )
 
 
 def _extra_trees(params: Params, seed: int) -> Pipeline:
     return make_pipeline(
-        _impute(),
+        impute(),
         ExtraTreesClassifier(
             n_estimators=100,
             min_samples_leaf=params["min_samples_leaf"],
@@ -90,6 +98,7 @@ def _hist_gradient_boosting(params: Params, seed: int) -> Pipeline:
             max_leaf_nodes=params["max_leaf_nodes"],
             max_iter=params["max_iter"],
             l2_regularization=params["l2_regularization"],
+            max_features=params["max_features"],
             random_state=seed,
         )
     )
@@ -97,11 +106,12 @@ def _hist_gradient_boosting(params: Params, seed: int) -> Pipeline:
 
 def _mlp(params: Params, seed: int) -> Pipeline:
     return make_pipeline(
-        _impute(),
+        impute(),
         StandardScaler(),
         MLPClassifier(
             hidden_layer_sizes=(params["hidden_units"],),
             alpha=params["alpha"],
+            activation="tanh",  # smooth: lbfgs comes to rest in tens of steps, with relu hundreds
             solver="lbfgs",  # on small tables better and faster than adam
             tol=1e-3,
             max_iter=500,
@@ -121,7 +131,7 @@ MODELS: dict[Family, ModelFamily] = {
     "logistic_regression": ModelFamily(
         _logistic_regression,
         space={"transform": {"choice": ["standard", "power"]}, "C": {"loguniform": [0.01, 10]}},
-        default={"transform": "standard", "C": 0.3},
+        default={"transform": "power", "C": 0.3},
     ),
     "spline_logistic_regression": ModelFamily(
         _spline_logistic_regression,
@@ -145,18 +155,20 @@ MODELS: dict[Family, ModelFamily] = {
             "max_leaf_nodes": {"uniformint": [3, 31]},
             "max_iter": {"uniformint": [30, 200]},
             "l2_regularization": {"loguniform": [1, 30]},
+            "max_features": {"uniform": [0.2, 1.0]},
         },
         default={
             "learning_rate": 0.06,
             "max_leaf_nodes": 7,
             "max_iter": 80,
             "l2_regularization": 10.0,
+            "max_features": 0.4,
         },
     ),
     "mlp": ModelFamily(
         _mlp,
-        space={"alpha": {"loguniform": [3, 30]}, "hidden_units": {"uniformint": [8, 64]}},
-        default={"alpha": 10.0, "hidden_units": 16},
+        space={"alpha": {"loguniform": [1, 30]}, "hidden_units": {"uniformint": [8, 64]}},
+        default={"alpha": 5.0, "hidden_units": 16},
     ),
     "raw_logistic_regression": ModelFamily(_raw_logistic_regression, space={}, default={}),
 }

@@ -1,6 +1,5 @@
 """What each step leaves in its run, and reads back when the run is reused."""
 
-import io
 import json
 import logging
 import re
@@ -16,16 +15,17 @@ from pathlib import Path
 from typing import get_args
 
 import mlflow
-import numpy as np
 import pandas as pd
 from mlflow.entities import Run
 from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
-from pipeline import tracking
+from pipeline import packages, tracking
+from pipeline.arrays import pack, unpack
 from pipeline.config import Config, Metric
 from pipeline.results import (
     Analysis,
+    Audit,
     Candidate,
     Dataset,
     Decision,
@@ -36,8 +36,10 @@ from pipeline.results import (
     Tuning,
 )
 
+OUT_OF_FOLD = "out_of_fold.npz"
 SHARED_TAGS = ("data_digest", "split_digest", "model_id", "decision", "model_version")
 DIGESTS = ("data_digest", "split_digest")
+MEASURED = ("tune", "train", "evaluate", "audit")
 EXAMPLE_ROWS = 3
 SHIPPED = ("__init__", "errors", "columns", "contract", "serving")  # what answers a request
 REQUIREMENTS = (
@@ -75,56 +77,51 @@ def analyze(run_id: str, analysis: Analysis) -> None:
     tracking.log_artifacts(run_id, analysis.artifacts)
 
 
-def trial(run_id: str, trial: Trial) -> None:
-    """A light child run of `tune`."""
-    metrics = {**_cv(trial.metrics, trial.spread), "seconds": trial.seconds}
-    name = f"{trial.number:02d} {trial.family}"
-    params = {"family": trial.family, **trial.params}
-    tracking.log_child(run_id, name, params, metrics, trial.error)
-
-
-def tune(run_id: str, tuning: Tuning) -> None:
+def tune(run_id: str, tuning: Tuning, read_back: int) -> None:
     """The best trial's metrics, all trials, and the out-of-fold predictions."""
-    best = next(iter(tuning.best_of_family.values()))
+    best = tuning.best
     failed = sum(bool(trial.error) for trial in tuning.trials)
     tracking.log(
         run_id,
         metrics={
-            **_cv(best.metrics, best.spread),
+            **tracking.cv(best.metrics, best.spread),
             "trials": len(tuning.trials),
             "failed_trials": failed,
+            "trials_read_back": read_back,
         },
         tags={"best_family": best.family},
     )
-    predictions = io.BytesIO()
-    np.savez_compressed(predictions, allow_pickle=False, **tuning.out_of_fold)
     tracking.log_artifacts(
         run_id,
         {
             **tuning.artifacts,
-            "tuning.json": {"trials": [asdict(trial) for trial in tuning.trials]},
-            "out_of_fold.npz": predictions.getvalue(),
+            "tuning.json": {
+                "trials": [asdict(trial) for trial in tuning.trials],
+                "chosen": {family: trial.number for family, trial in tuning.chosen.items()},
+            },
+            OUT_OF_FOLD: pack(tuning.out_of_fold),
         },
     )
+    tracking.note(run_id, _search_summary(tuning, failed, read_back))
 
 
 def load_tuning(run: Run) -> Tuning:
     """A finished search."""
     known = json.loads(tracking.read_artifact(run.info.run_id, "tuning.json"))
-    file = io.BytesIO(tracking.read_artifact(run.info.run_id, "out_of_fold.npz"))
-    with np.load(file, allow_pickle=False) as arrays:
-        out_of_fold = {family: arrays[family] for family in arrays.files}
-    return Tuning(tuple(Trial(**trial) for trial in known["trials"]), out_of_fold)
+    out_of_fold = unpack(tracking.read_artifact(run.info.run_id, OUT_OF_FOLD))
+    trials = {trial["number"]: Trial(**trial) for trial in known["trials"]}
+    chosen = {family: trials[number] for family, number in known["chosen"].items()}
+    return Tuning(tuple(trials.values()), chosen, out_of_fold)
 
 
 def train(run_id: str, config: Config, dataset: Dataset, training: Training) -> None:
     """The model, logged once, and what cross-validation says of it."""
     log_input(config, dataset, "training")
-    model_id = _log_model(dataset, training)
+    model_id = _log_model(config, dataset, training)
     tracking.log(
         run_id,
         metrics={
-            **_cv(training.metrics, training.spread),
+            **tracking.cv(training.metrics, training.spread),
             **{f"weight/{family}": weight for family, weight in training.weights.items()},
             **({} if training.threshold is None else {"threshold": training.threshold}),
         },
@@ -161,6 +158,13 @@ def evaluate(
     }
     tracking.log(run_id, metrics=flat, tags=tags)
     tracking.log_artifacts(run_id, evaluation.artifacts)
+
+
+def audit(run_id: str, audit: Audit) -> None:
+    """Metrics, the comparisons as table and picture, and what they say."""
+    tracking.log(run_id, metrics=audit.metrics)
+    tracking.log_artifacts(run_id, audit.artifacts)
+    tracking.note(run_id, audit.summary)
 
 
 def candidates(model: str, evaluated: Run) -> list[Candidate]:
@@ -208,7 +212,12 @@ def promote(run_id: str, decision: Decision, promotion: Promotion) -> None:
 def parent(run_id: str, steps: dict[str, Run], reused: set[str]) -> None:
     """What a parent shows, so that parents compare: metrics, data, model, and where all is."""
     metrics: dict[str, float] = {}
-    for step in ("tune", "train", "evaluate"):  # of a metric that two have, the later one's
+    for step in (
+        "tune",
+        "train",
+        "evaluate",
+        "audit",
+    ):  # of a metric that two have, the later one's
         metrics |= steps[step].data.metrics if step in steps else {}
     tags = {
         name: text
@@ -226,6 +235,8 @@ def parent(run_id: str, steps: dict[str, Run], reused: set[str]) -> None:
 def _summary(steps: dict[str, Run], reused: set[str], metrics: dict[str, float]) -> str:
     """The parent's description in Markdown, the outcome first."""
     lines = []
+    if "audit" in steps:
+        lines += [steps["audit"].data.tags[MLFLOW_RUN_NOTE], ""]
     if "promote" in steps:
         lines += [steps["promote"].data.tags[MLFLOW_RUN_NOTE], ""]
     if "evaluate" in steps:
@@ -244,21 +255,33 @@ def _summary(steps: dict[str, Run], reused: set[str], metrics: dict[str, float])
     return "\n".join(lines)
 
 
+def _search_summary(tuning: Tuning, failed: int, read_back: int) -> str:
+    """The description of `tune` in Markdown: the best of each family, and what went wrong."""
+    table = tuning.artifacts["families.csv"]
+    assert isinstance(table, pd.DataFrame)
+    lines = [
+        f"{len(tuning.trials)} trials, {failed} failed, {read_back} read back from earlier runs.",
+        "",
+        "| family | log loss | ROC AUC | trials | failed | best params |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in table.to_dict(orient="records"):
+        scores = f"{row['log_loss']:.4f} | {row['roc_auc']:.4f}"
+        counts = f"{row['trials']} | {row['failed']}"
+        lines.append(f"| {row['family']} | {scores} | {counts} | {row['params']} |")
+    return "\n".join(lines)
+
+
 def _digests(dataset: Dataset) -> dict[str, str]:
     """Which table and which split."""
     return dict(zip(DIGESTS, (dataset.digest, dataset.split_digest), strict=True))
 
 
-def _cv(means: dict[str, float], spread: dict[str, float]) -> dict[str, float]:
-    return {
-        **{f"cv/{name}": value for name, value in means.items()},
-        **{f"cv_std/{name}": value for name, value in spread.items()},
-    }
-
-
-def _log_model(dataset: Dataset, training: Training) -> str:
+def _log_model(config: Config, dataset: Dataset, training: Training) -> str:
     from pipeline import serving  # with scikit-learn: a reused training does without
 
+    estimators = config.tune.import_paths()
+    required = {name: version(name) for name in REQUIREMENTS} | packages.distributions(estimators)
     with _staged_code() as code, _quiet():
         info = Model.log(
             name=re.sub(r"[^\w -]", "_", dataset.name),
@@ -266,8 +289,8 @@ def _log_model(dataset: Dataset, training: Training) -> str:
             flavor=serving,
             model=training.model,
             contract=dataset.contract,
-            code_paths=[code],
-            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            code_paths=[code, *map(str, packages.files(estimators))],
+            pip_requirements=[f"{name}=={number}" for name, number in required.items()],
             signature=serving.signature(dataset.contract, training.threshold),
             input_example=_example(dataset),
         )

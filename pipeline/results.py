@@ -75,20 +75,17 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuning:
-    """Tune: every trial, and the out-of-fold predictions of each family's best."""
+    """Tune: every trial, and of each family the one that stands for it, the best family first."""
 
     trials: tuple[Trial, ...]
-    out_of_fold: dict[Family, Probabilities]  # family -> training rows x classes
+    chosen: dict[Family, Trial]
+    out_of_fold: dict[Family, Probabilities]  # of the chosen: training rows x classes
     artifacts: Artifacts = field(default_factory=dict)
 
     @property
-    def best_of_family(self) -> dict[Family, Trial]:
-        """Each family's trial with the lowest loss, the best family first."""
-        best: dict[Family, Trial] = {}
-        succeeded = (trial for trial in self.trials if not trial.error)
-        for trial in sorted(succeeded, key=lambda trial: (trial.loss, trial.number)):
-            best.setdefault(trial.family, trial)
-        return best
+    def best(self) -> Trial:
+        """The trial with the lowest loss, the earlier of equals."""
+        return min(self.trials, key=lambda trial: (trial.loss, trial.number))
 
 
 @dataclass(frozen=True)
@@ -111,6 +108,15 @@ class Evaluation:
     intervals: dict[Metric, tuple[float, float]]  # 95 %, by bootstrap
     baselines: dict[str, dict[Metric, float]]  # dummy and tutorial, on the same rows
     artifacts: Artifacts = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Audit: how good the procedure is on rows that it never saw, and how good it thought."""
+
+    metrics: dict[str, float]
+    summary: str  # in Markdown
+    artifacts: Artifacts
 
 
 @dataclass(frozen=True)

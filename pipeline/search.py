@@ -1,55 +1,86 @@
 """hyperopt's fmin over the model families: each default first, then TPE."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
-from math import inf, log
+from math import inf
 from typing import Any
 
 import numpy as np
-from hyperopt import STATUS_FAIL, STATUS_OK, Trials, fmin, hp, space_eval, tpe
-from hyperopt.base import spec_from_misc, trials_from_docs
+from hyperopt import STATUS_FAIL, STATUS_OK, Trials, fmin, tpe
+from hyperopt.base import Domain, trials_from_docs
 from hyperopt.exceptions import AllTrialsFailed
 from hyperopt.fmin import fmin_pass_expr_memo_ctrl
 
-from pipeline import models
 from pipeline.config import Tune
-from pipeline.results import Params
-from pipeline.trials import Outcome, Task, evaluator
+from pipeline.families import searched
+from pipeline.search_space import SearchSpace
+from pipeline.trials import Evaluator, Outcome, Task, evaluator
 
 AHEAD = 4  # trials in the air: the same on any machine, so the search is too
 
+OnOutcome = Callable[[Outcome], None]
+Finished = Mapping[int, Outcome]
 
-def search(task: Task, tune: Tune, on_outcome: Callable[[Outcome], None]) -> None:
-    """Runs the search; `on_outcome` gets each trial as it ends, in the order of suggestion.
 
-    The result depends on the seed and the data, and on the number of workers only where
-    there are more than four.
+def search(
+    task: Task,
+    tune: Tune,
+    finished: Finished,
+    on_end: OnOutcome,
+    on_result: OnOutcome,
+) -> None:
+    """Runs the search, with the trials of an earlier one in place of those of the same number.
+
+    `on_end` gets each trial that was run here the moment it ends; `on_result` gets every trial
+    of the search in the order of suggestion. The result depends on the seed and the data, and
+    on the number of workers only where there are more than four.
     """
-    space = _space(tune)
-    with evaluator(task, tune) as (start, workers):
-        ahead = _Ahead(space, tune, start, window=max(AHEAD, workers))
+    with evaluator(task, tune) as evaluate:
+        ahead = _Ahead(Suggestions(tune, finished), tune, evaluate, on_end)
 
         @fmin_pass_expr_memo_ctrl  # type: ignore[untyped-decorator]
         def objective(expr: Any, memo: Any, ctrl: Any) -> dict[str, Any]:
             outcome = ahead.result(ctrl.current_trial["tid"])
-            on_outcome(outcome)
-            if outcome.trial.error:
-                return {"status": STATUS_FAIL, "loss": None}
-            return {"status": STATUS_OK, "loss": outcome.trial.loss}
+            on_result(outcome)
+            return judged(outcome)
 
         with suppress(AllTrialsFailed):  # each has told why
             fmin(
                 objective,
-                space,
+                ahead.suggestions.space.expression,
                 algo=ahead.suggest,
                 max_evals=tune.max_evals,
                 timeout=tune.timeout,
                 trials=Trials(),
                 rstate=np.random.default_rng(tune.seed),
-                early_stop_fn=_no_progress(tune.patience) if tune.patience else None,
+                early_stop_fn=no_progress(tune.patience) if tune.patience else None,
                 return_argmin=False,
             )
+
+
+class Suggestions:
+    """What to try next: trials that have finished before, the defaults, then TPE.
+
+    The suggestion of trial n depends on the seed, on n and on the trials that are known, so a
+    search that goes on with what it had makes the same suggestions as one that never stopped.
+    """
+
+    def __init__(self, tune: Tune, finished: Finished) -> None:
+        self.space = SearchSpace(searched(tune))
+        self.defaults = self.space.defaults()
+        self.seed = tune.seed
+        self.finished = finished
+
+    def document(self, number: int, domain: Domain, trials: Trials) -> dict[str, Any]:
+        """The trial as a document of hyperopt, not run yet."""
+        if number in self.finished:
+            trial = self.finished[number].trial
+            return self.space.document(number, trial.family, trial.params, domain, trials)
+        if number < len(self.defaults):
+            return self.space.document(number, *self.defaults[number], domain, trials)
+        (seed,) = np.random.SeedSequence((self.seed, number)).generate_state(1).tolist()
+        (document,) = tpe.suggest([number], domain, trials, seed, verbose=False)
+        return dict(document)
 
 
 class _Ahead:
@@ -60,55 +91,45 @@ class _Ahead:
     """
 
     def __init__(
-        self, space: Any, tune: Tune, start: Callable[..., Callable[[], Outcome]], window: int
+        self, suggestions: Suggestions, tune: Tune, evaluate: Evaluator, on_end: OnOutcome
     ) -> None:
-        self.space = space
-        self.defaults = _default_points(tune)
+        self.suggestions = suggestions
         self.most = tune.max_evals
-        self.start = start
-        self.window = window
+        self.evaluate = evaluate
+        self.window = max(AHEAD, evaluate.workers)
+        self.on_end = on_end
         self.suggested: list[dict[str, Any]] = []
-        self.pending: dict[int, Callable[[], Outcome]] = {}
+        self.ended = dict(suggestions.finished)
 
-    def suggest(self, new_ids: list[int], domain: Any, trials: Trials, seed: int) -> Any:
+    def suggest(self, new_ids: list[int], domain: Domain, trials: Trials, _: int) -> Any:
         """Hyperopt's `algo`: the next trial's document."""
         (number,) = new_ids
         for ahead in range(len(self.suggested), min(number + self.window, self.most)):
             # Trials in the air count as seen and poor: TPE does not suggest them once more.
             known = trials_from_docs([*trials.trials, *self.suggested[number:]], validate=False)
-            doc = self._document(ahead, domain, known, seed + ahead)
-            self.suggested.append(doc)
-            point = space_eval(self.space, spec_from_misc(doc["misc"]))
-            self.pending[ahead] = self.start(ahead, point)
+            document = self.suggestions.document(ahead, domain, known)
+            self.suggested.append(document)
+            if ahead not in self.ended:
+                self.evaluate.start(ahead, *self.suggestions.space.point(document))
         return [self.suggested[number]]
 
     def result(self, number: int) -> Outcome:
-        """The outcome of a suggested trial, as soon as it is there."""
-        return self.pending.pop(number)()
-
-    def _document(self, number: int, domain: Any, trials: Trials, seed: int) -> dict[str, Any]:
-        if number < len(self.defaults):
-            suggest = partial(_as_suggested, self.defaults[number])
-        else:
-            suggest = partial(tpe.suggest, verbose=False)
-        (document,) = suggest([number], domain, trials, seed)
-        return dict(document)
+        """The outcome of a suggested trial; others that end meanwhile are told of."""
+        while number not in self.ended:
+            outcome = self.evaluate.next()
+            self.ended[outcome.trial.number] = outcome
+            self.on_end(outcome)
+        return self.ended.pop(number)
 
 
-def _as_suggested(point: Params, new_ids: list[int], domain: Any, trials: Trials, seed: int) -> Any:
-    """A given point as a trial document; a label that it lacks has empty lists, not no entry."""
-    (number,) = new_ids
-    misc = {
-        "tid": number,
-        "cmd": domain.cmd,
-        "workdir": domain.workdir,
-        "idxs": {label: [number] if label in point else [] for label in domain.params},
-        "vals": {label: [point[label]] if label in point else [] for label in domain.params},
-    }
-    return trials.new_trial_docs([number], [None], [domain.new_result()], [misc])
+def judged(outcome: Outcome) -> dict[str, Any]:
+    """The outcome as the result of hyperopt's objective."""
+    if outcome.trial.error:
+        return {"status": STATUS_FAIL, "loss": None}
+    return {"status": STATUS_OK, "loss": outcome.trial.loss}
 
 
-def _no_progress(patience: int) -> Callable[..., tuple[bool, list[Any]]]:
+def no_progress(patience: int) -> Callable[..., tuple[bool, list[Any]]]:
     """Stops after that many trials without a better one.
 
     hyperopt's own `no_progress_loss` counts the first trial as one without progress.
@@ -119,37 +140,3 @@ def _no_progress(patience: int) -> Callable[..., tuple[bool, list[Any]]]:
         return len(losses) - 1 - int(np.argmin(losses)) >= patience, []
 
     return stop
-
-
-def _space(tune: Tune) -> Any:
-    branches = []
-    for family in tune.families:
-        dimensions = {
-            name: _dimension(f"{family}.{name}", *next(iter(dimension.items())))
-            for name, dimension in models.MODELS[family].space.items()
-        }
-        branches.append({"family": family, "params": dimensions})
-    return hp.choice("family", branches)
-
-
-def _dimension(label: str, distribution: str, bounds: list[Any]) -> Any:
-    match distribution:
-        case "choice":
-            return hp.choice(label, bounds)
-        case "loguniform":
-            return hp.loguniform(label, *map(log, bounds))
-        case _:
-            return getattr(hp, distribution)(label, *bounds)
-
-
-def _default_points(tune: Tune) -> list[Params]:
-    """Hyperopt's labels and values of each family's default."""
-    points = []
-    for place, family in enumerate(tune.families):
-        model = models.MODELS[family]
-        point: Params = {"family": place}
-        for name, value in model.default.items():
-            options = model.space[name].get("choice")
-            point[f"{family}.{name}"] = options.index(value) if options else value
-        points.append(point)
-    return points

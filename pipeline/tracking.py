@@ -2,17 +2,21 @@
 
 import json
 import re
+import socket
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from math import isnan
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pandas as pd
+import psutil
 import yaml
 from mlflow import MlflowClient
 from mlflow.data.pandas_dataset import from_pandas
@@ -24,15 +28,18 @@ from pipeline.results import Artifacts, Params
 
 STEP = "step"
 FINGERPRINT = "fingerprint"
+PROCESS = "process"  # host, process and its start: whose run this is
 LONGEST_VALUE = 6000
 MOST_PARAMS = 100  # in one call
+LARGEST_PAGE = 1000  # runs that one search may return
+SAME_START = 5.0  # seconds between two readings of a process's start
 
 
 @contextmanager
 def parent_run(verb: str) -> Iterator[str]:
     """The run that `mlflow run` made, or a new one; FAILED with a note when the body fails."""
     with mlflow.start_run() as run, _noting_failure(run.info.run_id):
-        MlflowClient().set_tag(run.info.run_id, "verb", verb)
+        log(run.info.run_id, tags={"verb": verb, PROCESS: _process()})
         yield run.info.run_id
 
 
@@ -40,7 +47,7 @@ def parent_run(verb: str) -> Iterator[str]:
 def step_run(step: str) -> Iterator[str]:
     """A child of the parent run, named after the step."""
     with (
-        mlflow.start_run(run_name=step, nested=True, tags={STEP: step}) as run,
+        mlflow.start_run(run_name=step, nested=True, tags={STEP: step, PROCESS: _process()}) as run,
         _noting_failure(run.info.run_id),
     ):
         yield run.info.run_id
@@ -52,6 +59,23 @@ def record_failure(verb: str, message: str) -> None:
         MlflowClient().set_tag(run.info.run_id, "verb", verb)
         note(run.info.run_id, message)
         mlflow.end_run(RunStatus.to_string(RunStatus.FAILED))
+
+
+def close_killed() -> int:
+    """Closes the runs that a process of this machine left RUNNING when it was killed.
+
+    Returns how many there were. A process elsewhere may be alive: its runs are left alone.
+    """
+    dead = [
+        run
+        for run in search(f"tags.{PROCESS} LIKE '{socket.gethostname()} %'", status="RUNNING")
+        if not _is_alive(run.data.tags[PROCESS])
+    ]
+    for run in dead:
+        if MLFLOW_RUN_NOTE not in run.data.tags:
+            note(run.info.run_id, "its process was killed; what had finished is kept")
+        MlflowClient().set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
+    return len(dead)
 
 
 def log(
@@ -83,18 +107,38 @@ def link_model(run_id: str, model_id: str) -> None:
     MlflowClient().log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
 
 
-def log_child(
-    parent_id: str, name: str, params: Params, metrics: Mapping[str, float], error: str
-) -> None:
-    """A light child run: finished, or failed with the error as its description."""
+@dataclass(frozen=True)
+class Child:
+    """A light run that has ended: finished, or failed with its error."""
+
+    name: str
+    params: Params
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    artifacts: Artifacts
+    seconds: float  # that it took until now
+    error: str
+
+
+def log_child(parent_id: str, child: Child) -> None:
+    """Params and metrics are written at once: a run that has them is complete."""
     client = MlflowClient()
-    child = client.create_run(
-        experiment_id(), run_name=name, tags={MLFLOW_PARENT_RUN_ID: parent_id, STEP: "trial"}
+    now = int(time.time() * 1000)
+    tags = {MLFLOW_PARENT_RUN_ID: parent_id, PROCESS: _process(), **child.tags}
+    run = client.create_run(
+        experiment_id(),
+        start_time=now - round(child.seconds * 1000),
+        run_name=child.name,
+        tags={**tags, MLFLOW_RUN_NOTE: child.error} if child.error else tags,
     )
-    log(child.info.run_id, params, metrics)
-    if error:
-        note(child.info.run_id, error)
-    client.set_terminated(child.info.run_id, "FAILED" if error else "FINISHED")
+    status = RunStatus.KILLED  # unless it is written to its end
+    try:
+        if child.artifacts:
+            log_artifacts(run.info.run_id, child.artifacts)
+        log(run.info.run_id, child.params, child.metrics)
+        status = RunStatus.FAILED if child.error else RunStatus.FINISHED
+    finally:
+        client.set_terminated(run.info.run_id, RunStatus.to_string(status), end_time=now)
 
 
 def log_artifacts(run_id: str, artifacts: Artifacts) -> None:
@@ -155,17 +199,23 @@ def get(run_id: str) -> Run:
     return MlflowClient().get_run(run_id)
 
 
-def search(condition: str, most: int = 1000) -> list[Run]:
-    """Finished runs of the experiment, the latest first."""
-    return list(
-        MlflowClient().search_runs(
+def search(condition: str, most: int | None = None, status: str = "FINISHED") -> list[Run]:
+    """Runs of the experiment with that status, or of any status for %, the latest first."""
+    found: list[Run] = []
+    token = None
+    while True:
+        page = MlflowClient().search_runs(
             [experiment_id()],
-            f"attributes.status = 'FINISHED' and {condition}",
+            f"attributes.status LIKE '{status}' and {condition}",
             run_view_type=ViewType.ACTIVE_ONLY,
-            max_results=most,
+            max_results=most or LARGEST_PAGE,
             order_by=["attributes.start_time DESC"],
+            page_token=token,
         )
-    )
+        found += page
+        token = page.token
+        if most or not token:
+            return found
 
 
 def read_artifact(run_id: str, name: str) -> bytes:
@@ -175,6 +225,14 @@ def read_artifact(run_id: str, name: str) -> bytes:
             run_id=run_id, artifact_path=name, dst_path=folder
         )
         return Path(path).read_bytes()
+
+
+def cv(means: dict[str, float], spread: dict[str, float]) -> dict[str, float]:
+    """Cross-validated metrics by the names that they have in a run: mean and spread over folds."""
+    return {
+        **{f"cv/{name}": value for name, value in means.items()},
+        **{f"cv_std/{name}": value for name, value in spread.items()},
+    }
 
 
 def key(name: str) -> str:
@@ -198,3 +256,22 @@ def _noting_failure(run_id: str) -> Iterator[None]:
     except PipelineError as error:
         note(run_id, str(error))
         raise
+    except (KeyboardInterrupt, SystemExit):
+        note(run_id, "interrupted; what had finished is kept, and the next run goes on from there")
+        mlflow.end_run(RunStatus.to_string(RunStatus.KILLED))
+        raise
+
+
+@cache
+def _process() -> str:
+    own = psutil.Process()
+    return f"{socket.gethostname()} {own.pid} {own.create_time():.0f}"
+
+
+def _is_alive(process: str) -> bool:
+    """Whether the process that a tag names still runs on this machine."""
+    _, pid, start = process.split(" ")
+    try:
+        return bool(abs(psutil.Process(int(pid)).create_time() - float(start)) < SAME_START)
+    except psutil.Error:
+        return False

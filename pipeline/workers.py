@@ -3,54 +3,93 @@
 It imports next to nothing, so that it can be called before the seconds of imports begin.
 """
 
-import importlib
+import multiprocessing
 import os
-from concurrent.futures import Future, wait
-from types import ModuleType
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 
 import joblib
-from joblib.externals.loky import get_reusable_executor
+from pebble import CONSTS, ProcessPool
 
 from pipeline.config import Tune
 
 # One BLAS thread each: there is a worker per core already.
 ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-HEAVY = "pipeline.trials"  # what a worker imports, with all that trials need
+HEAVY = "pipeline.trials"  # with all that trials need
+PATIENCE = 0.2  # seconds that a worker has to end: it holds nothing, and a fit hears no signal
 NICENESS = 5  # the process that feeds them comes first
 
-
-_warming: list["Future[ModuleType]"] = []
+_pools: dict[int, ProcessPool] = {}
 
 
 def count(tune: Tune) -> int:
-    """How many workers the config asks for, no more than there are trials."""
-    wanted = joblib.cpu_count() if tune.parallelism == "auto" else tune.parallelism
+    """How many processes of this machine the search takes, no more than there are trials."""
+    if tune.backend != "local":
+        return 0
+    wanted = cores() if tune.parallelism == "auto" else tune.parallelism
     return int(min(wanted, tune.max_evals))
 
 
-def pool(size: int) -> Any:
-    """The same pool at each call while it lives."""
-    return get_reusable_executor(
-        max_workers=size,
-        timeout=60,
-        env=ENVIRONMENT,
-        initializer=getattr(os, "nice", None),
-        initargs=(NICENESS,),
-    )
+def cores() -> int:
+    """The cores that this process may use; a container may have fewer than the machine."""
+    return int(joblib.cpu_count())
+
+
+def needed(tune: Tune) -> bool:
+    """Whether the search takes a pool; a trial that may have to be ended needs one even alone."""
+    return count(tune) > 1 or (count(tune) == 1 and tune.trial_timeout is not None)
 
 
 def warm_up(tune: Tune) -> None:
-    """Starts the workers on their imports, which take seconds, and does not wait for them."""
-    size = count(tune)
-    if size > 1:
-        executor = pool(size)
-        _warming.extend(executor.submit(importlib.import_module, HEAVY) for _ in range(size))
+    """Starts on the workers' imports, which take seconds, and does not wait for them."""
+    if needed(tune):
+        _context()
 
 
-def stop(tune: Tune) -> None:
-    """Ends the workers, whatever trials they are at."""
-    wait(_warming)  # to kill a worker while it starts makes loky stumble
-    _warming.clear()
-    if count(tune) > 1:
-        pool(count(tune)).shutdown(wait=True, kill_workers=True)
+def pool(size: int) -> ProcessPool:
+    """The same pool at each call until it is stopped; its workers start with the first task."""
+    CONSTS.term_timeout = PATIENCE
+    if size not in _pools:
+        _pools[size] = ProcessPool(max_workers=size, initializer=_begin, context=_context())
+    return _pools[size]
+
+
+def stop() -> None:
+    """Ends all workers, whatever they are at."""
+    while _pools:
+        _, one = _pools.popitem()
+        one.stop()  # type: ignore[no-untyped-call]
+        one.join()
+
+
+def _begin() -> None:
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+
+
+def _context() -> BaseContext:
+    """A server that imports once and forks each worker, where the system has such a thing."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([HEAVY])
+    with _environment():
+        forkserver.ensure_running()
+    return context
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """Processes that start inside inherit the workers' environment."""
+    before = {name: os.environ.get(name) for name in ENVIRONMENT}
+    os.environ.update(ENVIRONMENT)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -3,7 +3,8 @@ import pytest
 from scipy.special import expit, logit
 from sklearn.metrics import log_loss
 
-from pipeline.blend import choose_threshold, mix, select_weights
+from pipeline import blend
+from pipeline.blend import choose_threshold, is_close, mix, row_losses, select_weights
 from pipeline.config import Train
 
 NAMES = ("svc", "mlp", "extra_trees", "logistic_regression", "hist_gradient_boosting")
@@ -51,12 +52,15 @@ def test_weights_are_shares_that_sum_to_one(seed, classes):
 
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("seed", range(5))
-def test_blend_is_never_worse_than_the_mean_nor_much_than_the_best_family(seed, classes):
+def test_blend_is_never_worse_than_the_mean_nor_clearly_than_the_best_family(seed, classes):
     families, truth = random_families(seed, classes)
-    blended = log_loss(truth, mix(families, select_weights(families, truth)))
-    assert blended <= log_loss(truth, np.mean(list(families.values()), axis=0))
-    # Log loss is convex in the weights: at rest, a copy of the best would gain 1e-6 at most.
-    assert blended <= min(log_loss(truth, p) for p in families.values()) + 3e-4
+    own = {n: row_losses(p[np.arange(len(truth)), truth]) for n, p in families.items()}
+    best = min(own.values(), key=np.mean)
+    weights = select_weights(families, truth)
+    blended = row_losses(mix(families, weights)[np.arange(len(truth)), truth])
+    mean = np.mean(list(families.values()), axis=0)
+    assert blended.mean() <= log_loss(truth, mean)
+    assert blended.mean() <= best.mean() or is_close(blended, best)
 
 
 def test_family_that_dominates_gets_all_the_weight():
@@ -109,6 +113,92 @@ def test_probability_of_zero_for_the_truth_does_not_break_the_selection():
     truth = np.array([0, 1, 0, 1])
     families = {"svc": two_columns(1.0 - truth), "mlp": two_columns(np.full(4, 0.5))}
     assert select_weights(families, truth)["mlp"] > 0.9
+
+
+def alike_but_noisy(rows: int = 300) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Four families that know the same, each with its own noise."""
+    rng = np.random.default_rng(4)
+    truth = rng.integers(0, 2, rows)
+    signal = 1.5 * (truth - 0.5) + rng.normal(0, 1, rows)
+    families = {name: two_columns(expit(signal + rng.normal(0, 1, rows))) for name in NAMES[:4]}
+    return families, truth
+
+
+def losses_of(families, weights, truth) -> np.ndarray:
+    return row_losses(mix(families, weights)[np.arange(len(truth)), truth])
+
+
+def test_families_that_differ_by_noise_keep_equal_weights(monkeypatch):
+    families, truth = alike_but_noisy()
+    assert set(select_weights(families, truth).values()) == {0.25}
+    monkeypatch.setattr(blend, "STANDARD_ERRORS", 0)
+    assert set(select_weights(families, truth).values()) != {0.25}
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("seed", range(5))
+def test_blend_is_as_near_the_plain_mean_as_two_standard_errors_allow(seed, classes, monkeypatch):
+    families, truth = random_families(seed, classes)
+    found = losses_of(families, select_weights(families, truth), truth)
+    monkeypatch.setattr(blend, "STANDARD_ERRORS", 0)
+    best = losses_of(families, select_weights(families, truth), truth)
+    mean = losses_of(families, dict.fromkeys(families, 1 / len(families)), truth)
+    worse_by = found - best
+    assert worse_by.mean() <= 2 * worse_by.std(ddof=1) / np.sqrt(len(truth))
+    assert best.mean() <= found.mean() <= mean.mean()
+
+
+def test_end_of_the_way_is_where_no_single_copy_lowers_the_loss(monkeypatch):
+    families, truth = random_families(3, 2)
+    monkeypatch.setattr(blend, "STANDARD_ERRORS", 0)
+    weights = select_weights(families, truth)
+    best = losses_of(families, weights, truth).mean()
+    for name in families:
+        for share in (0.9, 0.99):
+            moved = {other: share * weight for other, weight in weights.items()}
+            moved[name] += 1 - share
+            assert losses_of(families, moved, truth).mean() > best - 1e-3
+
+
+def test_weights_leave_the_plain_mean_where_more_rows_make_the_same_gain_certain():
+    families, truth = alike_but_noisy()
+    more = {name: np.tile(predicted, (50, 1)) for name, predicted in families.items()}
+    few, many = select_weights(families, truth), select_weights(more, np.tile(truth, 50))
+    assert set(few.values()) == {0.25}
+    gain = losses_of(families, few, truth) - losses_of(families, many, truth)
+    assert gain.mean() > 0
+
+
+@pytest.mark.parametrize(
+    ("excess", "close"), [(-3.0, True), (0.0, True), (1.99, True), (2.01, False)]
+)
+def test_losses_are_close_up_to_two_standard_errors(excess, close):
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=50)
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    best = rng.uniform(0.1, 2.0, 50)
+    assert is_close(best + 0.3 * (noise + excess / np.sqrt(50)), best) is close
+
+
+def test_losses_are_close_to_themselves_and_not_when_worse_on_every_row_alike():
+    best = np.random.default_rng(0).uniform(0.1, 2.0, 50)
+    assert is_close(best, best) is True
+    assert is_close(best + 0.125, best) is False
+    assert is_close(best - 0.125, best) is True
+
+
+def test_row_losses_have_the_log_loss_as_their_mean():
+    families, truth = random_families(0, 3)
+    for predicted in families.values():
+        own = row_losses(predicted[np.arange(len(truth)), truth])
+        assert own.shape == truth.shape
+        assert own.mean() == pytest.approx(log_loss(truth, predicted))
+
+
+def test_row_losses_of_sure_probabilities_are_finite():
+    worst, best = row_losses(np.array([0.0, 1.0]))
+    assert worst == pytest.approx(-np.log(np.finfo(float).eps))
+    assert best == 0
 
 
 def test_mix_is_the_weighted_mean():

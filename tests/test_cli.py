@@ -4,8 +4,6 @@ import sys
 
 import mlflow
 import pytest
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 
 from pipeline import cli, endpoint, flow, tracking, workers
 from pipeline.config_file import PROJECT, settings
@@ -14,28 +12,11 @@ from pipeline.errors import ContractError
 MISTAKE = 2
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """An MLflow store of this file's own: to make one takes seconds."""
-    folder = tmp_path_factory.mktemp("store")
-    event.listen(Engine, "connect", _do_not_wait_for_the_disk)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        patch.delenv("MLFLOW_RUN_ID", raising=False)
-        patch.chdir(folder)
-        yield folder
-    event.remove(Engine, "connect", _do_not_wait_for_the_disk)
-
-
-def _do_not_wait_for_the_disk(connection, _):
-    connection.execute("PRAGMA synchronous = OFF")
-
-
 @pytest.fixture(autouse=True)
 def _no_workers(monkeypatch):
     """They would be started for searches that these tests never make."""
     monkeypatch.setattr(workers, "warm_up", lambda tune: None)
-    monkeypatch.setattr(workers, "stop", lambda tune: None)
+    monkeypatch.setattr(workers, "stop", lambda: None)
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +94,13 @@ def test_options_override_the_config(calls, options):
     assert config.registry.model == "pima-tutorial"
     assert config.tune.max_evals == 7
     assert config.data.columns["Age"].range == (0, 99)
+
+
+def test_audit_takes_its_folds_as_mlflow_run_hands_them_on(calls):
+    """`mlflow run . -e audit -P folds=7` arrives as `--folds 7`."""
+    assert cli.main(["audit", "configs/pima.yaml", "--folds", "7"]) == 0
+
+    assert calls[0][1].audit.folds == 7
 
 
 def test_option_takes_a_negative_number(calls):
@@ -251,7 +239,8 @@ def help_page():
 def test_help_lists_every_setting_with_its_meaning(help_page, key, field):
     page = "".join(help_page.stdout.split())  # lines are broken to fit the terminal
 
-    assert f"--{key}VALUE{''.join(field.description.split())}(default:" in page
+    option = ",".join(f"{name}VALUE" for name in (f"--{key}", cli.SHORT.get(key)) if name)
+    assert f"{option}{''.join(field.description.split())}(default:" in page
 
 
 @pytest.mark.parametrize("verb", cli.VERBS)

@@ -97,7 +97,7 @@ def test_config_is_frozen(read):
         ("tune: 3", "tune is 3; it should be a mapping of settings, {} for none"),
         (
             "tune: {families: [svc, mlp, svc]}",
-            "tune: families has svc twice; name each family once",
+            "tune.families: svc is there twice; name each family once",
         ),
         ("tune:", "tune is None; it should be a mapping of settings, {} for none"),
         ("split: {test_size: 2}", "split.test_size is 2; it should be less than 1"),

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
 from pipeline import figures
+from pipeline.resampled import corrected_t_test
 from tests.builders import make_dataset, make_predictions, make_trial
 
 CLASSES = [(0, 1), ("no", "yes"), (False, True), (0, 1, 2), ("a", "b", "c")]
@@ -182,6 +183,57 @@ def test_search_history_shows_the_best_so_far(losses):
     assert named == families[: min(2, len(losses))]
     low, high = figure.axes[0].get_ylim()
     assert low < min(losses) < high
+
+
+def make_audit(folds: int, gap: float = 0.02) -> tuple:
+    """Arguments of `figures.audit` for two other models."""
+    rng = np.random.default_rng(0)
+    inner, outer = (pd.Series(rng.normal(0.5, 0.02, folds)) for _ in range(2))
+    differences = {
+        "best_trial": pd.Series(rng.normal(0, gap, folds)),
+        "plain": pd.Series(rng.normal(-gap, gap, folds)),
+    }
+    comparisons = {
+        name: corrected_t_test(values.to_numpy(), 1 / (folds - 1))
+        for name, values in differences.items()
+    }
+    return differences, comparisons, inner, outer
+
+
+def test_audit_shows_each_fold_the_mean_its_interval_and_how_likely_it_is():
+    differences, comparisons, inner, outer = make_audit(10)
+    axes = drawn(figures.audit(differences, comparisons, inner, outer)).axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["best trial", "plain"]
+    for place, (name, found) in enumerate(comparisons.items()):
+        points = axes.collections[2 * place].get_offsets()
+        assert points[:, 0].tolist() == differences[name].tolist()
+        assert set(points[:, 1]) == {place}
+        (bar,) = axes.containers[place].lines[2][0].get_segments()
+        assert bar[:, 0] == pytest.approx([found.low, found.high])
+        (middle,) = axes.containers[place].lines[0].get_xdata()
+        assert middle == found.difference
+        assert axes.texts[place].get_text() == f"p = {found.p_value:.3f}"
+
+
+def test_audit_shows_what_the_procedure_thought_beside_what_came():
+    differences, comparisons, inner, outer = make_audit(4)
+    axes = drawn(figures.audit(differences, comparisons, inner, outer)).axes[1]
+    lines = axes.get_lines()
+    assert [line.get_xdata().tolist() for line in lines] == [[1, 2, 3, 4]] * 2
+    assert [line.get_ydata().tolist() for line in lines] == [inner.tolist(), outer.tolist()]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        f"inner, mean {inner.mean():.4f}",
+        f"outer, mean {outer.mean():.4f}",
+    ]
+
+
+@pytest.mark.parametrize(("folds", "gap"), [(2, 0.02), (10, 0.0), (10, 30.0)])
+def test_audit_draws_two_folds_no_difference_and_a_huge_one(folds, gap):
+    figure = drawn(figures.audit(*make_audit(folds, gap)))
+    assert [len(points.get_offsets()) for points in figure.axes[0].collections[::2]] == [folds] * 2
+    low, high = figure.axes[0].get_ylim()
+    assert low < 0
+    assert high > 1
 
 
 @pytest.mark.parametrize(

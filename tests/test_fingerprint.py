@@ -10,11 +10,17 @@ import pytest
 
 from pipeline import config_file, fingerprint
 from pipeline.columns import Column
-from pipeline.config import Config
+from pipeline.config import Config, Estimator
 from tests.builders import COLUMNS, make_config
 
-STEPS = ("ingest", "analyze", "tune", "train", "evaluate", "promote")
+STEPS = fingerprint.MAIN
 DIGEST = "d" * 64
+NEIGHBORS = "sklearn.neighbors.KNeighborsClassifier"
+EVERY_TUNE = {  # with something in each mapping
+    "families": ("logistic_regression", "knn"),
+    "estimators": {"knn": Estimator(estimator=NEIGHBORS)},
+    "space": {"logistic_regression": {"C": {"uniform": [1, 2]}}},
+}
 
 
 def changed(config: Config, key: str, value: Any) -> Config:
@@ -171,11 +177,14 @@ def test_order_of_the_families_counts():
 
 
 def test_every_setting_counts_unless_it_is_of_where_or_how_fast():
-    config = make_config(gate={"floors": {"accuracy": 0.5}})
-    inputs = fingerprint.inputs("promote", config, DIGEST)
+    config = make_config(gate={"floors": {"accuracy": 0.5}}, tune=EVERY_TUNE)
+    inputs = fingerprint.inputs("promote", config, DIGEST) | fingerprint.inputs(
+        "audit", config, DIGEST
+    )
     for key, _ in config_file.settings():
         counts = any(name == key or name.startswith(f"{key}.") for name in inputs)
-        assert counts is (key not in fingerprint.UNCOUNTED and not key.startswith("serve."))
+        where = key in fingerprint.UNCOUNTED or key.startswith(("serve.", "spark."))
+        assert counts is not where
 
 
 @pytest.mark.parametrize(
@@ -235,7 +244,7 @@ def test_version_of_a_library_counts_where_it_is_used(library, steps, monkeypatc
     ("module", "steps"),
     [
         ("columns", set(STEPS)),  # by way of contract
-        ("blend", {"train", "evaluate", "promote"}),
+        ("blend", {"tune", "train", "evaluate", "promote"}),
         ("serving", {"train", "evaluate", "promote"}),  # by no import of the step's
         ("flow", set()),
     ],
@@ -284,17 +293,20 @@ print(json.dumps(loaded))
 
 
 def test_flatten_tells_every_setting_of_the_run():
-    config = make_config(gate={"floors": {"roc_auc": 0.7, "log_loss": 0.6}})
+    config = make_config(gate={"floors": {"roc_auc": 0.7, "log_loss": 0.6}}, tune=EVERY_TUNE)
     flat = fingerprint.flatten(config)
     assert flat["data.source"] == "folder/people.csv"
-    assert flat["tune.families"] == ["logistic_regression"]
+    assert flat["tune.families"] == ["logistic_regression", "knn"]
+    assert flat["tune.space.logistic_regression"] == {"C": {"uniform": [1, 2]}}
+    assert flat["tune.estimators.knn"]["estimator"] == NEIGHBORS
     assert flat["tune.timeout"] is None
     assert (flat["gate.floors.roc_auc"], flat["gate.floors.log_loss"]) == (0.7, 0.6)
     assert flat["data.columns.flag"] == {"range": [0.0, 1.0]}
     assert flat["data.columns.noise"] == {}
-    told = {key for key in flat if not key.startswith(("data.columns.", "gate.floors."))}
+    mappings = ("data.columns", "gate.floors", "tune.estimators", "tune.space")
+    told = {key for key in flat if not key.startswith(tuple(f"{name}." for name in mappings))}
     settings = {key for key, _ in config_file.settings()}
-    assert told == settings - {"data.columns", "gate.floors"}
+    assert told == settings - set(mappings)
 
 
 def test_flatten_of_a_section_leaves_the_others_out():

@@ -1,14 +1,15 @@
 from typing import get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import binom
 from sklearn import metrics as sk
 
-from pipeline import metrics
+from pipeline import metrics, models
 from pipeline.config import LOWER_IS_BETTER, Metric
 from pipeline.metrics import Predictions
-from tests.builders import make_predictions
+from tests.builders import make_dataset, make_predictions
 
 ONE_LABEL = "ignore:A single label was found:UserWarning"  # scikit-learn on a resample's MCC
 
@@ -239,3 +240,56 @@ def test_direction_of_each_metric_is_that_of_perfect_predictions(name, classes):
     sure = Predictions(sample.truth, np.eye(classes)[sample.truth], sample.positive)
     lower = metrics.value(name, sure) < metrics.value(name, sample)
     assert lower is (name in LOWER_IS_BETTER)
+
+
+class Told:
+    """A fitted model that answers with its own table of probabilities, by row."""
+
+    def __init__(self, probabilities: np.ndarray) -> None:
+        self.probabilities = probabilities
+        self.asked: pd.DataFrame | None = None
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        self.asked = X
+        return self.probabilities[: len(X)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "positive", "place"),
+    [
+        ((0, 1), 1, 1),
+        ((0, 1), 0, 0),
+        ((-5, 10), 10, 1),
+        (("no", "yes"), "no", 0),
+        ((False, True), True, 1),
+        ((1, 2, 10), None, None),
+        (("a", "B", "ccc"), None, None),
+    ],
+)
+def test_predict_asks_the_model_of_the_test_part_alone(labels, positive, place):
+    dataset = make_dataset(labels, positive)
+    rng = np.random.default_rng(0)
+    model = Told(rng.dirichlet(np.ones(len(labels)), size=120))
+    found = metrics.predict(dataset, model, threshold=0.3)
+    pd.testing.assert_frame_equal(model.asked, dataset.X_test)
+    np.testing.assert_array_equal(found.probabilities, model.probabilities[:36])
+    truth = [sorted(labels).index(label) for label in dataset.y_test]
+    assert found.truth.tolist() == truth
+    assert (found.positive, found.threshold) == (place, 0.3)
+
+
+def test_predict_leaves_the_threshold_at_one_half_when_there_is_none():
+    dataset = make_dataset()
+    chance = np.linspace(0, 1, 36)
+    found = metrics.predict(dataset, Told(np.c_[1 - chance, chance]), threshold=None)
+    assert found.labels.tolist() == (chance >= 0.5).astype(int).tolist()
+
+
+def test_predict_scores_a_fitted_model_as_it_scores_itself():
+    dataset = make_dataset(("no", "yes"), "no")
+    model = models.plain().fit(dataset.X_train, dataset.y_train)
+    predictions = metrics.predict(dataset, model, threshold=None)
+    own = model.score(dataset.X_test, dataset.y_test)
+    assert metrics.value("accuracy", predictions) == own
+    expected = sk.log_loss(dataset.y_test, model.predict_proba(dataset.X_test))
+    assert metrics.value("log_loss", predictions) == pytest.approx(expected)

@@ -2,19 +2,19 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from math import inf
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from pipeline import crossval, models, search
-from pipeline.config import Family, Tune
+from pipeline.config import BUILT_IN, Estimator, Family, Tune
 from pipeline.results import Params, Trial
 from pipeline.trials import Outcome, Task
 from tests.builders import make_dataset, make_trial
 
-EVERY_FAMILY = get_args(Family)
+EVERY_FAMILY = BUILT_IN
 NOTHING = np.empty((0, 2))
 
 
@@ -25,22 +25,34 @@ class Bench:
         self.loss = loss
         self.workers = workers
         self.diary: list[tuple[str, int]] = []
-        self.points: list[Params] = []
+        self.points: list[tuple[Family, Params]] = []
+        self.waiting: list[tuple[int, Family, Params]] = []
 
     @contextmanager
     def evaluator(self, task: Any, tune: Tune):
-        yield self.start, self.workers
+        yield self
 
-    def start(self, number: int, point: Params) -> Callable[[], Outcome]:
+    def start(self, number: int, family: Family, params: Params) -> None:
         self.diary.append(("start", number))
-        self.points.append(point)
+        self.points.append((family, params))
+        self.waiting.append((number, family, params))
 
-        def result() -> Outcome:
-            self.diary.append(("result", number))
-            loss = self.loss(number, point["params"])
-            return Outcome(make_trial(number, point["family"], loss, point["params"]), NOTHING)
+    def next(self) -> Outcome:
+        number, family, params = self.waiting.pop(self.turn())
+        self.diary.append(("result", number))
+        loss = self.loss(number, params)
+        return Outcome(make_trial(number, family, loss, params), NOTHING)
 
-        return result
+    def turn(self) -> int:
+        """Which of the waiting trials ends next: the first."""
+        return 0
+
+
+class LastFirst(Bench):
+    """Trials end in the worst order that the window lets them."""
+
+    def turn(self) -> int:
+        return -1
 
 
 def by_params(number: int, params: Params) -> float:
@@ -48,15 +60,30 @@ def by_params(number: int, params: Params) -> float:
     return sum(abs(np.log(value) - 1) for value in params.values() if isinstance(value, float))
 
 
+def find(tune: Tune, *, task=None, finished=None, on_end=None, on_result=None) -> None:
+    """`search.search`, with nobody to tell where nobody is named."""
+
+    def ignore(outcome: Outcome) -> None:
+        pass
+
+    search.search(task, tune, finished or {}, on_end or ignore, on_result or ignore)
+
+
 @pytest.fixture
 def run(monkeypatch) -> Callable[..., tuple[list[Trial], Bench]]:
     """Searches on a bench: `run(loss, workers, **tune) -> trials, bench`."""
 
-    def on_bench(loss=by_params, workers=1, **settings) -> tuple[list[Trial], Bench]:
-        bench = Bench(loss, workers)
+    def on_bench(
+        loss=by_params, workers=1, *, kind=Bench, finished=None, **settings
+    ) -> tuple[list[Trial], Bench]:
+        bench = kind(loss, workers)
         monkeypatch.setattr(search, "evaluator", bench.evaluator)
         trials: list[Trial] = []
-        search.search(None, Tune(**settings), lambda outcome: trials.append(outcome.trial))
+        find(
+            Tune(**settings),
+            finished=finished,
+            on_result=lambda outcome: trials.append(outcome.trial),
+        )
         return trials, bench
 
     return on_bench
@@ -69,7 +96,7 @@ def outcomes(**settings) -> list[Outcome]:
     folds = crossval.folds(dataset.y_train, tune.folds, tune.seed)
     found: list[Outcome] = []
     task = Task(dataset.X_train, dataset.y_train, folds, positive=1, seed=tune.seed)
-    search.search(task, tune, found.append)
+    find(tune, task=task, on_result=found.append)
     return found
 
 
@@ -167,7 +194,7 @@ def test_search_tells_of_a_trial_before_it_starts_the_one_a_window_later(run, mo
     bench = Bench(by_params)
     monkeypatch.setattr(search, "evaluator", bench.evaluator)
     tune = Tune(families=("logistic_regression",), max_evals=8)
-    search.search(None, tune, lambda outcome: bench.diary.append(("told", outcome.trial.number)))
+    find(tune, on_end=lambda outcome: bench.diary.append(("told", outcome.trial.number)))
     for number in range(4, 8):
         before = bench.diary[: bench.diary.index(("start", number))]
         assert ("told", number - 4) in before
@@ -285,3 +312,140 @@ def test_search_by_cross_validation_gives_each_trial_its_own_predictions():
     assert max(losses) < inf
     assert len(set(losses)) == 5
     assert len({outcome.out_of_fold.tobytes() for outcome in found}) == 5
+
+
+# Trials that end in another order than they were suggested.
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_search_does_not_depend_on_the_order_in_which_trials_end(run, workers):
+    in_order, out_of_order = (
+        run(kind=kind, workers=workers, families=EVERY_FAMILY, max_evals=40)
+        for kind in (Bench, LastFirst)
+    )
+    assert out_of_order[1].diary != in_order[1].diary
+    assert out_of_order[0] == in_order[0]
+
+
+def test_search_tells_of_each_trial_the_moment_it_ends(run, monkeypatch):
+    bench = LastFirst(by_params)
+    monkeypatch.setattr(search, "evaluator", bench.evaluator)
+    tune = Tune(families=("logistic_regression",), max_evals=12)
+    results: list[int] = []
+    find(
+        tune,
+        on_end=lambda outcome: bench.diary.append(("told", outcome.trial.number)),
+        on_result=lambda outcome: results.append(outcome.trial.number),
+    )
+    ended = [number for what, number in bench.diary if what == "result"]
+    assert ended != sorted(ended)
+    assert results == sorted(ended)
+    for number in ended:
+        place = bench.diary.index(("result", number))
+        assert bench.diary[place + 1] == ("told", number)
+
+
+# A search that goes on.
+
+
+def as_finished(trials: list[Trial]) -> dict[int, Outcome]:
+    return {trial.number: Outcome(trial, NOTHING) for trial in trials}
+
+
+@pytest.mark.parametrize(
+    "kept", [range(0), range(3), range(30), range(40), [*range(27), 28, 30], [0, 39]]
+)
+def test_search_that_goes_on_is_the_one_that_never_stopped(run, kept):
+    settings = {"families": EVERY_FAMILY, "max_evals": 40}
+    whole, _ = run(**settings)
+    finished = as_finished([whole[number] for number in kept])
+    again, bench = run(finished=finished, **settings)
+    assert again == whole
+    started = [number for what, number in bench.diary if what == "start"]
+    assert started == [number for number in range(40) if number not in kept]
+
+
+def test_search_with_more_trials_goes_on_with_the_fewer(run):
+    few, _ = run(families=EVERY_FAMILY, max_evals=24)
+    more, bench = run(finished=as_finished(few), families=EVERY_FAMILY, max_evals=48)
+    assert more[:24] == few
+    assert more == run(families=EVERY_FAMILY, max_evals=48)[0]
+    assert len(bench.points) == 24
+
+
+def test_search_does_not_tell_of_trials_that_ended_before(run, monkeypatch):
+    whole, _ = run(families=("svc",), max_evals=6)
+    bench = Bench(by_params)
+    monkeypatch.setattr(search, "evaluator", bench.evaluator)
+    told: list[int] = []
+    find(
+        Tune(families=("svc",), max_evals=6),
+        finished=as_finished(whole[:4]),
+        on_end=lambda outcome: told.append(outcome.trial.number),
+    )
+    assert told == [4, 5]
+
+
+def test_search_that_goes_on_counts_failed_trials_as_tried(run):
+    def loss(number: int, params: Params) -> float:
+        return inf if number % 4 == 1 else by_params(number, params)
+
+    settings = {"families": ("svc", "mlp"), "max_evals": 30}
+    whole, _ = run(loss, **settings)
+    again, bench = run(loss, finished=as_finished(whole[:26]), **settings)
+    assert again == whole
+    assert len(bench.points) == 4
+
+
+def test_patience_counts_trials_of_before(run):
+    whole, _ = run(lambda number, params: 1.0, families=("svc",), max_evals=4)
+    trials, bench = run(
+        lambda number, params: 1.0,
+        finished=as_finished(whole),
+        families=("svc",),
+        max_evals=20,
+        patience=3,
+    )
+    assert len(trials) == 4
+    assert all(number > 3 for what, number in bench.diary)
+
+
+# Spaces of the config.
+
+
+def test_search_stays_inside_the_ranges_of_the_config(run):
+    trials, _ = run(
+        families=("logistic_regression", "svc"),
+        space={
+            "logistic_regression": {"C": {"loguniform": [2, 3]}, "transform": "power"},
+            "svc": {"C": {"choice": [1, 2.5]}, "gamma": {"qloguniform": [0.01, 0.1, 0.01]}},
+        },
+        max_evals=60,
+    )
+    lr = [trial.params for trial in trials if trial.family == "logistic_regression"]
+    svc = [trial.params for trial in trials if trial.family == "svc"]
+    assert all(2 <= params["C"] <= 3 and params["transform"] == "power" for params in lr)
+    assert {params["C"] for params in svc} == {1, 2.5}
+    assert lr[0]["C"] == 2.0  # the default, 0.3, moved to the nearest end
+    assert svc[0] == {"C": 1, "gamma": 0.02}
+
+
+def test_search_tries_an_estimator_of_the_config_by_cross_validation():
+    neighbors = Estimator(
+        estimator="sklearn.neighbors.KNeighborsClassifier",
+        space={"n_neighbors": {"uniformint": [5, 20]}},
+        default={"n_neighbors": 9},
+    )
+    dataset = make_dataset(rows=80)
+    tune = Tune(
+        estimators={"knn": neighbors}, families=("knn",), max_evals=3, folds=2, parallelism=1
+    )
+    folds = crossval.folds(dataset.y_train, 2, 0)
+    task = Task(dataset.X_train, dataset.y_train, folds, 1, 0, tune.estimators)
+    found: list[Outcome] = []
+    find(tune, task=task, on_result=found.append)
+    assert [outcome.trial.error for outcome in found] == [""] * 3
+    assert found[0].trial.params == {"n_neighbors": 9}
+    model = models.build("knn", {"n_neighbors": 9}, 0, tune.estimators)
+    expected = crossval.out_of_fold(model, task.X, task.y, folds)
+    np.testing.assert_array_equal(found[0].out_of_fold, expected)

@@ -32,7 +32,7 @@ def evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evalua
 
 
 def _evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evaluation:
-    predictions = _predict(dataset, training.model, training.threshold)
+    predictions = metrics.predict(dataset, training.model, training.threshold)
     importance = _importance(evaluate, dataset, training.model)
     values = {name: metrics.value(name, predictions) for name in metrics.ALL}
     intervals = metrics.intervals(predictions, evaluate.resamples, evaluate.seed)
@@ -47,9 +47,7 @@ def _evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evalu
         artifacts={
             "metrics.csv": _table(values, intervals, baselines),
             "importance.csv": importance,
-            "importance.png": figures.importance(
-                importance, "Permutation importance (rise in log loss)"
-            ),
+            "importance.png": figures.importance(importance, "rise in log loss when shuffled"),
             "worst_rows.csv": _worst_rows(dataset, predictions),
             "confusion.png": figures.confusion(predictions, dataset.contract.classes),
             **_curves(dataset, predictions, training.threshold),
@@ -57,18 +55,8 @@ def _evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evalu
     )
 
 
-def _predict(dataset: Dataset, model: Any, threshold: float | None) -> Predictions:
-    classes = np.asarray(dataset.contract.classes)
-    return Predictions(
-        truth=np.searchsorted(classes, dataset.y_test),
-        probabilities=model.predict_proba(dataset.X_test),
-        positive=dataset.contract.positive_index,
-        threshold=threshold,
-    )
-
-
 def _baseline(dataset: Dataset, model: Any) -> dict[Metric, float]:
-    predictions = _predict(dataset, model.fit(dataset.X_train, dataset.y_train), None)
+    predictions = metrics.predict(dataset, model.fit(dataset.X_train, dataset.y_train), None)
     return {name: metrics.value(name, predictions) for name in metrics.ALL}
 
 

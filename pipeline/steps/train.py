@@ -17,8 +17,7 @@ from pipeline.results import Dataset, Probabilities, Training, Tuning
 
 def train(config: Config, dataset: Dataset, tuning: Tuning) -> Training:
     """Chooses weights and threshold out of fold, then fits once on the whole training part."""
-    best = tuning.best_of_family
-    families = list(best) if config.train.ensemble else list(best)[:1]
+    families = list(tuning.chosen) if config.train.ensemble else list(tuning.chosen)[:1]
     out_of_fold = {family: tuning.out_of_fold[family] for family in families}
     truth = np.unique(dataset.y_train, return_inverse=True)[1]
     weights = select_weights(out_of_fold, truth)
@@ -46,9 +45,10 @@ def _assemble(
     threshold: float | None,
 ) -> Any:
     """An unfitted, stock scikit-learn classifier."""
+    tune = config.tune
     used = {family: weight for family, weight in weights.items() if weight > 0}
     pipelines = [
-        (family, models.build(family, tuning.best_of_family[family].params, config.tune.seed))
+        (family, models.build(family, tuning.chosen[family].params, tune.seed, tune.estimators))
         for family in used
     ]
     model = (

@@ -1,58 +1,105 @@
 """Tune: the search over families and hyperparameters, on the training part only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
 from pipeline import crossval, figures
-from pipeline.config import Family, Tune
+from pipeline.config import Config
 from pipeline.errors import SearchError
-from pipeline.results import Dataset, Probabilities, Trial, Tuning
+from pipeline.importance import importance
+from pipeline.kept import Kept
+from pipeline.results import Artifacts, Dataset, Params, Probabilities, Trial, Tuning
 from pipeline.search import search
 from pipeline.trials import Outcome, Task
 
+OnTrial = Callable[[Trial, Probabilities | None], None]
 
-def tune(tune: Tune, dataset: Dataset, on_trial: Callable[[Trial], None]) -> Tuning:
-    """Runs the search; `on_trial` gets each trial as it ends. Raises SearchError."""
+
+def tune(
+    config: Config,
+    dataset: Dataset,
+    on_trial: OnTrial | None = None,
+    finished: Mapping[int, Outcome] | None = None,
+) -> Tuning:
+    """Runs the search, or goes on with one that has finished some trials, given by number.
+
+    `on_trial` gets each trial the moment it ends, with its out-of-fold predictions where it is
+    its family's default or best so far. Raises SearchError.
+    """
+    settings = config.tune
+    finished = finished or {}
     task = Task(
         X=dataset.X_train,
         y=dataset.y_train,
-        folds=crossval.folds(dataset.y_train, tune.folds, tune.seed),
+        folds=crossval.folds(dataset.y_train, settings.folds, settings.seed),
         positive=dataset.contract.positive_index,
-        seed=tune.seed,
+        seed=settings.seed,
+        estimators=settings.estimators,
     )
+    ended = Kept(settings.families)
+    kept = Kept(settings.families)
     trials: list[Trial] = []
-    best: dict[Family, tuple[float, Probabilities]] = {}
+    for outcome in finished.values():
+        ended.takes(outcome)
 
-    def keep(outcome: Outcome) -> None:
-        trial = outcome.trial
-        trials.append(trial)
-        known = best.get(trial.family)
-        if outcome.out_of_fold is not None and (known is None or trial.loss < known[0]):
-            best[trial.family] = (trial.loss, outcome.out_of_fold)
-        on_trial(trial)
+    def on_end(outcome: Outcome) -> None:
+        is_kept = ended.takes(outcome)
+        if on_trial is not None:
+            on_trial(outcome.trial, outcome.out_of_fold if is_kept else None)
 
-    search(task, tune, keep)
+    def on_result(outcome: Outcome) -> None:
+        kept.takes(outcome)
+        trials.append(outcome.trial)
+
+    if settings.backend == "spark":
+        from pipeline.spark import search_on_spark  # PySpark is not everybody's
+
+        search_on_spark(task, config, finished, on_end, on_result)
+    else:
+        search(task, settings, finished, on_end, on_result)
+    _check(config, trials)
+    chosen = kept.chosen(task)
+    return Tuning(
+        trials=tuple(sorted(trials, key=lambda trial: trial.number)),
+        chosen={family: choice.trial for family, choice in chosen.items()},
+        out_of_fold={family: choice.out_of_fold for family, choice in chosen.items()},
+        artifacts=_artifacts(trials, {choice.trial.number for choice in chosen.values()}),
+    )
+
+
+def _check(config: Config, trials: Sequence[Trial]) -> None:
+    """Raises SearchError when there is no trial to go on with."""
     if not trials:
         raise SearchError(
-            f"tune.timeout {tune.timeout} ended the search before its first trial; raise it"
+            f"tune.timeout {config.tune.timeout:g} ended the search before its first trial; "
+            "raise it"
         )
-    if not best:
+    if all(trial.error for trial in trials):
         raise SearchError(
             f"all {len(trials)} trials failed, the first with {trials[0].error!r}; "
-            "see the failed runs below tune, and change tune.families or the table"
+            "see the failed runs below tune, and change tune.families, tune.space, "
+            "tune.trial_timeout or the table"
         )
-    return Tuning(
-        trials=tuple(trials),
-        out_of_fold={family: predicted for family, (_, predicted) in best.items()},
-        artifacts={
-            "trials.csv": _table(trials),
-            "history.png": figures.search_history([t for t in trials if not t.error]),
-        },
-    )
 
 
-def _table(trials: list[Trial]) -> pd.DataFrame:
+def _artifacts(trials: Sequence[Trial], chosen: set[int]) -> Artifacts:
+    succeeded = [trial for trial in trials if not trial.error]
+    table = importance(succeeded)
+    artifacts: Artifacts = {
+        "trials.csv": _table(trials),
+        "families.csv": _families(trials, chosen),
+        "history.png": figures.search_history(succeeded),
+    }
+    if not table.empty:
+        artifacts["importance.csv"] = table
+        artifacts["importance.png"] = figures.importance(
+            table, "how much worse the order of the trials is foretold (R²) when shuffled"
+        )
+    return artifacts
+
+
+def _table(trials: Sequence[Trial]) -> pd.DataFrame:
     """One row per trial, the best first."""
     rows = [
         {
@@ -61,12 +108,40 @@ def _table(trials: list[Trial]) -> pd.DataFrame:
             **trial.metrics,
             **{f"{name}_std": value for name, value in trial.spread.items()},
             "seconds": trial.seconds,
-            "params": ", ".join(f"{name}={_short(value)}" for name, value in trial.params.items()),
+            "params": _told(trial.params),
             "error": trial.error,
         }
         for trial in trials
     ]
     return pd.DataFrame(rows).sort_values(["log_loss", "trial"])
+
+
+def _families(trials: Sequence[Trial], chosen: set[int]) -> pd.DataFrame:
+    """The best trial of each family, the best family first; then those that only failed."""
+    rows = []
+    for family in dict.fromkeys(trial.family for trial in trials):
+        own = [trial for trial in trials if trial.family == family]
+        best = min(own, key=lambda trial: (trial.loss, trial.number))
+        rows.append(
+            {
+                "family": family,
+                "log_loss": best.metrics.get("log_loss"),
+                "log_loss_std": best.spread.get("log_loss"),
+                "roc_auc": best.metrics.get("roc_auc"),
+                "accuracy": best.metrics.get("accuracy"),
+                "trial": best.number,
+                "chosen": next((trial.number for trial in own if trial.number in chosen), None),
+                "trials": len(own),
+                "failed": sum(bool(trial.error) for trial in own),
+                "seconds per trial": sum(trial.seconds for trial in own) / len(own),
+                "params": _told(best.params),
+            }
+        )
+    return pd.DataFrame(rows).sort_values(["log_loss", "trial"])
+
+
+def _told(params: Params) -> str:
+    return ", ".join(f"{name}={_short(value)}" for name, value in params.items())
 
 
 def _short(value: object) -> str:

@@ -47,7 +47,7 @@ def make_tuning(dataset: Dataset, *, helpful: int = 2, seed: int = 0) -> Tuning:
         logits = skill * np.eye(classes)[truth] + 0.8 * noise[number]
         out_of_fold[family] = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         trials.append(make_trial(number, family, 0.5 + number / 10, PARAMS[family]))
-    return Tuning(tuple(trials), out_of_fold)
+    return Tuning(tuple(trials), {trial.family: trial for trial in trials}, out_of_fold)
 
 
 def run(labels=(0, 1), positive=1, helpful=2, **settings) -> tuple[Dataset, Tuning, Training]:
@@ -136,39 +136,33 @@ def test_family_with_all_the_weight_is_the_model_without_a_vote():
 @pytest.mark.parametrize(("labels", "positive"), [KINDS[0], KINDS[-1]])
 def test_without_ensemble_the_best_trial_alone_is_the_model(labels, positive):
     dataset, tuning, training = run(labels, positive, ensemble=False)
-    (best,) = list(tuning.best_of_family)[:1]
+    (best,) = list(tuning.chosen)[:1]
     assert training.weights == {best: 1.0}
     expected = alone(dataset, best).predict_proba(dataset.X_test)
     np.testing.assert_allclose(training.model.predict_proba(dataset.X_test), expected, atol=1e-9)
     assert training.artifacts == {}
 
 
-def test_without_ensemble_the_lowest_loss_decides_not_the_order_of_the_trials():
+def test_without_ensemble_the_first_of_the_chosen_decides_not_the_order_of_the_trials():
     dataset = make_dataset()
     tuning = make_tuning(dataset)
-    worst_first = replace(
-        tuning,
-        trials=tuple(
-            make_trial(trial.number, trial.family, 1 - trial.loss, trial.params)
-            for trial in tuning.trials
-        ),
-    )
+    worst_first = replace(tuning, chosen=dict(reversed(tuning.chosen.items())))
     training = train(make_config(train={"ensemble": False}), dataset, worst_first)
     assert list(training.weights) == ["raw_logistic_regression"]
 
 
-def test_best_trial_of_a_family_gives_the_params():
+def test_chosen_trial_of_a_family_gives_the_params():
     dataset = make_dataset()
     tuning = make_tuning(dataset)
-    better = make_trial(9, "logistic_regression", 0.1, {"transform": "power", "C": 7.0})
+    chosen = make_trial(9, "logistic_regression", 0.1, {"transform": "power", "C": 7.0})
     training = train(
         make_config(train={"ensemble": False}),
         dataset,
-        replace(tuning, trials=(*tuning.trials, better)),
+        replace(tuning, chosen={**tuning.chosen, "logistic_regression": chosen}),
     )
     pipeline = training.model.estimator_
     assert "powertransformer" in pipeline.named_steps
-    assert pipeline["logisticregression"].C == 7.0
+    assert pipeline[-1].C == 7.0
 
 
 def test_fixed_threshold_is_used_as_it_is():
@@ -280,5 +274,5 @@ def test_train_says_nothing_when_the_last_fit_does_not_converge():
         models.tutorial().fit(dataset.X_train, dataset.y_train)
     raw = make_trial(0, "raw_logistic_regression", 0.1)
     out_of_fold = make_tuning(dataset).out_of_fold
-    training = train(make_config(), dataset, Tuning((raw,), out_of_fold))
+    training = train(make_config(), dataset, Tuning((raw,), {raw.family: raw}, out_of_fold))
     assert training.weights == {"raw_logistic_regression": 1.0}

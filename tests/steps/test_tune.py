@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 
@@ -7,26 +8,34 @@ import pytest
 from matplotlib.figure import Figure
 
 from pipeline import crossval, models
-from pipeline.config import Tune
+from pipeline.config import Config, Tune
 from pipeline.errors import SearchError
-from pipeline.results import Dataset, Trial, Tuning
+from pipeline.results import Dataset, Probabilities, Trial, Tuning
 from pipeline.steps import tune as step
 from pipeline.steps.tune import tune
 from pipeline.trials import Outcome, Task
-from tests.builders import make_dataset, make_trial
+from tests.builders import make_config, make_dataset, make_trial
 
 FAMILIES = ("spline_logistic_regression", "logistic_regression")
 
 
-def settings(**changes) -> Tune:
-    return Tune(
-        **{"families": FAMILIES, "max_evals": 6, "folds": 3, "seed": 4, "parallelism": 1, **changes}
+def settings(**changes) -> Config:
+    return make_config(
+        tune={
+            "families": FAMILIES,
+            "max_evals": 6,
+            "folds": 3,
+            "seed": 4,
+            "parallelism": 1,
+            **changes,
+        }
     )
 
 
-def run(dataset: Dataset, **changes) -> tuple[Tuning, list[Trial]]:
+def run(dataset: Dataset, finished=None, **changes) -> tuple[Tuning, list[Trial]]:
     told: list[Trial] = []
-    return tune(settings(**changes), dataset, told.append), told
+    tuning = tune(settings(**changes), dataset, lambda trial, _: told.append(trial), finished)
+    return tuning, told
 
 
 def without_seconds(tuning: Tuning) -> list[Trial]:
@@ -44,18 +53,36 @@ def found(dataset) -> tuple[Tuning, list[Trial]]:
 
 
 @pytest.fixture
-def fake_search(monkeypatch):
-    """A search that ends with the given (family, loss) pairs; predictions tell the number."""
+def fake_search(monkeypatch, dataset):
+    """A search that ends with the given (family, loss) pairs; predictions have that loss.
 
-    def install(*results: tuple[str, float]) -> None:
-        def search(task: Task, tune: Tune, on_outcome) -> None:
-            for number, (family, loss) in enumerate(results):
-                predicted = None if loss == inf else np.full((2, 2), float(number))
-                on_outcome(Outcome(make_trial(number, family, loss), predicted))
+    Every row has the trial's loss, so no difference is a matter of chance.
+    """
+
+    def install(*results: tuple[str, float], order: Sequence[int] | None = None) -> None:
+        def search(task: Task, tune: Tune, finished, on_end, on_result) -> None:
+            outcomes = [
+                Outcome(
+                    make_trial(number, family, loss),
+                    None if loss == inf else predictions(task, loss),
+                )
+                for number, (family, loss) in enumerate(results)
+            ]
+            for number in order or range(len(outcomes)):
+                on_end(outcomes[number])
+            for outcome in outcomes:
+                on_result(outcome)
 
         monkeypatch.setattr(step, "search", search)
 
     return install
+
+
+def predictions(task: Task, loss: float) -> Probabilities:
+    """The same loss on every row."""
+    own = np.exp(-loss)
+    truth = np.unique(task.y, return_inverse=True)[1]
+    return np.where(np.eye(2)[truth] == 1, own, 1 - own)
 
 
 def test_tune_hands_on_each_trial_in_order(found):
@@ -65,7 +92,7 @@ def test_tune_hands_on_each_trial_in_order(found):
 
 
 def test_tune_hands_on_a_trial_as_it_ends(dataset):
-    def stop(trial: Trial) -> None:
+    def stop(trial: Trial, _: object) -> None:
         raise KeyboardInterrupt(trial.number)
 
     with pytest.raises(KeyboardInterrupt, match="0"):
@@ -76,40 +103,70 @@ def test_tune_hands_on_a_trial_as_it_ends(dataset):
     ("labels", "positive"),
     [((0, 1), 1), (("no", "yes"), "no"), ((False, True), True), (("a", "b", "c"), None)],
 )
-def test_tune_keeps_the_out_of_fold_predictions_of_each_familys_best(labels, positive):
+def test_tune_keeps_the_out_of_fold_predictions_of_each_familys_choice(labels, positive):
     dataset = make_dataset(labels, positive)
     tuning, _ = run(dataset, max_evals=5)
-    assert set(tuning.out_of_fold) == set(FAMILIES)
+    assert set(tuning.out_of_fold) == set(tuning.chosen) == set(FAMILIES)
     folds = crossval.folds(dataset.y_train, 3, seed=4)
-    for family, best in tuning.best_of_family.items():
-        assert best.loss == min(trial.loss for trial in tuning.trials if trial.family == family)
-        model = models.build(family, best.params, seed=4)
+    for family, chosen in tuning.chosen.items():
+        assert chosen in tuning.trials
+        model = models.build(family, chosen.params, seed=4)
         expected = crossval.out_of_fold(model, dataset.X_train, dataset.y_train, folds)
         np.testing.assert_allclose(tuning.out_of_fold[family], expected, atol=1e-9)
         means, spread = crossval.score(
             dataset.y_train, expected, folds, dataset.contract.positive_index
         )
-        assert best.metrics == pytest.approx(means)
-        assert best.spread == pytest.approx(spread)
+        assert chosen.metrics == pytest.approx(means)
+        assert chosen.spread == pytest.approx(spread)
 
 
-def test_tune_keeps_the_earlier_of_equal_trials(fake_search, dataset):
-    fake_search(("svc", 0.6), ("mlp", 0.5), ("svc", 0.4), ("svc", 0.4), ("mlp", 0.7))
+def test_tune_chooses_the_earlier_of_equal_trials(fake_search, dataset):
+    results = [(FAMILIES[0], 0.6), (FAMILIES[1], 0.5), (FAMILIES[0], 0.4), (FAMILIES[0], 0.4)]
+    fake_search(*results, order=(3, 2, 1, 0))
     tuning, _ = run(dataset)
-    assert {family: best.number for family, best in tuning.best_of_family.items()} == {
-        "svc": 2,
-        "mlp": 1,
+    assert {family: trial.number for family, trial in tuning.chosen.items()} == {
+        FAMILIES[0]: 2,
+        FAMILIES[1]: 1,
     }
-    assert {family: kept[0, 0] for family, kept in tuning.out_of_fold.items()} == {
-        "svc": 2.0,
-        "mlp": 1.0,
-    }
+    truth = np.unique(dataset.y_train, return_inverse=True)[1]
+    kept = tuning.out_of_fold[FAMILIES[0]][np.arange(len(truth)), truth]
+    assert -np.log(kept) == pytest.approx(np.full(len(truth), 0.4))
 
 
-def test_best_of_family_has_the_best_family_first(fake_search, dataset):
-    fake_search(("svc", 0.6), ("mlp", 0.5), ("extra_trees", 0.55), ("svc", 0.4))
-    tuning, _ = run(dataset)
-    assert list(tuning.best_of_family) == ["svc", "mlp", "extra_trees"]
+def test_chosen_have_the_best_family_first(fake_search, dataset):
+    fake_search((FAMILIES[0], 0.6), (FAMILIES[1], 0.5), (FAMILIES[0], 0.4))
+    assert list(run(dataset)[0].chosen) == list(FAMILIES)
+    fake_search((FAMILIES[0], 0.6), (FAMILIES[1], 0.5), (FAMILIES[1], 0.4))
+    assert list(run(dataset)[0].chosen) == list(reversed(FAMILIES))
+
+
+def test_trial_is_told_with_predictions_when_it_is_a_default_or_the_best_so_far(
+    fake_search, dataset
+):
+    fake_search(
+        (FAMILIES[0], 0.6),
+        (FAMILIES[1], 0.9),
+        (FAMILIES[0], 0.5),
+        (FAMILIES[0], 0.55),
+        (FAMILIES[1], 0.9),
+        (FAMILIES[1], inf),
+        (FAMILIES[1], 0.8),
+        order=(0, 2, 1, 3, 4, 5, 6),
+    )
+    told: dict[int, bool] = {}
+    tune(settings(), dataset, lambda trial, kept: told.update({trial.number: kept is not None}))
+    assert told == {0: True, 2: True, 1: True, 3: False, 4: False, 5: False, 6: True}
+
+
+def test_search_goes_on_with_what_has_finished(found, dataset):
+    whole, _ = found
+    kept = [trial for trial in whole.trials if trial.number in (0, 1, 3)]
+    again, told = run(dataset, {trial.number: Outcome(trial, None) for trial in kept})
+    assert without_seconds(again) == without_seconds(whole)
+    assert [trial.number for trial in told] == [2, 4, 5]
+    assert again.chosen.keys() == whole.chosen.keys()
+    for family in FAMILIES:
+        np.testing.assert_array_equal(again.out_of_fold[family], whole.out_of_fold[family])
 
 
 def test_trials_are_listed_with_the_best_first(fake_search, dataset):
@@ -123,8 +180,8 @@ def test_trials_are_listed_with_the_best_first(fake_search, dataset):
 def test_trials_are_listed_with_their_params(found):
     tuning, _ = found
     table = tuning.artifacts["trials.csv"].set_index("trial")
-    assert table.loc[0, "params"] == "C=0.5, n_knots=3"
-    assert table.loc[1, "params"] == "C=0.3, transform=standard"
+    assert table.loc[0, "params"] == "n_knots=3, C=0.5"
+    assert table.loc[1, "params"] == "transform=power, C=0.3"
     for trial in tuning.trials:
         assert table.loc[trial.number, "family"] == trial.family
         for name in ("log_loss", "roc_auc", "brier", "accuracy"):
@@ -141,8 +198,7 @@ def test_failed_trial_is_told_and_never_the_best(fake_search, dataset):
     fake_search(("svc", inf), ("svc", 0.6), ("mlp", inf), ("svc", inf))
     tuning, told = run(dataset)
     assert [bool(trial.error) for trial in told] == [True, False, True, True]
-    assert {family: best.number for family, best in tuning.best_of_family.items()} == {"svc": 1}
-    assert {family: kept[0, 0] for family, kept in tuning.out_of_fold.items()} == {"svc": 1.0}
+    assert {family: trial.number for family, trial in tuning.chosen.items()} == {"svc": 1}
     table = tuning.artifacts["trials.csv"]
     assert table["trial"].tolist() == [1, 0, 2, 3]
     assert table["error"].tolist() == ["", *["ValueError: no way"] * 3]
@@ -150,7 +206,9 @@ def test_failed_trial_is_told_and_never_the_best(fake_search, dataset):
 
 def test_tune_says_why_when_every_trial_failed(fake_search, dataset):
     fake_search(("svc", inf), ("mlp", inf))
-    with pytest.raises(SearchError, match=r"all 2 trials failed.*ValueError: no way.*families"):
+    with pytest.raises(
+        SearchError, match=r"all 2 trials failed.*ValueError: no way.*families, tune\.space"
+    ):
         run(dataset)
 
 
@@ -158,6 +216,25 @@ def test_tune_says_why_when_every_fit_fails(dataset):
     empty = replace(dataset, X_train=dataset.X_train.assign(noise=np.nan))
     with pytest.raises(SearchError, match=r"all 2 trials failed.*ValueError"):
         run(empty, families=("hist_gradient_boosting",), max_evals=2)
+
+
+def test_families_are_listed_with_their_best_and_their_failures(fake_search, dataset):
+    fake_search((FAMILIES[0], inf), (FAMILIES[1], 0.5), (FAMILIES[0], 0.4), ("svc", inf))
+    table = run(dataset)[0].artifacts["families.csv"].set_index("family")
+    assert table.index.tolist() == [FAMILIES[0], FAMILIES[1], "svc"]
+    assert table["trial"].tolist()[:2] == [2, 1]
+    assert table["chosen"].tolist()[:2] == [2, 1]
+    assert table["log_loss"].tolist()[:2] == [0.4, 0.5]
+    assert np.isnan(table.loc["svc", "log_loss"])
+    assert table["trials"].tolist() == [2, 1, 1]
+    assert table["failed"].tolist() == [1, 0, 1]
+
+
+def test_importance_is_shown_when_there_are_trials_enough(dataset):
+    few, many = (run(dataset, max_evals=count)[0].artifacts for count in (6, 12))
+    assert "importance.png" not in few
+    assert isinstance(many["importance.png"], Figure)
+    assert "family" in set(many["importance.csv"]["name"])
 
 
 def test_tune_is_the_same_for_the_same_seed(found, dataset):

@@ -1,0 +1,65 @@
+"""Where the classes that a config names come from: installed packages, or files of the user."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from importlib.metadata import packages_distributions, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from pipeline.errors import ConfigError
+
+
+def distributions(paths: Iterable[str]) -> dict[str, str]:
+    """The installed packages that the import paths lead to, with their versions."""
+    tops = {path.partition(".")[0] for path in paths}
+    if not tops:
+        return {}
+    owners = packages_distributions()  # reads every package's metadata: not for nothing
+    names = sorted({name for top in tops for name in owners.get(top, ())})
+    return {name: version(name) for name in names}
+
+
+def files(paths: Iterable[str]) -> list[Path]:
+    """The modules or package folders of the import paths that no installed package owns."""
+    tops = sorted({path.partition(".")[0] for path in paths})
+    owners = packages_distributions() if tops else {}
+    found = []
+    for top in tops:
+        spec = None if top in owners else find_spec(top)
+        if spec is not None and spec.origin is not None:
+            file = Path(spec.origin)
+            found.append(file.parent if file.name == "__init__.py" else file)
+    return found
+
+
+def versions(paths: Iterable[str]) -> dict[str, str]:
+    """What a result depends on: versions of packages, digests of the user's own modules."""
+    paths = tuple(paths)
+    return {
+        **distributions(paths),
+        **{f"module {file.stem}": _digest(file) for file in files(paths)},
+    }
+
+
+def _digest(file: Path) -> str:
+    """sha256 (12 digits) of a module, or of all modules of a folder."""
+    digest = hashlib.sha256()
+    for module in sorted(file.rglob("*.py")) if file.is_dir() else [file]:
+        digest.update(module.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def check_spark() -> None:
+    """Raises ConfigError when the search cannot run on Spark."""
+    if find_spec("pyspark") is None:
+        raise ConfigError(
+            "tune.backend is 'spark', but PySpark is not installed; install "
+            "requirements-spark.txt in place of requirements.txt, or set tune.backend to local"
+        )
+    if shutil.which("java") is None and not os.environ.get("JAVA_HOME"):
+        raise ConfigError(
+            "tune.backend is 'spark', but there is no java on the PATH and no JAVA_HOME; install "
+            "Java 17 or later, or set tune.backend to local"
+        )

@@ -1,0 +1,148 @@
+"""A search that is killed, terminated or interrupted, and the command that goes on with it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from .conftest import environment
+
+MOST = 20
+FAMILIES = "[logistic_regression, spline_logistic_regression, extra_trees]"
+COMMAND = (sys.executable, "-m", "pipeline", "tune", "configs/pima.yaml")
+COMMAND += ("--tune.families", FAMILIES, "--tune.max_evals")
+
+
+def runs(store: MlflowClient, step: str) -> list[Run]:
+    return list(store.search_runs(["0"], f"tags.step = '{step}'"))
+
+
+def complete(store: MlflowClient) -> list[Run]:
+    """The trials that were written to their end."""
+    return [run for run in runs(store, "trial") if "seconds" in run.data.metrics]
+
+
+def tried(store: MlflowClient) -> dict[int, tuple[dict[str, str], float]]:
+    """Params and loss of each trial by its number; none may be there twice."""
+    found = complete(store)
+    numbers = Counter(int(run.data.tags["trial"]) for run in found)
+    assert not numbers or max(numbers.values()) == 1
+    losses = [(run.data.params, run.data.metrics["cv/log_loss"]) for run in found]
+    return dict(zip([int(run.data.tags["trial"]) for run in found], losses, strict=True))
+
+
+class Store:
+    """A store of its own in the project's folder, and commands that use it."""
+
+    def __init__(self, project: Path, name: str) -> None:
+        self.project = project
+        self.file = project / f"{name}.db"
+        address = f"sqlite:///{self.file}"
+        self.environment = {**environment(), "MLFLOW_TRACKING_URI": address}
+        self.client = MlflowClient(address)
+
+    def start(self, most: int) -> subprocess.Popen[str]:
+        """The search in a process group of its own."""
+        return subprocess.Popen(
+            (*COMMAND, str(most)),
+            cwd=self.project,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, most: int) -> str:
+        """The search to its end; what it printed."""
+        process = self.start(most)
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output
+        return output
+
+
+@pytest.fixture(scope="module")
+def whole(project: Path) -> Store:
+    """A search that nothing disturbed."""
+    store = Store(project, "whole")
+    store.run(MOST)
+    return store
+
+
+def stop(store: Store, number: int) -> tuple[int, str, int]:
+    """Sends the signal in the midst of a search: exit status, output, trials that had ended."""
+    process = store.start(MOST)
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and len(ended(store, process)) < 5:
+            time.sleep(0.05)
+        below = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, number)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    gone, alive = psutil.wait_procs(below, timeout=10)
+    assert (len(gone) > 0, alive) == (True, [])
+    return process.returncode, output, len(tried(store.client))
+
+
+def ended(store: Store, process: subprocess.Popen[str]) -> list[Run]:
+    assert process.poll() is None, process.communicate()[0]
+    if not store.file.exists():  # a look at it would make another
+        return []
+    try:
+        return complete(store.client)
+    except (MlflowException, SQLAlchemyError):  # its tables are being made
+        return []
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "told"),
+    [
+        (signal.SIGKILL, -9, ""),
+        (signal.SIGTERM, 143, ""),
+        (signal.SIGINT, 130, "interrupted; the same command goes on from what has finished"),
+    ],
+    ids=["killed", "terminated", "interrupted"],
+)
+def test_search_that_was_stopped_goes_on_and_repeats_no_trial(
+    project: Path, whole: Store, number: int, status: int, told: str
+) -> None:
+    store = Store(project, f"stopped{number}")
+    returned, output, before = stop(store, number)
+    assert (returned, "Traceback" in output) == (status, False)
+    assert told in output
+    assert 0 < before < MOST
+    left = {run.info.status for run in runs(store.client, "tune")}
+    assert left == ({"RUNNING"} if number == signal.SIGKILL else {"KILLED"})
+
+    output = store.run(MOST)
+
+    assert f"tune goes on: {before} of {MOST} trials have finished and are read back" in output
+    assert ("closed as KILLED: " in output) or number != signal.SIGKILL
+    everything = store.client.search_runs(["0"], max_results=1000)
+    assert {run.info.status for run in everything} == {"FINISHED", "KILLED"}
+    assert tried(store.client) == tried(whole.client)
+
+
+def test_search_with_more_trials_goes_on_with_what_there_is(whole: Store) -> None:
+    output = whole.run(MOST + 4)
+    assert f"tune goes on: {MOST} of {MOST + 4} trials have finished and are read back" in output
+    assert f"(tune.max_evals {MOST} -> {MOST + 4})" in output
+    assert sorted(tried(whole.client)) == list(range(MOST + 4))
+    tunes = sorted(runs(whole.client, "tune"), key=lambda run: run.info.start_time)
+    assert [run.data.metrics["trials"] for run in tunes] == [MOST, MOST + 4]
+    assert [run.data.metrics["trials_read_back"] for run in tunes] == [0, MOST]
+    assert "read back from earlier runs" in tunes[-1].data.tags["mlflow.note.content"]

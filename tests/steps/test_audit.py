@@ -1,0 +1,478 @@
+import io
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from scipy import stats
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import StratifiedKFold
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+
+from pipeline import datasets, metrics, models, procedure, workers
+from pipeline.config import LOWER_IS_BETTER, Config
+from pipeline.config import Audit as Settings
+from pipeline.errors import ContractError, SearchError
+from pipeline.metrics import Predictions
+from pipeline.results import Audit, Dataset, Training, Tuning
+from pipeline.steps import audit as step
+from pipeline.steps.audit import OuterFold, audit
+from tests.builders import make_config, make_dataset, make_table, make_trial, with_scales_far_apart
+
+KINDS = [((0, 1), 1), ((0, 1), 0), (("no", "yes"), "no"), (("a", "b", "c"), None)]
+INNER = {"log_loss": 0.5, "roc_auc": 0.8, "brier": 0.2, "accuracy": 0.7}
+BEST = {"transform": "standard", "C": 0.05}
+OTHERS = ("best_trial", "plain", "tutorial")
+
+
+def make_audit_config(folds: int = 4, seed: int = 0, tune: dict[str, Any] | None = None) -> Config:
+    config = make_config(tune=tune)
+    return config.model_copy(update={"audit": Settings(folds=folds, seed=seed)})
+
+
+def hand_on(dataset: Dataset, model: Any, inner: dict[str, float]) -> tuple[Tuning, Training]:
+    """A model of its own, and a search whose best trial is a logistic regression."""
+    trial = make_trial(0, "logistic_regression", 0.5, BEST)
+    worse = make_trial(1, "svc", 0.6, {"C": 1.0, "gamma": 0.1})
+    training = Training(
+        model=model.fit(dataset.X_train, dataset.y_train),
+        weights={"logistic_regression": 1.0},
+        threshold=None if dataset.contract.positive is None else 0.4,
+        metrics=inner,
+        spread=dict.fromkeys(inner, 0.01),
+    )
+    return Tuning((trial, worse), {"logistic_regression": trial}, {}), training
+
+
+def bayes(config: Config, dataset: Dataset) -> tuple[Tuning, Training]:
+    return hand_on(dataset, make_pipeline(SimpleImputer(), GaussianNB()), INNER)
+
+
+def by_heart(config: Config, dataset: Dataset) -> tuple[Tuning, Training]:
+    """It knows the label of every row that it has seen, and believes that this is knowledge."""
+    model = make_pipeline(SimpleImputer(), KNeighborsClassifier(1))
+    model.fit(dataset.X_train, dataset.y_train)
+    inner = {**INNER, "accuracy": model.score(dataset.X_train, dataset.y_train)}
+    return hand_on(dataset, model, inner)
+
+
+def fails(config: Config, dataset: Dataset) -> tuple[Tuning, Training]:
+    raise SearchError("no way")
+
+
+def says_a_lot(config: Config, dataset: Dataset) -> tuple[Tuning, Training]:
+    print("100%|##########| 48/48")
+    warnings.warn("the fit is poor", UserWarning, stacklevel=1)
+    return bayes(config, dataset)
+
+
+class Seen:
+    """A procedure that keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.configs: list[Config] = []
+        self.parts: list[Dataset] = []
+
+    def __call__(self, config: Config, dataset: Dataset) -> tuple[Tuning, Training]:
+        self.configs.append(config)
+        self.parts.append(dataset)
+        return bayes(config, dataset)
+
+
+def run(config: Config, dataset: Dataset, procedure: Any = bayes) -> tuple[Audit, list[OuterFold]]:
+    told: list[OuterFold] = []
+    return audit(config, dataset, procedure, told.append), told
+
+
+def assert_same(one: Audit, other: Audit) -> None:
+    assert (one.metrics, one.summary) == (other.metrics, other.summary)
+    for name in ("audit.csv", "folds.csv"):
+        pd.testing.assert_frame_equal(one.artifacts[name], other.artifacts[name])
+
+
+def outer_folds(dataset: Dataset, folds: int = 4, seed: int = 0) -> list[Dataset]:
+    """The data set with each outer fold as its test part."""
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    X, y = dataset.X, dataset.y
+    return [
+        replace(
+            dataset,
+            X_train=X.iloc[train],
+            y_train=y.iloc[train],
+            X_test=X.iloc[test],
+            y_test=y.iloc[test],
+        )
+        for train, test in splitter.split(X, y)
+    ]
+
+
+def scores(part: Dataset, model: Any, threshold: float | None = None) -> dict[str, float]:
+    """Of a fitted model on the test part."""
+    truth = [part.contract.classes.index(label) for label in part.y_test]
+    predictions = Predictions(
+        np.array(truth),
+        model.predict_proba(part.X_test),
+        part.contract.positive_index,
+        threshold,
+    )
+    return {name: metrics.value(name, predictions) for name in metrics.ALL}
+
+
+def with_rows_of_a_class(rows: int) -> Dataset:
+    """So many rows of the class 1, and 60 of the class 0."""
+    table = make_table()
+    is_rare = table["label"] == 1
+    table = pd.concat([table[~is_rare], table[is_rare].head(rows)], ignore_index=True)
+    return datasets.build(make_config(), table, digest="0" * 64)
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=str)
+def case(request) -> tuple[Dataset, Audit, list[OuterFold]]:
+    dataset = make_dataset(*request.param)
+    return dataset, *run(make_audit_config(), dataset)
+
+
+@pytest.fixture(scope="module")
+def binary() -> tuple[Dataset, Audit, list[OuterFold]]:
+    dataset = make_dataset()
+    return dataset, *run(make_audit_config(), dataset)
+
+
+@pytest.mark.parametrize("folds", [2, 3, 7])
+def test_every_row_is_tested_exactly_once(folds):
+    dataset, seen = make_dataset(), Seen()
+    found, _ = run(make_audit_config(folds), dataset, seen)
+    tested = pd.concat([part.X_test for part in seen.parts])
+    pd.testing.assert_frame_equal(tested.sort_index(), dataset.X)
+    labels = pd.concat([part.y_test for part in seen.parts])
+    pd.testing.assert_series_equal(labels.sort_index(), dataset.y)
+    assert found.artifacts["folds.csv"]["rows"].sum() == len(dataset.X)
+
+
+def test_procedure_has_all_rows_but_its_folds_to_learn_from():
+    dataset, seen = make_dataset(), Seen()
+    run(make_audit_config(folds=5), dataset, seen)
+    assert len(seen.parts) == 5
+    for part in seen.parts:
+        others = dataset.X.index.difference(part.X_test.index)
+        pd.testing.assert_frame_equal(part.X_train, dataset.X.loc[others])
+        pd.testing.assert_series_equal(part.y_train, dataset.y.loc[others])
+        assert len(others) == len(dataset.X) - len(part.X_test)
+
+
+def test_procedure_that_learns_noise_by_heart_is_found_to_know_nothing():
+    table = make_table(rows=400).assign(label=np.random.default_rng(0).integers(0, 2, 400))
+    dataset = datasets.build(make_config(), table, digest="0" * 64)
+    found, _ = run(make_audit_config(), dataset, by_heart)
+    assert found.metrics["audit/accuracy"] == pytest.approx(0.5, abs=0.08)
+    assert found.metrics["optimism/accuracy"] == pytest.approx(
+        1 - found.metrics["audit/accuracy"], abs=1e-12
+    )
+
+
+def test_classes_are_as_frequent_in_every_fold_as_in_the_table():
+    seen = Seen()
+    run(make_audit_config(folds=5), with_rows_of_a_class(30), seen)
+    assert [part.y_test.value_counts().to_dict() for part in seen.parts] == [{0: 12, 1: 6}] * 5
+
+
+def test_search_of_a_fold_runs_in_one_process_of_this_machine_and_is_otherwise_as_set():
+    seen = Seen()
+    config = make_audit_config(2, tune={"backend": "spark", "max_evals": 7, "seed": 5})
+    run(config, make_dataset(), seen)
+    expected = config.tune.model_copy(update={"backend": "local"})
+    assert [one.tune for one in seen.configs] == [expected] * 2
+    assert [one.train for one in seen.configs] == [config.train] * 2
+
+
+def test_folds_are_those_of_the_seed_with_the_procedure_and_the_others_fitted_in_each(case):
+    dataset, found, _ = case
+    table = found.artifacts["folds.csv"]
+    threshold = None if dataset.contract.positive is None else 0.4
+    for place, part in enumerate(outer_folds(dataset)):
+        fitted = {
+            "procedure": make_pipeline(SimpleImputer(), GaussianNB()),
+            "best_trial": models.build("logistic_regression", BEST, seed=0),
+            "plain": models.plain(),
+            "tutorial": models.tutorial(),
+        }
+        assert table.loc[place, "fold"] == place + 1
+        assert table.loc[place, "rows"] == len(part.X_test)
+        for name, model in fitted.items():
+            at = threshold if name == "procedure" else None
+            for metric, value in scores(part, model.fit(part.X_train, part.y_train), at).items():
+                assert table.loc[place, f"{name} {metric}"] == pytest.approx(value)
+    assert len(table) == 4
+
+
+def test_folds_tell_what_the_procedure_thought_of_itself(case):
+    _, found, _ = case
+    table = found.artifacts["folds.csv"]
+    for name, value in INNER.items():
+        assert table[f"inner {name}"].tolist() == [value] * 4
+
+
+def test_each_fold_is_told_once_with_its_rows_and_scores(case):
+    dataset, found, told = case
+    table = found.artifacts["folds.csv"]
+    assert [fold.place for fold in told] == [0, 1, 2, 3]
+    for fold in told:
+        assert fold.rows_train + fold.rows_test == len(dataset.X)
+        assert fold.rows_test == table.loc[fold.place, "rows"]
+        assert fold.inner == INNER
+        assert set(fold.scores) == {"procedure", *OTHERS}
+        for model, values in fold.scores.items():
+            assert list(values) == list(metrics.ALL)
+            assert values["log_loss"] == table.loc[fold.place, f"{model} log_loss"]
+
+
+def test_fold_is_told_as_it_ends():
+    seen = Seen()
+
+    def stop(fold: OuterFold) -> None:
+        raise KeyboardInterrupt(fold.place)
+
+    with pytest.raises(KeyboardInterrupt, match="0"):
+        audit(make_audit_config(), make_dataset(), seen, stop)
+    assert len(seen.parts) == 1
+
+
+def test_metrics_are_named_by_what_they_are_of(case):
+    _, found, _ = case
+    groups = ("audit", "audit_std", *OTHERS)
+    expected = {f"{group}/{name}" for group in groups for name in metrics.ALL}
+    expected |= {f"p_value/{other}_{name}" for other in OTHERS for name in metrics.ALL}
+    expected |= {f"optimism/{name}" for name in metrics.SEARCH_METRICS}
+    assert set(found.metrics) == expected
+    assert np.isfinite(list(found.metrics.values())).all()
+
+
+def test_metrics_are_means_and_deviations_over_the_folds(case):
+    _, found, _ = case
+    table = found.artifacts["folds.csv"]
+    for name in metrics.ALL:
+        assert found.metrics[f"audit/{name}"] == pytest.approx(table[f"procedure {name}"].mean())
+        assert found.metrics[f"audit_std/{name}"] == pytest.approx(table[f"procedure {name}"].std())
+        for other in OTHERS:
+            expected = table[f"{other} {name}"].mean()
+            assert found.metrics[f"{other}/{name}"] == pytest.approx(expected)
+
+
+def test_p_values_are_the_corrected_t_tests_over_the_folds(case):
+    _, found, _ = case
+    table = found.artifacts["folds.csv"]
+    for other in OTHERS:
+        for name in metrics.ALL:
+            gap = table[f"procedure {name}"] - table[f"{other} {name}"]
+            t = gap.mean() / (gap.std() * np.sqrt(1 / 4 + 1 / 3))  # a quarter against the rest
+            expected = 2 * stats.t.sf(abs(t), df=3)
+            assert found.metrics[f"p_value/{other}_{name}"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("inner", "sign"),
+    [
+        ({"log_loss": 0.05, "roc_auc": 0.99, "brier": 0.01, "accuracy": 0.99}, 1),
+        ({"log_loss": 3.0, "roc_auc": 0.3, "brier": 0.9, "accuracy": 0.2}, -1),
+    ],
+)
+def test_optimism_is_above_zero_where_the_procedure_thought_better_of_itself(inner, sign):
+    def boasts(config: Config, dataset: Dataset) -> tuple[Tuning, Training]:
+        return hand_on(dataset, make_pipeline(SimpleImputer(), GaussianNB()), inner)
+
+    found, _ = run(make_audit_config(), make_dataset(), boasts)
+    for name, thought in inner.items():
+        direction = -1 if name in LOWER_IS_BETTER else 1
+        expected = direction * (thought - found.metrics[f"audit/{name}"])
+        assert found.metrics[f"optimism/{name}"] == pytest.approx(expected)
+        assert sign * found.metrics[f"optimism/{name}"] > 0
+
+
+def test_table_holds_the_procedure_against_each_other_model_and_against_itself(case):
+    _, found, _ = case
+    table = found.artifacts["audit.csv"]
+    own = "its own cross-validation (optimism)"
+    expected = [
+        (name, other)
+        for name in metrics.ALL
+        for other in (*OTHERS, *([own] if name in metrics.SEARCH_METRICS else []))
+    ]
+    assert list(zip(table["metric"], table["against"], strict=True)) == expected
+    for _, row in table.iterrows():
+        name, other = row["metric"], row["against"]
+        assert row["procedure"] == found.metrics[f"audit/{name}"]
+        assert row["procedure std"] == found.metrics[f"audit_std/{name}"]
+        assert row["low"] <= row["difference"] <= row["high"]
+        if other == own:
+            assert row["its value"] == pytest.approx(INNER[name])
+            assert row["difference"] == found.metrics[f"optimism/{name}"]
+        else:
+            assert row["its value"] == found.metrics[f"{other}/{name}"]
+            assert row["difference"] == pytest.approx(row["procedure"] - row["its value"])
+            assert row["p_value"] == found.metrics[f"p_value/{other}_{name}"]
+
+
+def test_model_that_is_the_procedures_own_makes_no_difference():
+    def plain(config: Config, dataset: Dataset) -> tuple[Tuning, Training]:
+        tuning, training = hand_on(dataset, models.plain(), INNER)
+        return tuning, replace(training, threshold=None)
+
+    found, _ = run(make_audit_config(), make_dataset(), plain)
+    table = found.artifacts["audit.csv"].set_index("against").loc["plain"]
+    assert (table[["difference", "low", "high"]] == 0).all(axis=None)
+    assert {found.metrics[f"p_value/plain_{name}"] for name in metrics.ALL} == {1.0}
+    assert found.metrics["p_value/best_trial_log_loss"] < 1
+
+
+def test_summary_tells_folds_differences_and_optimism(case):
+    _, found, _ = case
+    lines = found.summary.splitlines()
+    assert lines[0].startswith("4 outer folds")
+    table = found.artifacts["audit.csv"]
+    table = table[table["metric"].isin(metrics.SEARCH_METRICS)]
+    for _, row in table.iterrows():
+        interval = f"{row['low']:+.4f} to {row['high']:+.4f}"
+        if row["against"] in OTHERS:
+            cells = [
+                row["metric"],
+                f"{row['procedure']:.4f}",
+                row["against"],
+                f"{row['its value']:.4f}",
+                f"{row['difference']:+.4f}",
+                interval,
+                f"{row['p_value']:.3f}",
+            ]
+            assert f"| {' | '.join(cells)} |" in lines
+        else:
+            assert f"- {row['metric']}: {row['difference']:+.4f} ({interval})" in lines
+    assert sum(line.startswith("| ") for line in lines) == 2 + 4 * 3
+
+
+def test_picture_is_drawn_without_a_warning(case):
+    _, found, _ = case
+    figure = found.artifacts["audit.png"]
+    assert isinstance(figure, Figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=50)
+    assert buffer.getvalue().startswith(b"\x89PNG")
+    inner, outer = figure.axes[1].get_lines()
+    assert inner.get_ydata().tolist() == [0.5] * 4
+    assert outer.get_ydata().tolist() == found.artifacts["folds.csv"]["procedure log_loss"].tolist()
+
+
+def test_result_has_the_folds_in_order_in_whatever_order_they_end(binary, monkeypatch):
+    dataset, in_order, _ = binary
+    as_they_end = step._run
+    monkeypatch.setattr(step, "_run", lambda *jobs: reversed(list(as_they_end(*jobs))))
+    found, told = run(make_audit_config(), dataset)
+    assert [fold.place for fold in told] == [3, 2, 1, 0]
+    assert found.artifacts["folds.csv"]["fold"].tolist() == [1, 2, 3, 4]
+    assert_same(found, in_order)
+
+
+def test_audit_is_the_same_in_two_processes_as_in_one(binary):
+    dataset, alone, _ = binary
+    found, told = run(make_audit_config(tune={"parallelism": 2}), dataset)
+    assert sorted(fold.place for fold in told) == [0, 1, 2, 3]
+    assert_same(found, alone)
+    assert workers._pools == {}
+
+
+@pytest.mark.parametrize(
+    ("parallelism", "folds", "processes"), [("auto", 10, 6), ("auto", 4, 4), (3, 10, 3), (9, 2, 2)]
+)
+def test_processes_are_as_many_as_asked_for_and_never_more_than_folds(
+    parallelism, folds, processes, monkeypatch
+):
+    def stop(size: int) -> None:
+        raise KeyboardInterrupt(size)
+
+    monkeypatch.setattr(workers, "cores", lambda: 6)
+    monkeypatch.setattr(workers, "pool", stop)
+    with pytest.raises(KeyboardInterrupt, match=f"^{processes}$"):
+        run(make_audit_config(folds, tune={"parallelism": parallelism}), make_dataset())
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_error_of_a_fold_ends_the_audit_and_its_processes(parallelism):
+    with pytest.raises(SearchError, match="no way"):
+        run(make_audit_config(2, tune={"parallelism": parallelism}), make_dataset(), fails)
+    assert workers._pools == {}
+
+
+def test_audit_is_the_same_for_the_same_seed_and_another_for_another(binary):
+    dataset, first, _ = binary
+    again, _ = run(make_audit_config(), dataset)
+    other, _ = run(make_audit_config(seed=1), dataset)
+    assert_same(again, first)
+    assert other.metrics["audit/log_loss"] != first.metrics["audit/log_loss"]
+
+
+def test_audit_does_not_depend_on_the_split(binary):
+    _, first, _ = binary
+    config = make_config(split={"seed": 9, "test_size": 0.5})
+    split_anew = datasets.build(config, make_table(), digest="0" * 64)
+    assert list(split_anew.X_test.index) != list(make_dataset().X_test.index)
+    assert_same(run(make_audit_config(), split_anew)[0], first)
+
+
+def test_audit_leaves_the_data_set_as_it_is():
+    dataset = make_dataset()
+    run(make_audit_config(2), dataset)
+    pd.testing.assert_frame_equal(dataset.X_train, make_dataset().X_train)
+    pd.testing.assert_frame_equal(dataset.X_test, make_dataset().X_test)
+
+
+def test_audit_keeps_progress_bars_and_warnings_of_the_folds_to_itself(capsys):
+    run(make_audit_config(2), make_dataset(), says_a_lot)
+    assert capsys.readouterr().out == ""
+
+
+def test_audit_says_nothing_when_the_tutorials_model_does_not_converge():
+    found, _ = run(make_audit_config(2), with_scales_far_apart(make_dataset()))
+    assert found.metrics["tutorial/roc_auc"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("rows", "folds", "tune_folds"),
+    [(11, 2, 2), (10, 11, 2), (20, 2, 11), (8, 3, 2)],
+)
+def test_class_with_too_few_rows_is_told_before_anything_runs(rows, folds, tune_folds):
+    seen = Seen()
+    config = make_audit_config(folds, tune={"folds": tune_folds})
+    with pytest.raises(
+        ContractError, match=rf"label: the class 1 has {rows} .* audit.folds {folds}"
+    ):
+        run(config, with_rows_of_a_class(rows), seen)
+    assert seen.parts == []
+
+
+@pytest.mark.parametrize(("rows", "folds", "tune_folds"), [(12, 2, 2), (9, 9, 2), (22, 2, 11)])
+def test_class_with_just_enough_rows_is_audited(rows, folds, tune_folds):
+    seen = Seen()
+    run(make_audit_config(folds, tune={"folds": tune_folds}), with_rows_of_a_class(rows), seen)
+    assert len(seen.parts) == folds
+    for part in seen.parts:
+        assert (part.y_test == 1).sum() >= 1
+        assert (part.y_train == 1).sum() >= max(6, tune_folds)
+
+
+@pytest.mark.parametrize(("labels", "positive"), [((0, 1), 1), (("a", "b", "c"), None)])
+def test_real_procedure_is_audited_fold_by_fold(labels, positive):
+    dataset = make_dataset(labels, positive)
+    families = ("logistic_regression", "spline_logistic_regression")
+    config = make_audit_config(3, tune={"families": families, "max_evals": 4})
+    found, told = run(config, dataset, procedure.run)
+    for fold, part in zip(told, outer_folds(dataset, folds=3), strict=True):
+        tuning, training = procedure.run(config, part)
+        best = models.build(tuning.best.family, tuning.best.params, config.tune.seed)
+        best.fit(part.X_train, part.y_train)
+        assert fold.scores["procedure"] == scores(part, training.model, training.threshold)
+        assert fold.scores["best_trial"] == pytest.approx(scores(part, best))
+        assert fold.inner == training.metrics
+    assert found.metrics["audit/log_loss"] < np.log(len(labels))
