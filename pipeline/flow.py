@@ -35,7 +35,7 @@ def run(verb: str, config: Config, fresh: bool) -> None:
     with tracking.parent_run(verb) as parent_id:
         if closed := tracking.close_killed():
             log.info("closed as KILLED: %d runs of a process that was killed", closed)
-        tracking.log(parent_id, fingerprint.flatten(config))
+        tracking.log_config(parent_id, fingerprint.flatten(config))
         if set(steps) & set(SEARCHING):
             _check_search(config)
         flow = _Flow(config, fresh)

@@ -97,6 +97,12 @@ def log(
         MlflowClient().log_batch(run_id, params=texts[start : start + MOST_PARAMS])
 
 
+def log_config(run_id: str, params: Mapping[str, Any]) -> None:
+    """All settings, but for those of `mlflow run -P`, which it has logged as they were typed."""
+    known = get(run_id).data.params
+    log(run_id, {name: value for name, value in params.items() if key(name) not in known})
+
+
 def note(run_id: str, text: str) -> None:
     """The run's description in the UI, in Markdown."""
     MlflowClient().set_tag(run_id, MLFLOW_RUN_NOTE, text)
@@ -121,7 +127,7 @@ class Child:
 
 
 def log_child(parent_id: str, child: Child) -> None:
-    """Params and metrics are written at once: a run that has them is complete."""
+    """Metrics are written after the params and at once: a run that has them is complete."""
     client = MlflowClient()
     now = int(time.time() * 1000)
     tags = {MLFLOW_PARENT_RUN_ID: parent_id, PROCESS: _process(), **child.tags}

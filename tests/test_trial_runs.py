@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from math import inf, nan
+from pathlib import Path
+from urllib.parse import urlparse
 from uuid import uuid4
 
 import numpy as np
@@ -98,10 +100,11 @@ def test_predictions_are_read_back_where_there_are_any(run_id, search):
     assert second.out_of_fold is None
 
 
-def test_predictions_that_are_gone_are_none(run_id, search, store):
+def test_predictions_that_are_gone_are_none(run_id, search):
     written(run_id, search, make_trial(0, "raw_logistic_regression", 0.5), PREDICTIONS)
-    for path in store.rglob(trial_runs.PREDICTIONS):
-        path.unlink()
+    (run,) = tracking.search(f"tags.search = '{search}'")
+    folder = Path(urlparse(run.info.artifact_uri).path)
+    (folder / trial_runs.PREDICTIONS).unlink()
     assert trial_runs.finished(search, TUNE)[0].out_of_fold is None
 
 

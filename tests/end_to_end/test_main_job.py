@@ -1,6 +1,8 @@
 """`mlflow run .` in an empty folder: what it leaves in the store and the registry."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
@@ -12,6 +14,7 @@ from mlflow.entities import Run
 from sklearn.base import BaseEstimator
 
 from .conftest import Run as RunCommand
+from .conftest import environment
 
 STEPS = {"ingest", "analyze", "tune", "train", "evaluate", "promote"}
 
@@ -22,8 +25,8 @@ def store(main_job: object, project: Path) -> MlflowClient:
     return MlflowClient()
 
 
-def parents(store: MlflowClient) -> list[Run]:
-    return list(store.search_runs(["0"], "tags.verb = 'run'", order_by=["start_time"]))
+def parents(store: MlflowClient, verb: str = "run") -> list[Run]:
+    return list(store.search_runs(["0"], f"tags.verb = '{verb}'", order_by=["start_time"]))
 
 
 def children(store: MlflowClient, run: Run) -> list[Run]:
@@ -158,3 +161,57 @@ def test_models_predict_answers_a_file(main_job: object, run: RunCommand, projec
     assert done.returncode == 0, done.stderr
     answers = json.loads((project / "answers.json").read_text())["predictions"]
     assert [set(answer) for answer in answers] == [{"label", "probability"}] * 3
+
+
+def test_audit_under_mlflow_run_takes_its_folds(store: MlflowClient, run: RunCommand) -> None:
+    options = ("folds=3", "tune.max_evals=3", "tune.families=[logistic_regression, svc, mlp]")
+    words = [word for option in options for word in ("-P", option)]
+    done = run("mlflow", "run", ".", "--env-manager", "local", "-e", "audit", *words)
+    assert done.returncode == 0, done.stderr
+    (audit,) = store.search_runs(["0"], "tags.step = 'audit'")
+    assert audit.info.status == "FINISHED"
+    assert audit.data.params["audit.folds"] == "3"
+    assert {"audit.csv", "audit.png", "folds.csv"} <= artifacts(store, audit)
+    assert 0.3 < audit.data.metrics["audit/log_loss"] < 0.6
+    assert "optimistic" in audit.data.tags["mlflow.note.content"]
+    parent = store.get_run(audit.data.tags["mlflow.parentRunId"])
+    assert parent.data.metrics["audit/log_loss"] == audit.data.metrics["audit/log_loss"]
+
+
+def test_estimator_of_the_users_own_goes_into_the_served_model(
+    main_job: object, run: RunCommand, project: Path, tmp_path: Path
+) -> None:
+    (project / "my_models.py").write_text(
+        "from sklearn.neighbors import KNeighborsClassifier\n"
+        "class Neighbors(KNeighborsClassifier):\n"
+        "    pass\n"
+    )
+    mine = "{estimator: my_models.Neighbors, space: {n_neighbors: {uniformint: [9, 50]}}}"
+    options = ("--tune.estimators", f"{{mine: {mine}}}", "--tune.families", "[mine]")
+    options += ("--tune.max_evals", "3", "--registry.model", "mine", "--gate.floors", "{}")
+    done = run("python", "-m", "pipeline", "run", "configs/pima.yaml", *options)
+    assert done.returncode == 0, done.stderr
+    elsewhere = (
+        "import mlflow; model = mlflow.pyfunc.load_model('models:/mine@champion');"
+        "print(model.predict(model.input_example)['probability'].between(0, 1).all())"
+    )
+    answered = subprocess.run(
+        [sys.executable, "-c", elsewhere],
+        cwd=tmp_path,
+        env={**environment(), "MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlflow.db"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answered.stdout.strip() == "True", answered.stderr
+
+
+def test_parameter_that_does_not_exist_is_told_before_anything_runs(
+    store: MlflowClient, run: RunCommand
+) -> None:
+    done = run("python", "-m", "pipeline", "tune", "--tune.space.svc.gama", "{uniform: [0, 1]}")
+    assert done.returncode == 2
+    assert "tune.space.svc.gama is no parameter of svc, did you mean 'gamma'?" in done.stderr
+    latest = parents(store, "tune")[-1]
+    assert latest.info.status == "FAILED"
+    assert children(store, latest) == []

@@ -30,7 +30,7 @@ BEST = {"transform": "standard", "C": 0.05}
 OTHERS = ("best_trial", "plain", "tutorial")
 
 
-def make_audit_config(folds: int = 4, seed: int = 0, tune: dict[str, Any] | None = None) -> Config:
+def make_audit_config(folds: int = 3, seed: int = 0, tune: dict[str, Any] | None = None) -> Config:
     config = make_config(tune=tune)
     return config.model_copy(update={"audit": Settings(folds=folds, seed=seed)})
 
@@ -95,7 +95,7 @@ def assert_same(one: Audit, other: Audit) -> None:
         pd.testing.assert_frame_equal(one.artifacts[name], other.artifacts[name])
 
 
-def outer_folds(dataset: Dataset, folds: int = 4, seed: int = 0) -> list[Dataset]:
+def outer_folds(dataset: Dataset, folds: int = 3, seed: int = 0) -> list[Dataset]:
     """The data set with each outer fold as its test part."""
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     X, y = dataset.X, dataset.y
@@ -143,7 +143,7 @@ def binary() -> tuple[Dataset, Audit, list[OuterFold]]:
     return dataset, *run(make_audit_config(), dataset)
 
 
-@pytest.mark.parametrize("folds", [2, 3, 7])
+@pytest.mark.parametrize("folds", [2, 5])
 def test_every_row_is_tested_exactly_once(folds):
     dataset, seen = make_dataset(), Seen()
     found, _ = run(make_audit_config(folds), dataset, seen)
@@ -207,20 +207,20 @@ def test_folds_are_those_of_the_seed_with_the_procedure_and_the_others_fitted_in
             at = threshold if name == "procedure" else None
             for metric, value in scores(part, model.fit(part.X_train, part.y_train), at).items():
                 assert table.loc[place, f"{name} {metric}"] == pytest.approx(value)
-    assert len(table) == 4
+    assert len(table) == 3
 
 
 def test_folds_tell_what_the_procedure_thought_of_itself(case):
     _, found, _ = case
     table = found.artifacts["folds.csv"]
     for name, value in INNER.items():
-        assert table[f"inner {name}"].tolist() == [value] * 4
+        assert table[f"inner {name}"].tolist() == [value] * 3
 
 
 def test_each_fold_is_told_once_with_its_rows_and_scores(case):
     dataset, found, told = case
     table = found.artifacts["folds.csv"]
-    assert [fold.place for fold in told] == [0, 1, 2, 3]
+    assert [fold.place for fold in told] == [0, 1, 2]
     for fold in told:
         assert fold.rows_train + fold.rows_test == len(dataset.X)
         assert fold.rows_test == table.loc[fold.place, "rows"]
@@ -269,8 +269,8 @@ def test_p_values_are_the_corrected_t_tests_over_the_folds(case):
     for other in OTHERS:
         for name in metrics.ALL:
             gap = table[f"procedure {name}"] - table[f"{other} {name}"]
-            t = gap.mean() / (gap.std() * np.sqrt(1 / 4 + 1 / 3))  # a quarter against the rest
-            expected = 2 * stats.t.sf(abs(t), df=3)
+            t = gap.mean() / (gap.std() * np.sqrt(1 / 3 + 1 / 2))  # a third against the rest
+            expected = 2 * stats.t.sf(abs(t), df=2)
             assert found.metrics[f"p_value/{other}_{name}"] == pytest.approx(expected)
 
 
@@ -332,7 +332,7 @@ def test_model_that_is_the_procedures_own_makes_no_difference():
 def test_summary_tells_folds_differences_and_optimism(case):
     _, found, _ = case
     lines = found.summary.splitlines()
-    assert lines[0].startswith("4 outer folds")
+    assert lines[0].startswith("3 outer folds")
     table = found.artifacts["audit.csv"]
     table = table[table["metric"].isin(metrics.SEARCH_METRICS)]
     for _, row in table.iterrows():
@@ -361,7 +361,7 @@ def test_picture_is_drawn_without_a_warning(case):
     figure.savefig(buffer, dpi=50)
     assert buffer.getvalue().startswith(b"\x89PNG")
     inner, outer = figure.axes[1].get_lines()
-    assert inner.get_ydata().tolist() == [0.5] * 4
+    assert inner.get_ydata().tolist() == [0.5] * 3
     assert outer.get_ydata().tolist() == found.artifacts["folds.csv"]["procedure log_loss"].tolist()
 
 
@@ -370,15 +370,15 @@ def test_result_has_the_folds_in_order_in_whatever_order_they_end(binary, monkey
     as_they_end = step._run
     monkeypatch.setattr(step, "_run", lambda *jobs: reversed(list(as_they_end(*jobs))))
     found, told = run(make_audit_config(), dataset)
-    assert [fold.place for fold in told] == [3, 2, 1, 0]
-    assert found.artifacts["folds.csv"]["fold"].tolist() == [1, 2, 3, 4]
+    assert [fold.place for fold in told] == [2, 1, 0]
+    assert found.artifacts["folds.csv"]["fold"].tolist() == [1, 2, 3]
     assert_same(found, in_order)
 
 
 def test_audit_is_the_same_in_two_processes_as_in_one(binary):
     dataset, alone, _ = binary
     found, told = run(make_audit_config(tune={"parallelism": 2}), dataset)
-    assert sorted(fold.place for fold in told) == [0, 1, 2, 3]
+    assert sorted(fold.place for fold in told) == [0, 1, 2]
     assert_same(found, alone)
     assert workers._pools == {}
 
@@ -452,7 +452,7 @@ def test_class_with_too_few_rows_is_told_before_anything_runs(rows, folds, tune_
     assert seen.parts == []
 
 
-@pytest.mark.parametrize(("rows", "folds", "tune_folds"), [(12, 2, 2), (9, 9, 2), (22, 2, 11)])
+@pytest.mark.parametrize(("rows", "folds", "tune_folds"), [(12, 2, 2), (7, 7, 2), (22, 2, 11)])
 def test_class_with_just_enough_rows_is_audited(rows, folds, tune_folds):
     seen = Seen()
     run(make_audit_config(folds, tune={"folds": tune_folds}), with_rows_of_a_class(rows), seen)
@@ -466,9 +466,9 @@ def test_class_with_just_enough_rows_is_audited(rows, folds, tune_folds):
 def test_real_procedure_is_audited_fold_by_fold(labels, positive):
     dataset = make_dataset(labels, positive)
     families = ("logistic_regression", "spline_logistic_regression")
-    config = make_audit_config(3, tune={"families": families, "max_evals": 4})
+    config = make_audit_config(2, tune={"families": families, "max_evals": 3})
     found, told = run(config, dataset, procedure.run)
-    for fold, part in zip(told, outer_folds(dataset, folds=3), strict=True):
+    for fold, part in zip(told, outer_folds(dataset, folds=2), strict=True):
         tuning, training = procedure.run(config, part)
         best = models.build(tuning.best.family, tuning.best.params, config.tune.seed)
         best.fit(part.X_train, part.y_train)
