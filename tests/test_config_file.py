@@ -2,6 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.columns import Column
+from pipeline.config import Estimator
 from pipeline.config_file import PROJECT, load, locate, settings
 from pipeline.errors import ConfigError
 
@@ -385,7 +386,270 @@ def test_settings_lists_the_leaves_of_every_section():
 
     assert len(keys) == len(set(keys))
     assert {"data.source", "tune.max_evals", "gate.floors", "serve.port"} <= set(keys)
+    assert {"tune.estimators", "tune.families", "tune.space", "tune.backend"} <= set(keys)
     assert "tune" not in keys
+
+
+# Families and their spaces.
+
+
+LIGHTGBM = """
+tune:
+  estimators:
+    boosting:
+      estimator: lightgbm.LGBMClassifier
+      params: {n_estimators: 300, class_weight: null}
+      space:
+        num_leaves: {uniformint: [7, 63]}
+        learning_rate: {loguniform: [1e-2, 0.3]}
+        boosting_type: {choice: [gbdt, null, [1, true], 1, true, 1.0]}
+      default: {num_leaves: 31}
+      preprocessing: []
+  space:
+    boosting: {reg_lambda: 3}
+    svc: {C: {quniform: [1, 9, 0.5]}, gamma: 0.1}
+"""
+
+
+def test_load_reads_an_estimator_and_spaces_without_importing_anything(read):
+    tune = read(SMALL + LIGHTGBM).tune
+
+    assert tune.families[-2:] == ("mlp", "boosting")
+    assert tune.import_paths() == ("lightgbm.LGBMClassifier",)
+    assert tune.estimators["boosting"].model_dump() == {
+        "estimator": "lightgbm.LGBMClassifier",
+        "params": {"n_estimators": 300, "class_weight": None},
+        "space": {
+            "num_leaves": {"uniformint": [7, 63]},
+            "learning_rate": {"loguniform": [0.01, 0.3]},
+            "boosting_type": {"choice": ["gbdt", None, [1, True], 1, True, 1.0]},
+        },
+        "default": {"num_leaves": 31},
+        "preprocessing": (),
+    }
+    assert tune.space == {
+        "boosting": {"reg_lambda": 3},
+        "svc": {"C": {"quniform": [1, 9, 0.5]}, "gamma": 0.1},
+    }
+
+
+def test_load_keeps_the_type_of_each_option(read):
+    options = read(SMALL + LIGHTGBM).tune.estimators["boosting"].space["boosting_type"]["choice"]
+
+    assert [type(option) for option in options] == [str, type(None), list, int, bool, float]
+
+
+RANGE_FAULTS = [
+    ("{loguniform: [10, 1]}", "loguniform: low 10 must be below high 1"),
+    ("{loguniform: [0, 1]}", "loguniform: low 0 must be above 0"),
+    ("{lognormal: [0, 0]}", "lognormal: sigma 0 must be above 0"),
+    ("{uniform: ['0', 1]}", "uniform takes numbers, not '0'"),
+    ("{uniform: [1]}", "uniform takes [low, high], not 1 values"),
+    ("{uniform: 3}", "uniform takes a list, [low, high]"),
+    ("{uniform: {low: 0, high: 1}}", "uniform takes a list, [low, high]"),
+    ("{randint: [1, 2, 3]}", "randint takes [high] or [low, high], not 3 values"),
+    ("{uniformint: [1, 2.5]}", "uniformint takes whole numbers"),
+    ("{choice: []}", "choice takes [option, option, ...], not none"),
+    ("{pchoice: [a, b]}", "pchoice takes [[probability, option], ...]"),
+    (
+        "{pchoice: [[0.5, a], [0.4, b]]}",
+        "pchoice: probabilities must not be negative, and their sum, 0.9, must be 1",
+    ),
+    ("{uniforn: [0, 1]}", "'uniforn' is no distribution of hyperopt, did you mean 'uniform'?"),
+    ("{}", "it has 0 distributions; give one, e.g. {loguniform: [0.01, 10]}"),
+    (
+        "{uniform: [0, 1], normal: [0, 1]}",
+        "it has 2 distributions; give one, e.g. {loguniform: [0.01, 10]}",
+    ),
+]
+
+
+@pytest.mark.parametrize(("written", "sentence"), RANGE_FAULTS)
+def test_load_refuses_a_range_with_its_key_and_the_rule(faults, written, sentence):
+    of_family = faults(f"{SMALL}tune: {{space: {{svc: {{C: {written}}}}}}}\n")
+    of_estimator = faults(
+        f"{SMALL}tune: {{estimators: {{knn: {{estimator: a.B, space: {{p: {written}}}}}}}}}\n"
+    )
+
+    assert of_family == [f"tune.space.svc.C: {sentence}"]
+    assert of_estimator == [f"tune.estimators.knn.space.p: {sentence}"]
+
+
+@pytest.mark.parametrize(
+    ("tune", "sentences"),
+    [
+        (
+            "space: {svc: {C: {uniform: [2, 1]}, gamma: {zzz: 1}}}",
+            [
+                "tune.space.svc.C: uniform: low 2 must be below high 1",
+                "tune.space.svc.gamma: 'zzz' is no distribution of hyperopt; choose from uniform, "
+                "loguniform, uniformint, quniform, qloguniform, normal, lognormal, qnormal, "
+                "qlognormal, randint, choice, pchoice",
+            ],
+        ),
+        ("space: 3", ["tune.space is 3; it should be a mapping of settings, {} for none"]),
+        (
+            "space: {svc: 3}",
+            ["tune.space.svc is 3; it should be a mapping of settings, {} for none"],
+        ),
+        (
+            "{families: [svc, mlp], space: {svx: {C: 3}}}",
+            [
+                "tune: space has ranges for 'svx', which is not in families, did you mean 'svc'? "
+                "choose from svc, mlp"
+            ],
+        ),
+        (
+            "{families: [mlp], space: {svc: {C: 3}}}",
+            ["tune: space has ranges for 'svc', which is not in families; choose from mlp"],
+        ),
+        (
+            "estimators: {svc: {estimator: a.B}}",
+            ["tune.estimators: 'svc' is a family already; give the estimator another name"],
+        ),
+        (
+            "estimators: {knn: {estimator: KNN}}",
+            [
+                "tune.estimators.knn.estimator: 'KNN' is no import path of a class; "
+                "write package.Class"
+            ],
+        ),
+        (
+            "estimators: {knn: {estimator: 3}}",
+            ["tune.estimators.knn.estimator is 3; it should be a valid string"],
+        ),
+        (
+            "estimators: {knn: {}}",
+            ["tune.estimators.knn.estimator is missing; the config must set it"],
+        ),
+        (
+            "estimators: {knn: a.B}",
+            ["tune.estimators.knn is 'a.B'; it should be a mapping of settings, {} for none"],
+        ),
+        (
+            "estimators: {knn: {estimator: a.B, parms: {}}}",
+            ["tune.estimators.knn.parms is not a setting, did you mean 'params'?"],
+        ),
+        (
+            "estimators: {knn: {estimator: a.B, zzz: {}}}",
+            [
+                "tune.estimators.knn.zzz is not a setting; choose from default, estimator, "
+                "params, preprocessing, space"
+            ],
+        ),
+        (
+            "estimators: {knn: {estimator: a.B, params: 3, default: [1]}}",
+            [
+                "tune.estimators.knn.params is 3; it should be a mapping of settings, {} for none",
+                "tune.estimators.knn.default is [1]; it should be a mapping of settings, "
+                "{} for none",
+            ],
+        ),
+        (
+            "estimators: {knn: {estimator: a.B, preprocessing: [impute, scaled]}}",
+            [
+                "tune.estimators.knn.preprocessing[1] is 'scaled', did you mean 'scale'? "
+                "choose from impute, scale, power"
+            ],
+        ),
+        (
+            "estimators: {knn: {estimator: a.B, preprocessing: scale}}",
+            ["tune.estimators.knn.preprocessing is 'scale'; it should be a valid array"],
+        ),
+        (
+            "{estimators: {knn: {estimator: a.B}}, families: [knm, svc, zzz]}",
+            [
+                "tune.families[0] is 'knm', did you mean 'knn'? choose from logistic_regression, "
+                "spline_logistic_regression, svc, extra_trees, hist_gradient_boosting, mlp, "
+                "raw_logistic_regression, knn",
+                "tune.families[2] is 'zzz'; choose from logistic_regression, "
+                "spline_logistic_regression, svc, extra_trees, hist_gradient_boosting, mlp, "
+                "raw_logistic_regression, knn",
+            ],
+        ),
+        (
+            "{estimators: {knn: {estimator: 3}}, families: [knn], space: {knn: {p: 1}}}",
+            ["tune.estimators.knn.estimator is 3; it should be a valid string"],
+        ),
+        (
+            "{estimators: {knn: {estimator: a.B}}, families: [knn, svc, knn]}",
+            ["tune.families: knn is there twice; name each family once"],
+        ),
+        (
+            "backend: sparks",
+            ["tune.backend is 'sparks', did you mean 'spark'? choose from local, spark"],
+        ),
+    ],
+    ids=lambda part: str(part)[:60],
+)
+def test_load_refuses_a_fault_in_the_families_and_their_spaces(faults, tune, sentences):
+    text = tune if tune.startswith("{") else f"{{{tune}}}"
+
+    assert faults(f"{SMALL}tune: {text}\n") == sentences
+
+
+def test_load_tells_faults_of_several_estimators_at_once(faults):
+    told = faults(
+        SMALL + "tune: {estimators: {a: {estimator: A}, b: {}, c: {estimator: c.D, spaces: {}}}, "
+        "max_evals: 0}\n"
+    )
+
+    assert [line.split(" ")[0].rstrip(":") for line in told] == [
+        "tune.estimators.a.estimator",
+        "tune.estimators.b.estimator",
+        "tune.estimators.c.spaces",
+        "tune.max_evals",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "expected"),
+    [
+        ("tune.space.svc.C", "{uniform: [1, 2]}", {"svc": {"C": {"uniform": [1, 2]}}}),
+        ("tune.space.svc.C.uniform", "[1, 2]", {"svc": {"C": {"uniform": [1, 2]}}}),
+        ("tune.space.svc", "{C: 3, gamma: [1, 2]}", {"svc": {"C": 3, "gamma": [1, 2]}}),
+        ("tune.space.svc.C", "1e-3", {"svc": {"C": 0.001}}),
+        ("tune.space.svc.C", "null", {"svc": {"C": None}}),
+        ("tune.space.svc.C", "scale", {"svc": {"C": "scale"}}),
+        ("tune.space", "{}", {}),
+    ],
+)
+def test_override_reaches_a_range_and_a_fixed_value(read, key, text, expected):
+    assert read(overrides={key: text}).tune.space == expected
+
+
+def test_override_of_a_range_is_checked_like_the_file(faults):
+    told = faults(overrides={"tune.space.svc.C": "{uniform: [2, 1]}"})
+
+    assert told == ["tune.space.svc.C: uniform: low 2 must be below high 1"]
+
+
+def test_override_of_a_range_leaves_the_others_of_the_file(read):
+    text = SMALL + "tune: {space: {svc: {C: 3, gamma: 0.1}, mlp: {alpha: 2}}}\n"
+
+    space = read(text, {"tune.space.svc.C": "{randint: [9]}"}).tune.space
+
+    assert space == {"svc": {"C": {"randint": [9]}, "gamma": 0.1}, "mlp": {"alpha": 2}}
+
+
+def test_override_makes_an_estimator(read):
+    tune = read(
+        overrides={
+            "tune.estimators.knn.estimator": "sklearn.neighbors.KNeighborsClassifier",
+            "tune.estimators.knn.params.p": "1",
+            "tune.estimators.knn.preprocessing": "[power]",
+            "tune.families": "[knn]",
+        }
+    ).tune
+
+    assert tune.families == ("knn",)
+    assert tune.estimators == {
+        "knn": Estimator(
+            estimator="sklearn.neighbors.KNeighborsClassifier",
+            params={"p": 1},
+            preprocessing=("power",),
+        )
+    }
 
 
 # Faults known of config_file.py.

@@ -1,261 +1,296 @@
-from math import inf
+from math import exp, inf, isclose, sqrt
 
 import pytest
 
-from pipeline import distributions
+from pipeline.distributions import (
+    ARGUMENTS,
+    KNOWN,
+    bounds,
+    fault,
+    holds,
+    is_whole,
+    options,
+    place,
+    start,
+)
 
 RIGHT = [
     {"uniform": [-1, 2.5]},
-    {"loguniform": [0.01, 10]},
+    {"loguniform": [1e-9, 1]},
     {"uniformint": [-3, 4]},
     {"uniformint": [1.0, 4.0]},
-    {"quniform": [0, 1, 0.25]},
-    {"qloguniform": [1, 100, 1]},
-    {"normal": [0, 1]},
-    {"lognormal": [-1, 0.5]},
-    {"qnormal": [-5, 1, 0.5]},
-    {"qlognormal": [0, 1, 2]},
-    {"randint": [5]},
-    {"randint": [-4, 5]},
-    {"choice": ["one"]},
-    {"choice": [None, True, 1, "1", [1, 2], {"a": 1}]},
+    {"quniform": [-1, 1, 0.25]},
+    {"qloguniform": [1, 100, 5]},
+    {"normal": [-3, 0.5]},
+    {"lognormal": [-3, 0.5]},
+    {"qnormal": [0, 2, 1]},
+    {"qlognormal": [-1, 2, 0.1]},
+    {"randint": [1]},
+    {"randint": [-5, -2]},
+    {"choice": ["only"]},
+    {"choice": [None, [1, 2], True, {"a": 1}, "text"]},
+    {"pchoice": [[1, "only"]]},
     {"pchoice": [[0.25, None], [0.75, [1, 2]]]},
     {"pchoice": [[0, "never"], [1, "always"]]},
-    {"pchoice": [[0.1, "a"], [0.2, "b"], [0.7, "c"]]},
+    {"pchoice": [[1 / 3, 1], [1 / 3, 2], [1 / 3, 3]]},
 ]
-USAGE = {
-    "uniform": "[low, high]",
-    "loguniform": "[low, high]",
-    "uniformint": "[low, high]",
-    "quniform": "[low, high, q]",
-    "qloguniform": "[low, high, q]",
-    "normal": "[mu, sigma]",
-    "lognormal": "[mu, sigma]",
-    "qnormal": "[mu, sigma, q]",
-    "qlognormal": "[mu, sigma, q]",
-    "randint": "[high] or [low, high]",
-    "choice": "[option, option, ...]",
-    "pchoice": "[[probability, option], ...]",
-}
-NUMBERS = [name for name in USAGE if name not in ("choice", "pchoice")]
+IS_LOW = "low {} must be below high {}"
+OUT_OF_ORDER = [
+    ({name: [*pair, *(1 for _ in arguments[2:])]}, f"{name}: {IS_LOW.format(*pair)}")
+    for name, arguments in ARGUMENTS.items()
+    if arguments[:2] == ("low", "high")
+    for pair in ((5, 2), (3, 3))
+]
+TOO_FEW_OR_MANY = [
+    ({name: values}, f"{name} takes [{', '.join(arguments)}], not {len(values)} values")
+    for name, arguments in ARGUMENTS.items()
+    if name != "randint"
+    for values in ([], [1], [1, 2, 3, 4])
+]
+NO_LIST = [
+    ({name: given}, f"{name} takes a list, ")
+    for name in KNOWN
+    for given in (3, None, "abc", {"low": 1, "high": 2})
+]
+PROBABILITIES = "pchoice: probabilities must not be negative, and their sum, {}, must be 1"
+WRONG = [
+    ({}, "it has 0 distributions; give one, e.g. {loguniform: [0.01, 10]}"),
+    (
+        {"uniform": [0, 1], "normal": [0, 1]},
+        "it has 2 distributions; give one, e.g. {loguniform: [0.01, 10]}",
+    ),
+    ({"loguniforn": [1, 2]}, "'loguniforn' is no distribution of hyperopt, did you mean "),
+    ({"Choice": [1, 2]}, "'Choice' is no distribution of hyperopt, did you mean 'choice'?"),
+    ({"zzz": [1, 2]}, f"'zzz' is no distribution of hyperopt; choose from {', '.join(KNOWN)}"),
+    ({"uniform": ["0", 1]}, "uniform takes numbers, not '0'"),
+    ({"normal": [0, None]}, "normal takes numbers, not None"),
+    ({"uniformint": [True, 3]}, "uniformint takes numbers, not True"),
+    ({"quniform": [0, 1, [2]]}, "quniform takes numbers, not [2]"),
+    ({"uniformint": [1, 2.5]}, "uniformint takes whole numbers"),
+    ({"randint": [0.5]}, "randint takes whole numbers"),
+    ({"randint": []}, "randint takes [high] or [low, high], not 0 values"),
+    ({"randint": [1, 2, 3]}, "randint takes [high] or [low, high], not 3 values"),
+    ({"randint": [0]}, "randint: low 0 must be below high 0"),
+    ({"randint": [-2]}, "randint: low 0 must be below high -2"),
+    ({"loguniform": [0, 1]}, "loguniform: low 0 must be above 0"),
+    ({"loguniform": [-0.5, 1]}, "loguniform: low -0.5 must be above 0"),
+    ({"qloguniform": [0, 1, 1]}, "qloguniform: low 0 must be above 0"),
+    ({"quniform": [0, 1, 0]}, "quniform: q 0 must be above 0"),
+    ({"qloguniform": [1, 2, -1]}, "qloguniform: q -1 must be above 0"),
+    ({"normal": [0, 0]}, "normal: sigma 0 must be above 0"),
+    ({"lognormal": [0, -2]}, "lognormal: sigma -2 must be above 0"),
+    ({"qnormal": [0, 1, 0]}, "qnormal: q 0 must be above 0"),
+    ({"qlognormal": [0, 0, 1]}, "qlognormal: sigma 0 must be above 0"),
+    ({"choice": []}, "choice takes [option, option, ...], not none"),
+    ({"pchoice": []}, "pchoice takes [[probability, option], ...]"),
+    ({"pchoice": ["a", "b"]}, "pchoice takes [[probability, option], ...]"),
+    ({"pchoice": [[0.5, "a"], [0.5]]}, "pchoice takes [[probability, option], ...]"),
+    ({"pchoice": [[0.5, "a"], ["b", 0.5]]}, "pchoice takes [[probability, option], ...]"),
+    ({"pchoice": [[True, "a"]]}, "pchoice takes [[probability, option], ...]"),
+    ({"pchoice": [[0.5, "a"], [0.4, "b"]]}, PROBABILITIES.format("0.9")),
+    ({"pchoice": [[1.5, "a"], [-0.5, "b"]]}, PROBABILITIES.format("1")),
+    *OUT_OF_ORDER,
+    *TOO_FEW_OR_MANY,
+    *NO_LIST,
+]
 
 
-def test_right_ranges_show_every_distribution():
-    assert {name for span in RIGHT for name in span} == set(distributions.KNOWN) == set(USAGE)
+def test_right_arguments_are_tried_for_every_distribution():
+    assert {name for span in RIGHT for name in span} == set(KNOWN)
 
 
 @pytest.mark.parametrize("span", RIGHT, ids=str)
-def test_right_range_has_no_fault(span):
-    assert distributions.fault(span) == ""
+def test_range_with_right_arguments_has_no_fault(span):
+    assert fault(span) == ""
 
 
-@pytest.mark.parametrize("value", [None, True, 3, 0.5, "uniform", [1, 2], []])
-def test_value_that_is_no_mapping_is_fixed_and_right(value):
-    assert distributions.fault(value) == ""
+@pytest.mark.parametrize("value", [None, 0, 1.5, True, "uniform", [1, 2], []], ids=repr)
+def test_fixed_value_has_no_fault(value):
+    assert fault(value) == ""
+
+
+@pytest.mark.parametrize(("span", "sentence"), WRONG, ids=lambda part: str(part)[:40])
+def test_range_with_wrong_arguments_has_its_fault_told(span, sentence):
+    assert fault(span).startswith(sentence)
 
 
 @pytest.mark.parametrize(
-    ("span", "fault"),
+    ("name", "usage"),
     [
-        ({}, "it has 0 distributions; give one, e.g. {loguniform: [0.01, 10]}"),
-        (
-            {"choice": [1], "uniform": [1, 2]},
-            "it has 2 distributions; give one, e.g. {loguniform: [0.01, 10]}",
-        ),
-        (
-            {"logunifrm": [1, 2]},
-            "'logunifrm' is no distribution of hyperopt, did you mean 'loguniform'?",
-        ),
-        (
-            {"zzz": [1]},
-            "'zzz' is no distribution of hyperopt; choose from uniform, loguniform, uniformint, "
-            "quniform, qloguniform, normal, lognormal, qnormal, qlognormal, randint, choice, "
-            "pchoice",
-        ),
-        ({"uniform": [1, True]}, "uniform takes numbers, not True"),
-        ({"loguniform": ["1", 2]}, "loguniform takes numbers, not '1'"),
-        ({"normal": [None, 1]}, "normal takes numbers, not None"),
-        ({"randint": [[5]]}, "randint takes numbers, not [5]"),
-        ({"uniform": [2, 1]}, "uniform: low 2 must be below high 1"),
-        ({"uniform": [1, 1]}, "uniform: low 1 must be below high 1"),
-        ({"uniformint": [4, 3]}, "uniformint: low 4 must be below high 3"),
-        ({"quniform": [0.5, 0.25, 1]}, "quniform: low 0.5 must be below high 0.25"),
-        ({"loguniform": [10, 0.01]}, "loguniform: low 10 must be below high 0.01"),
-        ({"loguniform": [0, 1]}, "loguniform: low 0 must be above 0"),
-        ({"loguniform": [-1, 1]}, "loguniform: low -1 must be above 0"),
-        ({"qloguniform": [0, 1, 1]}, "qloguniform: low 0 must be above 0"),
-        ({"qloguniform": [1, 9, 0]}, "qloguniform: q 0 must be above 0"),
-        ({"quniform": [0, 1, 0]}, "quniform: q 0 must be above 0"),
-        ({"quniform": [0, 1, -0.5]}, "quniform: q -0.5 must be above 0"),
-        ({"normal": [0, 0]}, "normal: sigma 0 must be above 0"),
-        ({"lognormal": [0, -1]}, "lognormal: sigma -1 must be above 0"),
-        ({"qnormal": [0, 0, 1]}, "qnormal: sigma 0 must be above 0"),
-        ({"qnormal": [0, 1, 0]}, "qnormal: q 0 must be above 0"),
-        ({"qlognormal": [0, 1, -2]}, "qlognormal: q -2 must be above 0"),
-        ({"uniformint": [1, 2.5]}, "uniformint takes whole numbers"),
-        ({"randint": [1.5]}, "randint takes whole numbers"),
-        ({"randint": [0]}, "randint: low 0 must be below high 0"),
-        ({"randint": [5, 5]}, "randint: low 5 must be below high 5"),
-        (
-            {"pchoice": [[0.5, "a"], [0.4, "b"]]},
-            "pchoice: probabilities must not be negative, and their sum, 0.9, must be 1",
-        ),
-        (
-            {"pchoice": [[1.5, "a"], [-0.5, "b"]]},
-            "pchoice: probabilities must not be negative, and their sum, 1, must be 1",
-        ),
+        ("uniform", "[low, high]"),
+        ("qlognormal", "[mu, sigma, q]"),
+        ("randint", "[high] or [low, high]"),
+        ("choice", "[option, option, ...]"),
+        ("pchoice", "[[probability, option], ...]"),
+    ],
+)
+def test_fault_of_what_is_no_list_shows_the_usage(name, usage):
+    assert fault({name: 3}) == f"{name} takes a list, {usage}"
+
+
+@pytest.mark.parametrize(
+    ("span", "expected"),
+    [
+        ({"choice": [None, 1, [2]]}, [None, 1, [2]]),
+        ({"pchoice": [[0.25, None], [0.75, [2]]]}, [None, [2]]),
+        ({"uniform": [0, 1]}, None),
+        ({"randint": [3]}, None),
     ],
     ids=str,
 )
-def test_wrong_range_is_told_by_name_value_and_rule(span, fault):
-    assert distributions.fault(span) == fault
+def test_options_are_those_of_a_choice(span, expected):
+    assert options(span) == expected
 
 
-@pytest.mark.parametrize("arguments", [3, "abc", None, {"low": 1, "high": 2}, (1, 2)])
-@pytest.mark.parametrize("name", USAGE)
-def test_arguments_that_are_no_list_are_answered_with_the_usage(name, arguments):
-    assert distributions.fault({name: arguments}) == f"{name} takes a list, {USAGE[name]}"
+MIXED = [1, True, 1.0, "1", None, [1, 2], [2, 1], {"a": 1}]
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 4])
-@pytest.mark.parametrize("name", NUMBERS)
-def test_number_of_arguments_is_told_where_it_is_not_the_distributions_own(name, count):
-    taken = (1, 2) if name == "randint" else (USAGE[name].count(",") + 1,)
-    arguments = [1, 2, 1, 1][:count]
-    told = f"{name} takes {USAGE[name]}, not {count} values"
-    assert distributions.fault({name: arguments}) == ("" if count in taken else told)
+@pytest.mark.parametrize("expected", range(len(MIXED)))
+def test_place_of_an_option_goes_by_value_and_type(expected):
+    assert place(MIXED, MIXED[expected]) == expected
 
 
-@pytest.mark.parametrize("arguments", [[], [1], [[1]], [[1, "a", "b"]], [["1", "a"]], [[True, 1]]])
-def test_pchoice_of_what_are_no_pairs_is_answered_with_the_usage(arguments):
-    told = "pchoice takes [[probability, option], ...]"
-    assert distributions.fault({"pchoice": arguments}) == told
-
-
-def test_choice_without_an_option_is_refused():
-    told = "choice takes [option, option, ...], not none"
-    assert distributions.fault({"choice": []}) == told
-
-
-def test_options_are_those_of_a_choice_in_their_order():
-    assert distributions.options({"choice": ["b", None, [1]]}) == ["b", None, [1]]
-    assert distributions.options({"pchoice": [[0.9, "b"], [0.1, None]]}) == ["b", None]
-
-
-@pytest.mark.parametrize("span", [span for span in RIGHT if next(iter(span)) in NUMBERS], ids=str)
-def test_range_of_numbers_has_no_options(span):
-    assert distributions.options(span) is None
-
-
-@pytest.mark.parametrize(
-    ("value", "place"),
-    [(None, 0), (True, 1), (1, 2), (1.0, 3), ("1", 4), ([1, 2], 5), (False, None), ([2, 1], None)],
-)
-def test_place_tells_options_apart_by_value_and_type(value, place):
-    assert distributions.place([None, True, 1, 1.0, "1", [1, 2]], value) == place
+@pytest.mark.parametrize("value", [False, 0, 2, "a", (1, 2), [1], {}, {"a": 2}], ids=repr)
+def test_what_is_no_option_has_no_place(value):
+    assert place(MIXED, value) is None
 
 
 @pytest.mark.parametrize(
     ("span", "whole"),
     [
-        ({"uniform": [0, 10]}, False),
-        ({"loguniform": [1, 10]}, False),
-        ({"uniformint": [0, 10]}, True),
-        ({"randint": [10]}, True),
-        ({"quniform": [0, 10, 1]}, True),
-        ({"quniform": [0, 10, 2.0]}, True),
-        ({"quniform": [0, 10, 0.5]}, False),
-        ({"qloguniform": [1, 10, 3]}, True),
-        ({"qloguniform": [1, 10, 1.5]}, False),
-        ({"normal": [0, 1]}, False),
-        ({"lognormal": [0, 1]}, False),
-        ({"qnormal": [0, 1, 1]}, True),
-        ({"qlognormal": [0, 1, 0.1]}, False),
+        ({"uniformint": [1, 4]}, True),
+        ({"randint": [4]}, True),
+        ({"quniform": [1, 9, 2]}, True),
+        ({"quniform": [1, 9, 2.0]}, True),
+        ({"qnormal": [0.5, 0.5, 1]}, True),
+        ({"quniform": [1, 9, 0.5]}, False),
+        ({"qloguniform": [1, 9, 1.5]}, False),
+        ({"uniform": [1, 4]}, False),
+        ({"loguniform": [1, 4]}, False),
+        ({"normal": [1, 4]}, False),
+        ({"lognormal": [1, 4]}, False),
         ({"choice": [1, 2]}, False),
         ({"pchoice": [[1, 2]]}, False),
     ],
     ids=str,
 )
-def test_numbers_are_whole_by_distribution_or_by_step(span, whole):
-    assert distributions.is_whole(span) is whole
+def test_range_is_whole_where_all_its_numbers_are_integers(span, whole):
+    assert is_whole(span) is whole
 
 
 @pytest.mark.parametrize(
-    ("span", "low", "high"),
+    ("span", "expected"),
     [
-        ({"uniform": [-1, 2.5]}, -1, 2.5),
-        ({"loguniform": [0.01, 10]}, 0.01, 10),
-        ({"uniformint": [-3, 4]}, -3, 4),
-        ({"randint": [5]}, 0, 4),
-        ({"randint": [3, 9]}, 3, 8),
-        ({"quniform": [0, 1, 0.25]}, 0, 1),
-        ({"quniform": [3, 18, 5]}, 5, 20),
-        ({"quniform": [2, 22, 5]}, 0, 20),
-        ({"qloguniform": [0.2, 5, 0.5]}, 0, 5),
-        ({"normal": [3, 1]}, -inf, inf),
-        ({"qnormal": [3, 1, 1]}, -inf, inf),
-        ({"lognormal": [3, 1]}, 0, inf),
-        ({"qlognormal": [3, 1, 1]}, 0, inf),
+        ({"uniform": [-1, 2.5]}, (-1, 2.5)),
+        ({"loguniform": [0.01, 10]}, (0.01, 10)),
+        ({"uniformint": [3, 7]}, (3, 7)),
+        ({"randint": [5]}, (0, 4)),
+        ({"randint": [-2, 5]}, (-2, 4)),
+        ({"quniform": [1, 9, 4]}, (0, 8)),
+        ({"quniform": [11, 39, 10]}, (10, 40)),
+        ({"qloguniform": [0.06, 0.5, 0.1]}, (0.1, 0.5)),
+        ({"normal": [3, 1]}, (-inf, inf)),
+        ({"qnormal": [3, 1, 1]}, (-inf, inf)),
+        ({"lognormal": [3, 1]}, (0, inf)),
+        ({"qlognormal": [3, 1, 1]}, (0, inf)),
     ],
     ids=str,
 )
-def test_bounds_are_the_smallest_and_largest_number_drawn(span, low, high):
-    assert distributions.bounds(span) == (low, high)
+def test_bounds_are_the_ends_of_what_can_be_drawn(span, expected):
+    assert bounds(span) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
     ("span", "inside", "outside"),
     [
-        ({"uniform": [0, 2]}, [0, 0.5, 1, 2], [-0.1, 2.1, True, "1", None, [1]]),
-        ({"loguniform": [0.1, 10]}, [0.1, 1, 10.0], [0, 0.09, 10.1]),
-        ({"uniformint": [1, 4]}, [1, 3, 4], [0, 5, 2.5, True, "2"]),
-        ({"randint": [4]}, [0, 3], [-1, 4, 0.5]),
+        ({"uniform": [0, 1]}, [0, 0.5, 1], [-1e-9, 1.1, None, "0.5", True, [0.5]]),
+        ({"loguniform": [0.01, 10]}, [0.01, 1, 10], [0, 0.009, 10.1]),
+        ({"uniformint": [2, 4]}, [2, 3, 4, 3.0], [1, 5, 2.5, None, True]),
+        ({"randint": [3]}, [0, 2], [-1, 3, 0.5, False]),
         ({"randint": [2, 4]}, [2, 3], [1, 4]),
-        ({"quniform": [3, 18, 5]}, [5, 20], [0, 3, 25]),
-        ({"normal": [0, 1]}, [-100.0, 0, 1e9], ["0", False]),
-        ({"lognormal": [0, 1]}, [0.1, 1e9], [-0.1]),
-        ({"qnormal": [0, 1, 1]}, [-3, 0, 9], [0.5]),
-        ({"choice": [1, None, "a"]}, [1, None, "a"], [True, 1.0, "b", "1"]),
-        ({"choice": [True, [1]]}, [True, [1]], [1, [2], [1, 1]]),
-        ({"pchoice": [[0.5, 1], [0.5, None]]}, [1, None], [0.5, True]),
+        ({"quniform": [0, 20, 10]}, [0, 10, 20], [-10, 30, 0.5]),
+        ({"quniform": [0, 1, 0.1]}, [0.0, 0.1 * 3, 1.0], [-0.1, 1.1]),
+        ({"normal": [0, 1]}, [-1e9, 0, 1e9], [None, "0", False]),
+        ({"qnormal": [0, 1, 2]}, [-40, 0, 12], [0.5]),
+        ({"lognormal": [0, 1]}, [1e-9, 1e9], [-1e-9]),
+        ({"choice": [1, None, "a", [1]]}, [1, None, "a", [1]], [True, 1.0, "b", [2], 0]),
+        ({"pchoice": [[0.5, True], [0.5, 0]]}, [True, 0], [1, False, 0.5]),
     ],
     ids=str,
 )
-def test_range_holds_what_it_can_give(span, inside, outside):
-    assert [value for value in inside if not distributions.holds(span, value)] == []
-    assert [value for value in outside if distributions.holds(span, value)] == []
+def test_range_holds_what_it_can_give_and_nothing_else(span, inside, outside):
+    assert [value for value in inside if not holds(span, value)] == []
+    assert [value for value in outside if holds(span, value)] == []
 
 
 @pytest.mark.parametrize(
-    ("span", "given", "start"),
+    ("span", "value"),
     [
-        ({"uniform": [0, 2]}, 0.5, 0.5),
-        ({"uniform": [0, 2]}, 3, 2.0),
-        ({"uniform": [1, 2]}, -3, 1.0),
-        ({"uniform": [0, 2]}, None, 1.0),
-        ({"uniform": [0, 2]}, True, 1.0),
-        ({"loguniform": [1, 100]}, "scale", 10.0),
-        ({"loguniform": [1, 100]}, 0.5, 1.0),
-        ({"uniformint": [1, 5]}, 5, 5),
-        ({"uniformint": [1, 5]}, 9, 5),
-        ({"uniformint": [1, 5]}, 2.4, 2),
-        ({"uniformint": [1, 5]}, None, 3),
-        ({"randint": [5]}, 5, 4),
-        ({"randint": [3, 10]}, None, 6),
-        ({"quniform": [0, 10, 1]}, None, 5),
-        ({"normal": [3, 1]}, None, 3.0),
-        ({"qnormal": [3, 1, 1]}, None, 3),
-        ({"lognormal": [0, 1]}, None, 1.0),
-        ({"qlognormal": [0, 1, 1]}, None, 1),
-        ({"choice": ["a", None]}, None, None),
-        ({"choice": ["a", "b"]}, "c", "a"),
-        ({"choice": [2, 1]}, True, 2),
-        ({"pchoice": [[0.1, "a"], [0.9, "b"]]}, None, "a"),
+        ({"uniform": [0, 1]}, 0.3),
+        ({"uniformint": [1, 9]}, 9),
+        ({"normal": [0, 1]}, -77.5),
+        ({"choice": [1, True]}, True),
+        ({"choice": [1, None]}, None),
     ],
     ids=str,
 )
-def test_start_is_the_value_itself_or_the_nearest_or_the_middle(span, given, start):
-    found = distributions.start(span, given)
-    assert found == start
-    assert type(found) is type(start)
-    assert distributions.holds(span, found)
+def test_start_is_the_value_where_the_range_holds_it(span, value):
+    found = start(span, value)
+    assert (type(found), found) == (type(value), value)
+
+
+@pytest.mark.parametrize(
+    ("span", "value", "expected"),
+    [
+        ({"uniform": [1, 2]}, 0.5, 1.0),
+        ({"uniform": [1, 2]}, 7, 2.0),
+        ({"loguniform": [2, 3]}, 0.3, 2.0),
+        ({"uniformint": [3, 7]}, 1, 3),
+        ({"uniformint": [3, 7]}, 100.7, 7),
+        ({"uniformint": [3.0, 7.0]}, 100, 7),
+        ({"uniformint": [3, 7]}, 4.4, 4),
+        ({"uniformint": [3, 7]}, 4.6, 5),
+        ({"randint": [5]}, 100, 4),
+        ({"randint": [2, 5]}, 0, 2),
+        ({"quniform": [10, 40, 10]}, 3, 10),
+        ({"quniform": [0.5, 0.9, 0.1]}, 2, 0.9),
+    ],
+    ids=str,
+)
+def test_start_is_the_nearest_number_of_the_range_for_one_outside(span, value, expected):
+    found = start(span, value)
+    assert found == pytest.approx(expected)
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize("value", [None, "auto", True, (1, 2)], ids=repr)
+@pytest.mark.parametrize(
+    ("span", "expected"),
+    [
+        ({"uniform": [1, 4]}, 2.5),
+        ({"loguniform": [0.01, 100]}, 1.0),
+        ({"loguniform": [2, 8]}, sqrt(16)),
+        ({"uniformint": [3, 9]}, 6),
+        ({"randint": [9]}, 4),
+        ({"quniform": [0, 40, 10]}, 20),
+        ({"quniform": [0, 1, 0.25]}, 0.5),
+        ({"normal": [3, 1]}, 3.0),
+        ({"qnormal": [3, 1, 1]}, 3),
+        ({"lognormal": [2, 1]}, exp(2)),
+        ({"qlognormal": [0, 1, 1]}, 1),
+        ({"choice": ["first", "second"]}, "first"),
+        ({"pchoice": [[0.1, "first"], [0.9, "second"]]}, "first"),
+    ],
+    ids=str,
+)
+def test_start_is_the_middle_or_the_first_option_for_what_is_no_number(span, expected, value):
+    found = start(span, value)
+    assert found == expected or isclose(found, expected)
+    assert type(found) is type(expected)
+    assert holds(span, found)
+
+
+@pytest.mark.parametrize("value", [None, -1e6, -1, 0.3, 2, 1e6, "a", True], ids=repr)
+@pytest.mark.parametrize("span", RIGHT, ids=str)
+def test_start_lies_in_the_range_whatever_the_value(span, value):
+    assert holds(span, start(span, value))

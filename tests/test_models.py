@@ -3,12 +3,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from pipeline import models
-from pipeline.config import BUILT_IN, Family
+from pipeline.config import BUILT_IN, Estimator, Family
 from pipeline.config_file import PROJECT
 
 EVERY_FAMILY = BUILT_IN
@@ -164,6 +168,116 @@ def test_build_hands_the_params_to_the_machine_inside_the_calibration():
 def test_build_hands_the_hidden_units_to_the_one_hidden_layer():
     model = models.build("mlp", {"alpha": 4.5, "hidden_units": 20}, seed=0)
     assert model[-1].hidden_layer_sizes == (20,)
+
+
+# Further parameters and other families.
+
+
+@pytest.mark.parametrize(
+    ("family", "params"),
+    [
+        ("logistic_regression", {"max_iter": 7, "class_weight": "balanced"}),
+        ("spline_logistic_regression", {"tol": 0.125}),
+        ("svc", {"cv": 4, "method": "isotonic", "estimator__kernel": "poly"}),
+        ("extra_trees", {"n_estimators": 7, "max_depth": None, "bootstrap": True}),
+        ("hist_gradient_boosting", {"min_samples_leaf": 7, "early_stopping": False}),
+        ("mlp", {"activation": "relu", "hidden_layer_sizes": [4, 3]}),
+        ("raw_logistic_regression", {"C": 0.125}),
+    ],
+)
+def test_params_that_a_family_lacks_go_to_its_last_step(family, params):
+    plain, changed = (
+        models.build(family, given, seed=0)[-1].get_params() for given in ({}, params)
+    )
+    assert {name: changed[name] for name in params} == params
+    kept = plain.keys() - params.keys() - {"estimator"}  # of svc, which is changed itself
+    assert {name: changed[name] for name in kept} == {name: plain[name] for name in kept}
+
+
+@pytest.mark.parametrize("family", EVERY_FAMILY)
+def test_family_starts_from_its_default_where_the_params_are_silent(family):
+    silent = models.build(family, {}, seed=3)
+    default = models.build(family, models.MODELS[family].default, seed=3)
+    assert repr(silent.get_params()) == repr(default.get_params())
+
+
+def test_params_of_a_family_go_on_beside_further_ones():
+    params = {"C": 7.5, "estimator__shrinking": False}
+    inner = models.build("svc", params, seed=0)[-1].estimator
+    assert (inner.C, inner.gamma, inner.shrinking) == (7.5, 0.02, False)
+
+
+def test_params_that_nothing_knows_are_refused():
+    with pytest.raises(ValueError, match="Invalid parameter 'depth'"):
+        models.build("extra_trees", {"depth": 3}, seed=0)
+
+
+def test_model_with_further_params_predicts_probabilities():
+    X, y = small_table(("missing values",), classes=3)
+    model = models.build("extra_trees", {"n_estimators": 5, "max_depth": 2}, seed=0).fit(X, y)
+    assert len(model[-1].estimators_) == 5
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1)
+
+
+OTHERS = {
+    "knn": Estimator(
+        estimator="sklearn.neighbors.KNeighborsClassifier",
+        params={"p": 1, "n_neighbors": 3},
+        preprocessing=("scale",),
+    ),
+    "bayes": Estimator(estimator="sklearn.naive_bayes.GaussianNB"),
+    "trees": Estimator(estimator="sklearn.ensemble.ExtraTreesClassifier"),
+}
+
+
+def test_family_of_the_others_is_built_from_the_config():
+    model = models.build("knn", {"n_neighbors": 9}, 5, OTHERS)
+    assert [type(step) for _, step in model.steps] == [StandardScaler, KNeighborsClassifier]
+    assert (model[-1].n_neighbors, model[-1].p) == (9, 1)
+    assert models.build("trees", {}, 5, OTHERS)[-1].random_state == 5
+
+
+@pytest.mark.parametrize("family", EVERY_FAMILY)
+def test_family_of_the_table_is_built_beside_others(family):
+    alone, beside = (models.build(family, {}, 5, others) for others in (None, OTHERS))
+    assert repr(alone.get_params()) == repr(beside.get_params())
+
+
+@pytest.mark.parametrize("others", [None, {}, OTHERS], ids=["none", "no others", "others"])
+def test_family_that_is_nowhere_is_not_built(others):
+    with pytest.raises(KeyError, match="boosting"):
+        models.build("boosting", {}, 0, others)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("family", ["bayes", "trees"])
+def test_family_of_the_others_predicts_probabilities(family, classes):
+    X, y = small_table(("missing values", "binary"), classes)
+    found = models.build(family, {}, 0, OTHERS).fit(X, y).predict_proba(X)
+    assert found.shape == (60, classes)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert (found.argmax(axis=1) == y).mean() > 1 / classes
+
+
+def test_plain_model_is_scikit_learns_logistic_regression_behind_an_imputer_and_a_scaler():
+    model = models.plain()
+    assert [type(step) for _, step in model.steps] == [
+        SimpleImputer,
+        StandardScaler,
+        LogisticRegression,
+    ]
+    assert model[0].strategy == "median"
+    assert repr(model[-1].get_params()) == repr(LogisticRegression().get_params())
+    assert not model.__sklearn_is_fitted__()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("column", AWKWARD)
+def test_plain_model_predicts_probabilities_with_an_awkward_column(column, classes):
+    X, y = small_table((column,), classes)
+    found = models.plain().fit(X, y).predict_proba(X)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert (found.argmax(axis=1) == y).mean() > 1 / classes
 
 
 def test_tutorial_model_has_the_tutorials_accuracy():

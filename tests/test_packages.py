@@ -1,127 +1,191 @@
-from importlib.metadata import version
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
 
 import pytest
 
 from pipeline import packages
 from pipeline.errors import ConfigError
 
-SVC = "sklearn.svm.SVC"
+KNN = "sklearn.neighbors.KNeighborsClassifier"
+
+installed = cache(packages_distributions)
+
+
+@pytest.fixture(autouse=True)
+def _metadata_is_read_once(monkeypatch):
+    """To read that of every package takes a tenth of a second."""
+    monkeypatch.setattr(packages, "packages_distributions", installed)
 
 
 @pytest.fixture
-def modules(tmp_path, monkeypatch):
-    """A folder on the path with a module `one_file` and a package `a_folder` of the user."""
-    (tmp_path / "one_file.py").write_text("class Thing: pass\n")
-    (tmp_path / "a_folder" / "deep").mkdir(parents=True)
-    (tmp_path / "a_folder" / "__init__.py").write_text("")
-    (tmp_path / "a_folder" / "deep" / "inner.py").write_text("class Thing: pass\n")
+def write(tmp_path, monkeypatch) -> Iterator[Callable[[str, str], Path]]:
+    """Writes a file into a folder that modules are imported from."""
     monkeypatch.syspath_prepend(tmp_path)
-    return tmp_path
+    before = set(sys.modules)
+
+    def write(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    yield write
+    for name in set(sys.modules) - before:
+        if name.startswith("users_"):
+            del sys.modules[name]
 
 
-def test_distribution_is_found_by_the_name_that_is_imported():
-    assert packages.distributions([SVC]) == {"scikit-learn": version("scikit-learn")}
+# Installed packages.
 
 
-def test_distributions_are_named_once_and_in_order():
-    found = packages.distributions([SVC, "numpy.ndarray", "sklearn.neighbors.KNeighborsClassifier"])
-    assert list(found) == ["numpy", "scikit-learn"]
-
-
-@pytest.mark.parametrize("find", [packages.distributions, packages.versions])
-def test_nothing_leads_to_nothing_without_a_look_at_the_packages(find, monkeypatch):
-    def fail():
-        raise AssertionError("it looked")
-
-    monkeypatch.setattr(packages, "packages_distributions", fail)
-    assert find([]) == {}
-    assert packages.files([]) == []
-
-
-def test_own_module_has_no_distribution(modules):
-    assert packages.distributions(["one_file.Thing"]) == {}
-
-
-def test_files_are_the_module_or_the_folder_of_a_package(modules):
-    paths = ["one_file.Thing", "a_folder.deep.inner.Thing", "a_folder.Other"]
-    assert packages.files(paths) == [modules / "a_folder", modules / "one_file.py"]
-
-
-def test_files_leave_out_installed_packages_and_what_is_not_there(modules):
-    assert packages.files([SVC, "not_there.Thing"]) == []
-
-
-def test_versions_tell_packages_and_own_modules(modules):
-    found = packages.versions([SVC, "one_file.Thing", "a_folder.Thing"])
-    assert set(found) == {"scikit-learn", "module one_file", "module a_folder"}
-    assert found["scikit-learn"] == version("scikit-learn")
-    assert len(found["module one_file"]) == 12
-
-
-def test_versions_take_any_iterable_once(modules):
-    paths = (path for path in (SVC, "one_file.Thing"))
-    assert set(packages.versions(paths)) == {"scikit-learn", "module one_file"}
+def test_distributions_are_the_packages_of_the_paths_with_their_versions():
+    found = packages.distributions([KNN, "sklearn.svm.SVC", "hyperopt.Trials", "numpy.ndarray"])
+    names = ["hyperopt", "numpy", "scikit-learn"]
+    assert list(found.items()) == [(name, version(name)) for name in names]
 
 
 @pytest.mark.parametrize(
-    ("path", "file"),
-    [("one_file.Thing", "one_file.py"), ("a_folder.Thing", "a_folder/deep/inner.py")],
+    "paths", [[], ["no_such_package.Class"], ["pathlib.Path"]], ids=["none", "unknown", "Python's"]
 )
-def test_version_of_an_own_module_follows_its_code(modules, path, file):
-    before = packages.versions([path])
-    assert packages.versions([path]) == before
-    (modules / file).write_text("class Thing: x = 1\n")
-    changed = packages.versions([path])
-    assert changed.keys() == before.keys()
-    assert changed != before
+def test_distributions_of_what_no_package_owns_are_none(paths):
+    assert packages.distributions(paths) == {}
 
 
-def test_version_of_a_package_does_not_follow_what_is_no_code(modules):
-    before = packages.versions(["a_folder.Thing"])
-    (modules / "a_folder" / "notes.txt").write_text("nothing")
-    assert packages.versions(["a_folder.Thing"]) == before
+def test_no_path_costs_no_look_at_the_packages(monkeypatch):
+    def read():
+        raise AssertionError("reads the metadata of every package")
+
+    monkeypatch.setattr(packages, "packages_distributions", read)
+    assert (packages.distributions([]), packages.files([]), packages.versions([])) == ({}, [], {})
+
+
+# Files of the user.
+
+
+def test_files_are_the_users_modules_and_package_folders(write):
+    module = write("users_module.py", "")
+    folder = write("users_package/__init__.py", "").parent
+    write("users_package/inner/deep.py", "")
+    paths = ["users_package.inner.deep.Class", KNN, "users_module.Class", "users_module.Other"]
+    assert packages.files(paths) == [module, folder]
+
+
+@pytest.mark.parametrize("path", [KNN, "no_such_package.Class"])
+def test_files_of_packages_and_of_what_is_nowhere_are_none(path):
+    assert packages.files([path]) == []
+
+
+def test_files_are_found_without_running_them(write):
+    write("users_module.py", "raise RuntimeError('it ran')")
+    write("users_package/__init__.py", "raise RuntimeError('it ran')")
+    assert len(packages.files(["users_module.Class", "users_package.inner.Class"])) == 2
+
+
+# What a result depends on.
+
+
+def test_versions_are_those_of_packages_and_digests_of_modules(write):
+    write("users_module.py", "NUMBER = 1\n")
+    write("users_package/__init__.py", "")
+    found = packages.versions([KNN, "users_module.Class", "users_package.inner.Class"])
+    digests = [found.pop(f"module users_{name}") for name in ("module", "package")]
+    assert found == {"scikit-learn": version("scikit-learn")}
+    assert [len(digest) for digest in digests] == [12, 12]
+    assert digests[0] != digests[1]
+
+
+def test_digest_of_a_module_changes_with_its_text_alone(write):
+    def digest(text: str) -> dict[str, str]:
+        write("users_module.py", text)
+        return packages.versions(["users_module.Class"])
+
+    first, other, again = digest("a = 1\n"), digest("a = 2\n"), digest("a = 1\n")
+    assert list(first) == ["module users_module"]
+    assert first == again != other
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("users_package/__init__.py", True),
+        ("users_package/model.py", True),
+        ("users_package/inner/deep.py", True),
+        ("users_package/notes.txt", False),
+        ("users_other/model.py", False),
+    ],
+)
+def test_digest_of_a_package_is_that_of_all_its_modules(write, name, counts):
+    for module in ("__init__", "model", "inner/deep"):
+        write(f"users_package/{module}.py", "a = 1\n")
+    before = packages.versions(["users_package.model.Class"])
+    write(name, "a = 2\n")
+    after = packages.versions(["users_package.model.Class"])
+    assert list(before) == list(after) == ["module users_package"]
+    assert (before != after) is counts
+
+
+def test_digest_does_not_depend_on_what_python_leaves_behind(write):
+    write("users_package/__init__.py", "a = 1\n")
+    before = packages.versions(["users_package.Class"])
+    write("users_package/__pycache__/model.cpython-311.pyc", "bytes")
+    assert packages.versions(["users_package.Class"]) == before
+
+
+def test_order_of_the_paths_does_not_matter(write):
+    write("users_a.py", "a = 1\n")
+    write("users_b.py", "b = 1\n")
+    paths = ["users_b.Class", KNN, "users_a.Class", "hyperopt.Trials"]
+    found = packages.versions(paths)
+    assert list(found) == list(packages.versions(paths[::-1]))
+    assert found == packages.versions(iter(paths))
+
+
+# Spark.
 
 
 @pytest.fixture
-def machine(monkeypatch):
-    """Makes this a machine with or without PySpark, java and JAVA_HOME."""
+def machine(monkeypatch) -> Callable[..., None]:
+    """A machine with or without PySpark, java on the PATH and JAVA_HOME."""
 
-    def machine(*, pyspark: bool, java: bool, home: str | None) -> None:
-        monkeypatch.setattr(packages, "find_spec", lambda name: object() if pyspark else None)
-        monkeypatch.setattr(packages.shutil, "which", lambda name: "/bin/java" if java else None)
+    def set_up(pyspark: bool, java: bool, home: str | None) -> None:
+        monkeypatch.setattr(packages, "find_spec", {"pyspark": pyspark or None}.get)
+        monkeypatch.setattr(packages.shutil, "which", {"java": "/bin/java" if java else None}.get)
         monkeypatch.delenv("JAVA_HOME", raising=False)
         if home is not None:
             monkeypatch.setenv("JAVA_HOME", home)
 
-    return machine
-
-
-def refusal() -> str:
-    try:
-        packages.check_spark()
-    except ConfigError as error:
-        return str(error)
-    return ""
+    return set_up
 
 
 @pytest.mark.parametrize(("java", "home"), [(True, None), (False, "/opt/java"), (True, "")])
-def test_spark_may_run_with_pyspark_and_a_java(machine, java, home):
-    machine(pyspark=True, java=java, home=home)
-    assert refusal() == ""
+def test_spark_runs_where_pyspark_and_java_are(machine, java, home):
+    machine(True, java, home)
+    packages.check_spark()
+    machine(True, False, None)
+    with pytest.raises(ConfigError):
+        packages.check_spark()
 
 
-def test_spark_is_refused_without_pyspark_and_says_what_to_install(machine):
-    machine(pyspark=False, java=True, home="/opt/java")
-    assert refusal() == (
-        "tune.backend is 'spark', but PySpark is not installed; install requirements-spark.txt "
-        "in place of requirements.txt, or set tune.backend to local"
+@pytest.mark.parametrize(("java", "home"), [(True, "/opt/java"), (False, None)])
+def test_spark_without_pyspark_is_refused(machine, java, home):
+    machine(False, java, home)
+    with pytest.raises(ConfigError) as error:
+        packages.check_spark()
+    assert str(error.value) == (
+        "tune.backend is 'spark', but PySpark is not installed; install "
+        "requirements-spark.txt in place of requirements.txt, or set tune.backend to local"
     )
 
 
 @pytest.mark.parametrize("home", [None, ""])
-def test_spark_is_refused_without_java_and_says_what_to_install(machine, home):
-    machine(pyspark=True, java=False, home=home)
-    assert refusal() == (
+def test_spark_without_java_is_refused(machine, home):
+    machine(True, False, home)
+    with pytest.raises(ConfigError) as error:
+        packages.check_spark()
+    assert str(error.value) == (
         "tune.backend is 'spark', but there is no java on the PATH and no JAVA_HOME; install "
         "Java 17 or later, or set tune.backend to local"
     )

@@ -452,7 +452,7 @@ def test_class_with_too_few_rows_is_told_before_anything_runs(rows, folds, tune_
     assert seen.parts == []
 
 
-@pytest.mark.parametrize(("rows", "folds", "tune_folds"), [(12, 2, 2), (7, 7, 2), (22, 2, 11)])
+@pytest.mark.parametrize(("rows", "folds", "tune_folds"), [(12, 2, 2), (9, 9, 2), (22, 2, 11)])
 def test_class_with_just_enough_rows_is_audited(rows, folds, tune_folds):
     seen = Seen()
     run(make_audit_config(folds, tune={"folds": tune_folds}), with_rows_of_a_class(rows), seen)
