@@ -20,6 +20,11 @@ BuiltIn = Literal[
     "raw_logistic_regression",
 ]
 BUILT_IN: tuple[BuiltIn, ...] = get_args(BuiltIn)
+# Arguments of scikit-learn's VotingClassifier and of NumPy's savez, beside which families stand.
+TAKEN = (
+    *("estimators", "voting", "weights", "n_jobs", "flatten_transform", "verbose"),
+    *("file", "allow_pickle"),
+)
 DEFAULT_FAMILIES = tuple(name for name in BUILT_IN if name != "raw_logistic_regression")
 Metric = Literal[
     "accuracy",
@@ -147,9 +152,14 @@ class Tune(Frozen):
     @field_validator("estimators")
     @classmethod
     def _names_are_free(cls, estimators: dict[str, Estimator]) -> dict[str, Estimator]:
-        taken = sorted(estimators.keys() & set(BUILT_IN))
-        if taken:
-            raise ValueError(f"{taken[0]!r} is a family already; give the estimator another name")
+        for name in estimators:
+            if name in BUILT_IN:
+                raise ValueError(f"{name!r} is a family already; give the estimator another name")
+            if not name.isidentifier() or "__" in name or name in TAKEN:
+                raise ValueError(
+                    f"{name!r} cannot name an estimator; take letters, digits and single "
+                    f"underscores, and none of {', '.join(TAKEN)}"
+                )
         return estimators
 
     @field_validator("families")
@@ -167,7 +177,8 @@ class Tune(Frozen):
             )
         twice = sorted({name for name in families if families.count(name) > 1})
         if twice:
-            raise ValueError(f"{', '.join(twice)} is there twice; name each family once")
+            there = "is" if len(twice) == 1 else "are"
+            raise ValueError(f"{', '.join(twice)} {there} there twice; name each family once")
         return families
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ arguments are hyperopt's, but for the bounds of `loguniform` and `qloguniform`, 
 parameter's own unit. Anything that is no mapping is a fixed value.
 """
 
-from math import exp, floor, sqrt
+from math import exp, floor, isclose, isfinite, sqrt
 from numbers import Real
 from typing import Any
 
@@ -72,22 +72,31 @@ def holds(span: Range, value: Any) -> bool:
     choice = options(span)
     if choice is not None:
         return place(choice, value) is not None
-    if not _is_number(value) or (is_whole(span) and value != floor(value)):
+    if not is_number(value) or (is_whole(span) and value != floor(value)):
         return False
     low, high = bounds(span)
-    return bool(low <= value <= high)
+    is_inside = low < value if next(iter(span)) == "lognormal" else low <= value
+    return bool(is_inside and value <= high and isclose(value, _in_steps(span, value)))
 
 
 def start(span: Range, value: Any) -> Any:
-    """The value where it lies in the range; else the nearest bound, or the range's middle."""
-    if holds(span, value):
-        return value
+    """The value where it lies in the range; else the nearest that does, or the range's middle."""
     choice = options(span)
     if choice is not None:
-        return choice[0]
+        return value if holds(span, value) else choice[0]
     low, high = bounds(span)
-    number = min(max(value, low), high) if _is_number(value) else _middle(span)
-    return int(min(max(round(number), low), high)) if is_whole(span) else float(number)
+    number = min(max(value, low), high) if is_number(value) else _middle(span)
+    if number == 0 and next(iter(span)) == "lognormal":  # which gives no 0
+        number = _middle(span)
+    number = min(max(_in_steps(span, number), low), high)
+    return round(number) if is_whole(span) else float(number)
+
+
+def _in_steps(span: Range, number: float) -> float:
+    """The nearest multiple of q, where the range has steps."""
+    ((name, arguments),) = span.items()
+    q = arguments[-1] if name in ARGUMENTS and "q" in ARGUMENTS[name] else None
+    return number if q is None else round(number / q) * q
 
 
 def bounds(span: Range) -> tuple[float, float]:
@@ -124,14 +133,23 @@ def _middle(span: Range) -> float:
 
 def _number_fault(name: str, arguments: list[Any]) -> str:
     fewest = 1 if name == "randint" else len(ARGUMENTS[name])
-    wrong = [value for value in arguments if not _is_number(value)]
+    wrong = [value for value in arguments if not _is_real(value)]
+    endless = [value for value in arguments if _is_real(value) and not isfinite(value)]
     if not fewest <= len(arguments) <= len(ARGUMENTS[name]):
         return f"{name} takes {_usage(name)}, not {len(arguments)} values"
     if wrong:
         return f"{name} takes numbers, not {wrong[0]!r}"
+    if endless:
+        return f"{name} takes finite numbers, not {endless[0]!r}"
+    return _whole_fault(name, arguments) or _order_fault(name, arguments)
+
+
+def _whole_fault(name: str, arguments: list[Any]) -> str:
     if name in ("uniformint", "randint") and any(value != floor(value) for value in arguments):
         return f"{name} takes whole numbers"
-    return _order_fault(name, arguments)
+    if name == "randint" and not all(isinstance(value, int) for value in arguments):
+        return f"{name} takes integers, without a decimal point"  # TPE counts with them
+    return ""
 
 
 def _order_fault(name: str, arguments: list[Any]) -> str:
@@ -139,9 +157,10 @@ def _order_fault(name: str, arguments: list[Any]) -> str:
     named = dict(zip(ARGUMENTS[name], values, strict=True))
     positive = ("sigma", "q", *(("low",) if name in ("loguniform", "qloguniform") else ()))
     if "low" in named and not named["low"] < named["high"]:
-        return f"{name}: low {named['low']:g} must be below high {named['high']:g}"
+        hint = "; a fixed value is written alone" if named["low"] == named["high"] else ""
+        return f"{name}: low {named['low']!r} must be below high {named['high']!r}{hint}"
     low = [key for key in positive if named.get(key, 1) <= 0]
-    return f"{name}: {low[0]} {named[low[0]]:g} must be above 0" if low else ""
+    return f"{name}: {low[0]} {named[low[0]]!r} must be above 0" if low else ""
 
 
 def _choice_fault(arguments: list[Any]) -> str:
@@ -149,7 +168,7 @@ def _choice_fault(arguments: list[Any]) -> str:
 
 
 def _pchoice_fault(arguments: list[Any]) -> str:
-    pairs = [a for a in arguments if isinstance(a, list) and len(a) == 2 and _is_number(a[0])]
+    pairs = [a for a in arguments if isinstance(a, list) and len(a) == 2 and is_number(a[0])]
     if not arguments or len(pairs) < len(arguments):
         return f"pchoice takes {_usage('pchoice')}"
     total = sum(probability for probability, _ in pairs)
@@ -173,5 +192,10 @@ def _usage(name: str) -> str:
             return f"[{', '.join(ARGUMENTS[name])}]"
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """A finite number; true and false are none."""
+    return _is_real(value) and isfinite(value)
+
+
+def _is_real(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)

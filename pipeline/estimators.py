@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter
 from typing import Any
 
+from sklearn.base import BaseEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PowerTransformer, StandardScaler
@@ -47,17 +48,23 @@ def load(path: str) -> type:
     """The class at an import path. Raises ConfigError."""
     module, _, name = path.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), name)
+        imported = importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(
             f"{path!r} cannot be imported: {error}; install its package beside requirements.txt, "
             "or mend the path"
         ) from None
-    except AttributeError:
-        known = dir(importlib.import_module(module))
-        raise ConfigError(f"{module} has no {name!r}{nearest(name, known)}") from None
+    except Exception as error:  # whatever a module may raise, in the user's own code too
+        raise ConfigError(
+            f"{path!r} cannot be imported: {type(error).__name__}: {error}; mend the module"
+        ) from None
+    found = getattr(imported, name, None)
+    if found is None:
+        raise ConfigError(f"{module} has no {name!r}{nearest(name, dir(imported))}")
     if not inspect.isclass(found) or not hasattr(found, "fit"):
         raise ConfigError(f"{path!r} is no class with a `fit` method, as scikit-learn has them")
+    if not issubclass(found, BaseEstimator):
+        raise ConfigError(f"{path!r} must derive from sklearn.base.BaseEstimator to be cloned")
     return found
 
 
@@ -74,12 +81,16 @@ def _takes_any(kind: type) -> bool:
 
 
 def _parameters(kind: type) -> list[Parameter]:
-    return [
-        parameter
-        for parent in kind.__mro__
-        if parent is not object and "__init__" in vars(parent)
-        for parameter in inspect.signature(vars(parent)["__init__"]).parameters.values()
-    ]
+    """Of the constructor, and of its parents' while each hands on what it does not list."""
+    found: list[Parameter] = []
+    for parent in kind.__mro__:
+        if parent is object or "__init__" not in vars(parent):
+            continue
+        own = list(inspect.signature(vars(parent)["__init__"]).parameters.values())
+        found += own
+        if not any(parameter.kind == Parameter.VAR_KEYWORD for parameter in own):
+            break
+    return found
 
 
 def default(estimator: Estimator) -> Params:
@@ -90,6 +101,11 @@ def default(estimator: Estimator) -> Params:
         for name, span in estimator.space.items()
         if isinstance(span, dict)
     }
+
+
+def fixed(estimator: Estimator) -> Params:
+    """What its space holds fixed."""
+    return {name: value for name, value in estimator.space.items() if not isinstance(value, dict)}
 
 
 def faults(estimator: Estimator) -> list[str]:
@@ -112,7 +128,8 @@ def faults(estimator: Estimator) -> list[str]:
         return found
     found = [
         f"space.{name} is in params too; leave it out of one"
-        for name in estimator.space.keys() & estimator.params.keys()
+        for name in estimator.space
+        if name in estimator.params
     ]
     found += _default_faults(estimator)
     return found or _instance_faults(kind, estimator)
@@ -130,9 +147,8 @@ def _default_faults(estimator: Estimator) -> list[str]:
 
 
 def _instance_faults(kind: type, estimator: Estimator) -> list[str]:
-    fixed = {n: v for n, v in estimator.space.items() if not isinstance(v, dict)}
     try:
-        model = kind(**{**estimator.params, **fixed, **default(estimator)})
+        model = kind(**{**estimator.params, **fixed(estimator), **default(estimator)})
     except Exception as error:  # whatever a constructor may raise
         return [f"estimator {kind.__name__} cannot be made: {type(error).__name__}: {error}"]
     if not hasattr(model, "predict_proba"):

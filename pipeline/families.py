@@ -73,7 +73,11 @@ def _searched(tune: Tune, name: Family) -> Searched:
 
 def _last_step(tune: Tune, name: Family) -> Params:
     """The parameters of a family's classifier, with their values."""
-    return dict(models.build(name, {}, tune.seed, tune.estimators)[-1].get_params())
+    start: Params = {}
+    if name in tune.estimators:
+        estimator = tune.estimators[name]
+        start = {**estimators.fixed(estimator), **estimators.default(estimator)}
+    return dict(models.build(name, start, tune.seed, tune.estimators)[-1].get_params())
 
 
 def _unknown_parameters(tune: Tune) -> list[str]:

@@ -3,7 +3,8 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +17,7 @@ def distributions(paths: Iterable[str]) -> dict[str, str]:
     tops = {path.partition(".")[0] for path in paths}
     if not tops:
         return {}
-    owners = packages_distributions()  # reads every package's metadata: not for nothing
+    owners = _owners()
     names = sorted({name for top in tops for name in owners.get(top, ())})
     return {name: version(name) for name in names}
 
@@ -24,13 +25,14 @@ def distributions(paths: Iterable[str]) -> dict[str, str]:
 def files(paths: Iterable[str]) -> list[Path]:
     """The modules or package folders of the import paths that no installed package owns."""
     tops = sorted({path.partition(".")[0] for path in paths})
-    owners = packages_distributions() if tops else {}
-    found = []
+    owners = _owners() if tops else {}
+    found: list[Path] = []
     for top in tops:
         spec = None if top in owners else find_spec(top)
-        if spec is not None and spec.origin is not None:
-            file = Path(spec.origin)
-            found.append(file.parent if file.name == "__init__.py" else file)
+        if spec is not None and spec.submodule_search_locations:
+            found += map(Path, spec.submodule_search_locations)
+        elif spec is not None and spec.has_location and spec.origin is not None:
+            found.append(Path(spec.origin))
     return found
 
 
@@ -41,6 +43,12 @@ def versions(paths: Iterable[str]) -> dict[str, str]:
         **distributions(paths),
         **{f"module {file.stem}": _digest(file) for file in files(paths)},
     }
+
+
+@cache
+def _owners() -> Mapping[str, list[str]]:
+    """Read once: it opens every package's metadata."""
+    return packages_distributions()
 
 
 def _digest(file: Path) -> str:

@@ -80,7 +80,8 @@ def _node(label: str, span: Range) -> Any:
             return hp.choice(label, _places(arguments))
         case "pchoice":
             chances = [chance for chance, _ in arguments]
-            return hp.pchoice(label, list(zip(chances, _places(arguments), strict=True)))
+            exact = [chance / sum(chances) for chance in chances]
+            return hp.pchoice(label, list(zip(exact, _places(arguments), strict=True)))
         case "loguniform" | "qloguniform":
             low, high, *q = arguments
             return getattr(hp, name)(label, log(low), log(high), *q)

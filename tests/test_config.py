@@ -185,3 +185,9 @@ def test_params_and_default_of_an_estimator_may_be_anything(value):
 def test_space_of_a_family_that_is_not_searched_is_refused_with_the_choices():
     with pytest.raises(ValidationError, match="'svc', which is not in families; choose from mlp"):
         Tune(families=("mlp",), space={"svc": {}})
+
+
+@pytest.mark.parametrize("name", ["a__b", "weights", "voting", "file", "", "a|b", "a b", "3rd"])
+def test_estimator_has_a_name_that_can_stand_in_the_blend_and_its_files(name):
+    with pytest.raises(ValidationError, match="cannot name an estimator"):
+        Tune(estimators={name: {"estimator": "package.Class"}})

@@ -294,3 +294,32 @@ def test_start_is_the_middle_or_the_first_option_for_what_is_no_number(span, exp
 @pytest.mark.parametrize("span", RIGHT, ids=str)
 def test_start_lies_in_the_range_whatever_the_value(span, value):
     assert holds(span, start(span, value))
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("name", ["uniform", "uniformint", "normal", "randint"])
+def test_number_without_end_is_no_argument_and_no_value(name, number):
+    assert fault({name: [0, number]}) == (f"{name} takes finite numbers, not {number!r}")
+    assert not holds({"uniformint": [1, 3]}, number)
+    assert start({"uniform": [1, 3]}, number) == 2.0
+
+
+def test_randint_takes_no_doubles():
+    assert "integers" in fault({"randint": [1.0, 4.0]})
+
+
+@pytest.mark.parametrize(
+    ("span", "value", "expected"),
+    [
+        ({"quniform": [10, 90, 10]}, None, 50),
+        ({"quniform": [0, 100, 10]}, 57, 60),
+        ({"qloguniform": [2, 100, 2]}, -3, 2),
+        ({"uniformint": [1, 30]}, 9.0, 9),
+        ({"lognormal": [0, 1]}, -3, 1.0),
+    ],
+)
+def test_start_is_what_the_search_could_draw(span, value, expected):
+    found = start(span, value)
+    assert (found, type(found)) == (expected, type(expected))
+    assert holds(span, found)
+    assert not holds(span, value) or value == found

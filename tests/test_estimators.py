@@ -533,3 +533,33 @@ def test_extra_trees_keep_their_own_defaults_where_the_config_is_silent():
     found = last(TREES).get_params()
     usual = {"random_state": 7, "n_jobs": 1}
     assert found == own | usual
+
+
+def test_parents_arguments_count_only_where_the_class_hands_them_on(tmp_path, monkeypatch):
+    (tmp_path / "few.py").write_text(
+        "from sklearn.ensemble import RandomForestClassifier\n"
+        "class Few(RandomForestClassifier):\n"
+        "    def __init__(self, n_estimators=10):\n"
+        "        super().__init__(n_estimators=n_estimators)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    few = Estimator(estimator="few.Few")
+    assert estimators.arguments(estimators.load("few.Few")) == ("n_estimators",)
+    assert estimators.faults(few) == []
+    assert estimators.build(few, {"n_estimators": 3}, seed=1)[-1].n_estimators == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("broken_syntax", "class Few(:\n", "cannot be imported: SyntaxError: "),
+        ("broken_import", "raise RuntimeError('no way')\n", "RuntimeError: no way; mend the"),
+        ("broken_lookup", "import os\nos.nothing\n", "cannot be imported: AttributeError: "),
+        ("bare", "class Few:\n    def fit(self, X, y): ...\n", "must derive from sklearn.base"),
+    ],
+)
+def test_module_of_the_user_that_cannot_be_used_is_told(tmp_path, monkeypatch, name, text, told):
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (fault,) = estimators.faults(Estimator(estimator=f"{name}.Few"))
+    assert told in fault

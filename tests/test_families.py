@@ -166,7 +166,7 @@ def test_further_parameter_may_be_fixed():
                     "weights": {"choice": ["distance", "uniform"]},
                 },
                 {},
-                {"n_neighbors": 9, "weights": "uniform"},
+                {"n_neighbors": 9, "weights": "distance"},
             ),
         ),
         (

@@ -189,3 +189,18 @@ def test_spark_without_java_is_refused(machine, home):
         "tune.backend is 'spark', but there is no java on the PATH and no JAVA_HOME; install "
         "Java 17 or later, or set tune.backend to local"
     )
+
+
+def test_folder_without_an_init_file_is_found_as_one_with(tmp_path, monkeypatch):
+    folder = tmp_path / "bare_folder"
+    folder.mkdir()
+    (folder / "model.py").write_text("class Few: ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert packages.files(["bare_folder.model.Few"]) == [folder]
+    before = packages.versions(["bare_folder.model.Few"])
+    (folder / "model.py").write_text("class Few: x = 1\n")
+    assert packages.versions(["bare_folder.model.Few"]) != before
+
+
+def test_module_of_the_interpreter_has_no_file():
+    assert packages.files(["sys.X"]) == []
