@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -20,9 +21,11 @@ STEPS = {"ingest", "analyze", "tune", "train", "evaluate", "promote"}
 
 
 @pytest.fixture(scope="module")
-def store(main_job: object, project: Path) -> MlflowClient:
+def store(main_job: object, project: Path) -> Iterator[MlflowClient]:
+    before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{project}/mlflow.db")
-    return MlflowClient()
+    yield MlflowClient()
+    mlflow.set_tracking_uri(before)
 
 
 def parents(store: MlflowClient, verb: str = "run") -> list[Run]:
