@@ -212,12 +212,7 @@ def promote(run_id: str, decision: Decision, promotion: Promotion) -> None:
 def parent(run_id: str, steps: dict[str, Run], reused: set[str]) -> None:
     """What a parent shows, so that parents compare: metrics, data, model, and where all is."""
     metrics: dict[str, float] = {}
-    for step in (
-        "tune",
-        "train",
-        "evaluate",
-        "audit",
-    ):  # of a metric that two have, the later one's
+    for step in MEASURED:  # of a metric that two have, the later one's
         metrics |= steps[step].data.metrics if step in steps else {}
     tags = {
         name: text

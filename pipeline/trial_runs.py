@@ -18,18 +18,18 @@ from pipeline.trials import Outcome, may_end_now
 log = logging.getLogger(__name__)
 
 SEARCH = "search"  # which search a trial belongs to, over all runs that went on with it
-BEST = "best_so_far"
+KEPT = "predictions"
 PREDICTIONS = "out_of_fold.npz"
 
 
 def record(run_id: str, search: str, trial: Trial, predictions: Probabilities | None) -> None:
-    """A light child run of `tune`; with the predictions, the best of its family so far."""
+    """A light child run of `tune`; with the predictions of a family's default or best so far."""
     tags = {tracking.STEP: "trial", SEARCH: search, "trial": str(trial.number)}
     child = tracking.Child(
         name=f"{trial.number:02d} {trial.family}",
         params={"family": trial.family, **trial.params},
         metrics={**tracking.cv(trial.metrics, trial.spread), "seconds": trial.seconds},
-        tags=tags if predictions is None else {**tags, BEST: "true"},
+        tags=tags if predictions is None else {**tags, KEPT: "kept"},
         artifacts={} if predictions is None else {PREDICTIONS: pack({trial.family: predictions})},
         seconds=trial.seconds,
         error=trial.error,
@@ -74,8 +74,8 @@ def _read_trial(run: Run, spaces: dict[Family, Searched]) -> Trial | None:
 
 
 def _read_predictions(run: Run, family: Family) -> Probabilities | None:
-    """What a best trial left; None where it is gone."""
-    if BEST not in run.data.tags:
+    """What was kept of the trial; None where nothing was, or it is gone."""
+    if KEPT not in run.data.tags:
         return None
     try:
         return unpack(tracking.read_artifact(run.info.run_id, PREDICTIONS))[family]
