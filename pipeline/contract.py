@@ -1,23 +1,33 @@
 """What a valid row is: one object checks training data, files and requests.
 
-It is plain data, kept as JSON beside the model, and needs neither MLflow nor the config.
+It is plain data, kept as JSON beside the model, and needs neither MLflow nor the config; pandas
+only where a frame is checked.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import cycle
+from math import nan
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.columns import Column
 from pipeline.errors import ContractError, nearest
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+Matrix = NDArray[np.float64]  # rows x columns, in the contract's order
 MOST_FAULTS = 10
+LARGEST = np.finfo(np.float64).max
 
 
 @dataclass(frozen=True, order=True)
@@ -28,6 +38,7 @@ class Fault:
     column: str
     rule: str
     value: str
+    kind: str = field(default="range", compare=False)  # of the rule: type, finite or range
 
     def sentence(self, with_value: bool) -> str:
         """The fault for people."""
@@ -55,6 +66,64 @@ class Contract(BaseModel):
         return None if self.positive is None else self.classes.index(self.positive)
 
 
+class Rules:
+    """The ranges and marks of all columns as arrays: one comparison checks a whole matrix."""
+
+    def __init__(self, columns: dict[str, Column]) -> None:
+        self.columns = columns
+        lows, highs = zip(*(column.range for column in columns.values()), strict=True)
+        self.low = np.array([-LARGEST if low is None else low for low in lows])
+        self.high = np.array([LARGEST if high is None else high for high in highs])
+        marks = [column.missing for column in columns.values()]
+        self.marks = np.array([np.nan if mark is None else mark for mark in marks])
+        self._each = [bounds.tolist() for bounds in np.stack([self.low, self.high, self.marks]).T]
+
+    def apply(self, X: Matrix, faults: Sequence[Fault] = (), with_values: bool = False) -> Matrix:
+        """The matrix (rows x columns) with NaN in place of the marks.
+
+        Raises ContractError for the cells that break a rule, and for `faults` found before.
+        """
+        marked = self.marks == X
+        if np.count_nonzero(marked):
+            X = np.where(marked, np.nan, X)
+        broken = (self.low > X) | (self.high < X)  # NaN is neither
+        if np.count_nonzero(broken) or faults:
+            raise _error([*faults, *self._faults(X, broken)], with_values)
+        return X
+
+    def few(self, cells: Sequence[float | None]) -> list[float] | None:
+        """As `apply`, for the cells of a few rows: quicker than as many calls of NumPy.
+
+        None where a rule is broken, without saying which.
+        """
+        checked = []
+        for cell, (low, high, mark) in zip(cells, cycle(self._each), strict=False):
+            if cell is None or cell == mark:
+                checked.append(nan)
+            elif low <= cell <= high:
+                checked.append(cell)
+            else:
+                return None
+        return checked
+
+    def _faults(self, X: Matrix, broken: NDArray[np.bool_]) -> Iterator[Fault]:
+        for place, (name, column) in enumerate(self.columns.items()):
+            numbers = X[:, place]
+            unit = f" {column.unit}" if column.unit else ""
+            infinite = np.isinf(numbers)
+            rules = [(infinite, "must be finite", "finite")]
+            for bound, wrong, word in (
+                (column.range[0], numbers < self.low[place], "least"),
+                (column.range[1], numbers > self.high[place], "most"),
+            ):
+                if bound is not None:
+                    told = f"must be at {word} {_digits(bound)}{unit}"
+                    rules.append((wrong & ~infinite, told, "range"))
+            for wrong, rule, kind in rules:
+                for row in np.flatnonzero(wrong & broken[:, place])[: MOST_FAULTS + 1]:
+                    yield Fault(int(row) + 1, name, rule, _digits(numbers[row]), kind)
+
+
 def check(
     columns: dict[str, Column], frame: pd.DataFrame, with_values: bool = True
 ) -> pd.DataFrame:
@@ -63,37 +132,60 @@ def check(
     Raises ContractError with at most ten sentences; `with_values=False` keeps the caller's
     data out of them.
     """
+    import pandas as pd
+
+    return pd.DataFrame(to_matrix(Rules(columns), frame, with_values), columns=list(columns))
+
+
+def to_matrix(rules: Rules, frame: pd.DataFrame, with_values: bool = False) -> Matrix:
+    """As `check`, without the names."""
+    columns = rules.columns
+    if list(frame.columns) == list(columns):
+        values = frame.to_numpy()
+        if values.dtype == np.float64:  # with booleans or texts among them, they would be objects
+            return rules.apply(values, with_values=with_values)
     frame = frame.rename(columns=str)
-    _check_names(columns, frame)
-    checked: dict[str, NDArray[np.float64]] = {}
+    check_names(columns, list(frame.columns))
+    X = np.full((len(frame), len(columns)), np.nan)
     faults: list[Fault] = []
-    for name, column in columns.items():
-        if name not in frame:
-            checked[name] = np.full(len(frame), np.nan)
-            continue
-        numbers, not_numbers = _to_numbers(name, frame[name])
-        faults += not_numbers
-        faults += _broken_rules(name, column, numbers)
-        checked[name] = _mark_missing(numbers, column.missing)
-    if faults:
-        raise ContractError(_tell(faults, with_values))
-    return pd.DataFrame(checked)
+    for place, name in enumerate(columns):
+        if name in frame:
+            X[:, place], not_numbers = _to_numbers(name, frame[name])
+            faults += not_numbers
+    return rules.apply(X, faults, with_values)
 
 
-def _check_names(columns: dict[str, Column], frame: pd.DataFrame) -> None:
-    names = list(frame.columns)
-    twice = sorted({name for name in names if names.count(name) > 1})
+def check_names(columns: dict[str, Column], names: Sequence[str], with_names: bool = True) -> None:
+    """Raises ContractError when a column is unknown, missing or there twice.
+
+    `with_names=False` tells a name that the contract does not have by its place.
+    """
+    counts = Counter(names)
+    twice = sorted(name for name, count in counts.items() if count > 1)
     extra = [name for name in names if name not in columns]
-    missing = [n for n, column in columns.items() if n not in names and not column.optional]
-    told = [f"column {name!r} is there twice" for name in twice]
-    told += [f"column {name!r} is not known{nearest(name, missing)}" for name in extra]
-    told += [f"column {name!r} is missing{nearest(name, extra)}" for name in missing]
-    if told:
-        expected = f"expected columns: {', '.join(columns)}"
-        raise ContractError("\n".join([*told[:MOST_FAULTS], *_more(len(told)), expected]))
+    missing = [n for n, column in columns.items() if n not in counts and not column.optional]
+    if not (twice or extra or missing):
+        return
+
+    def shown(name: str) -> str:
+        return repr(name) if with_names or name in columns else f"number {names.index(name) + 1}"
+
+    told = [f"column {shown(name)} is there twice" for name in twice[:MOST_FAULTS]]
+    told += [
+        f"column {shown(name)} is not known{nearest(name, missing)}" for name in extra[:MOST_FAULTS]
+    ]
+    told += [
+        f"column {name!r} is missing{nearest(name, extra[:MOST_FAULTS]) if with_names else ''}"
+        for name in missing
+    ]
+    more = _more(len(twice) + len(extra) + len(missing))
+    expected = f"expected columns: {', '.join(columns)}"
+    raise ContractError("\n".join([*told[:MOST_FAULTS], *more, expected]), "columns")
 
 
-def _to_numbers(name: str, cells: "pd.Series[Any]") -> tuple[NDArray[np.float64], list[Fault]]:
+def _to_numbers(name: str, cells: pd.Series[Any]) -> tuple[Matrix, list[Fault]]:
+    import pandas as pd
+
     if pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells):
         return cells.to_numpy(dtype=np.float64, na_value=np.nan), []
     numbers = np.full(len(cells), np.nan)
@@ -102,7 +194,7 @@ def _to_numbers(name: str, cells: "pd.Series[Any]") -> tuple[NDArray[np.float64]
         if isinstance(cell, (Real, Decimal)) and not isinstance(cell, (bool, np.bool_)):
             numbers[place] = _to_double(cell)
         elif not pd.api.types.is_scalar(cell) or not pd.isna(cell):
-            faults.append(Fault(place + 1, name, "must be a number", repr(cell)[:40]))
+            faults.append(not_a_number(place + 1, name, cell))
             if len(faults) > MOST_FAULTS:
                 break
     return numbers, faults
@@ -115,32 +207,19 @@ def _to_double(number: Real | Decimal) -> float:
         return float("inf")
 
 
-def _broken_rules(name: str, column: Column, numbers: NDArray[np.float64]) -> Iterator[Fault]:
-    low, high = column.range
-    unit = f" {column.unit}" if column.unit else ""
-    finite = np.isfinite(numbers)
-    rules = [(np.isinf(numbers), "must be finite")]
-    if low is not None:
-        rules.append((finite & (numbers < low), f"must be at least {_digits(low)}{unit}"))
-    if high is not None:
-        rules.append((finite & (numbers > high), f"must be at most {_digits(high)}{unit}"))
-    valid = np.isnan(numbers) if column.missing is None else numbers == column.missing
-    for broken, rule in rules:
-        for place in np.flatnonzero(broken & ~valid)[: MOST_FAULTS + 1]:
-            yield Fault(int(place) + 1, name, rule, _digits(numbers[place]))
+def not_a_number(row: int, column: str, value: Any = None) -> Fault:
+    """The fault of a cell that holds anything but a number or nothing; rows count from 1."""
+    return Fault(row, column, "must be a number", repr(value)[:40], "type")
 
 
 def _digits(number: float) -> str:
     return f"{number:.15g}"
 
 
-def _mark_missing(numbers: NDArray[np.float64], mark: float | None) -> NDArray[np.float64]:
-    return numbers if mark is None else np.where(numbers == mark, np.nan, numbers)
-
-
-def _tell(faults: list[Fault], with_values: bool) -> str:
-    told = [fault.sentence(with_values) for fault in sorted(faults)[:MOST_FAULTS]]
-    return "\n".join([*told, *_more(len(faults))])
+def _error(faults: list[Fault], with_values: bool) -> ContractError:
+    faults = sorted(faults)
+    told = [fault.sentence(with_values) for fault in faults[:MOST_FAULTS]]
+    return ContractError("\n".join([*told, *_more(len(faults))]), faults[0].kind)
 
 
 def _more(count: int) -> list[str]:

@@ -5,7 +5,8 @@ PipelineError
 ├── SourceError     the data cannot be had, or is not the data that was named
 ├── ContractError   a table or a row breaks the contract
 ├── SearchError     no model could be tuned
-└── RegistryError   there is no model to promote or to serve
+├── RegistryError   there is no model to promote or to serve
+└── ModelError      a model is not the one that was promoted, or not for this environment
 
 The command line prints the message without a traceback and ends with status 2.
 Anything else is a fault of the program and keeps its traceback.
@@ -13,6 +14,8 @@ Anything else is a fault of the program and keeps its traceback.
 
 import difflib
 from collections.abc import Iterable
+
+LONGEST_NAME = 200  # that is compared with others: a longer one is no slip of the pen
 
 
 class PipelineError(Exception):
@@ -28,7 +31,14 @@ class SourceError(PipelineError):
 
 
 class ContractError(PipelineError):
-    """A table or a row breaks the contract."""
+    """A table or a row breaks the contract.
+
+    `rule` is the kind of the first rule that was broken: columns, type, finite, range, ...
+    """
+
+    def __init__(self, message: str, rule: str = "rows") -> None:
+        super().__init__(message)
+        self.rule = rule
 
 
 class SearchError(PipelineError):
@@ -39,8 +49,14 @@ class RegistryError(PipelineError):
     """There is no model to promote or to serve."""
 
 
+class ModelError(PipelineError):
+    """A model is not the one that was promoted, or not for this environment."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint such as `, did you mean 'Glucose'?`, or nothing when no known name is close."""
-    lowered = {k.lower(): k for k in known}
-    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.65)
+    lowered = {k.lower(): k for k in known if len(k) <= LONGEST_NAME}
+    close = []
+    if len(name) <= LONGEST_NAME:
+        close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.65)
     return f", did you mean {lowered[close[0]]!r}?" if close else ""
