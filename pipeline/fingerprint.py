@@ -41,7 +41,10 @@ STEPS: dict[str, Step] = {
     "analyze": Step(needs=("ingest",), sections=(), libraries=("skrub", "matplotlib")),
     "tune": Step(needs=("ingest",), sections=("tune",), libraries=("hyperopt",)),
     "train": Step(
-        needs=("tune",), sections=("train",), libraries=("mlflow",), modules=("serving",)
+        needs=("tune",),
+        sections=("train",),
+        libraries=("mlflow", "onnx", "onnxruntime"),
+        modules=("serving", "compilation"),
     ),
     "evaluate": Step(needs=("train",), sections=("evaluate",)),
     "promote": Step(needs=("evaluate",), sections=("gate", "registry")),

@@ -41,7 +41,10 @@ SHARED_TAGS = ("data_digest", "split_digest", "model_id", "decision", "model_ver
 DIGESTS = ("data_digest", "split_digest")
 MEASURED = ("tune", "train", "evaluate", "audit")
 EXAMPLE_ROWS = 3
-SHIPPED = ("__init__", "errors", "columns", "contract", "serving")  # what answers a request
+SHIPPED = (  # what answers a request
+    *("__init__", "errors", "columns", "contract", "compiled", "explain", "manifest", "scorer"),
+    "serving",
+)
 REQUIREMENTS = (
     "mlflow",
     "scikit-learn",
@@ -49,6 +52,7 @@ REQUIREMENTS = (
     "scipy",
     "pandas",
     "pydantic",
+    "onnxruntime",
     "httptools",
     "uvloop",
 )
@@ -116,8 +120,11 @@ def load_tuning(run: Run) -> Tuning:
 
 def train(run_id: str, config: Config, dataset: Dataset, training: Training) -> None:
     """The model, logged once, and what cross-validation says of it."""
+    from pipeline.compilation import compile_model  # with scikit-learn, as below
+
     log_input(config, dataset, "training")
-    model_id = _log_model(config, dataset, training)
+    compilation = compile_model(dataset, training)
+    model_id = _log_model(config, dataset, training, compilation.graph)
     tracking.log(
         run_id,
         metrics={
@@ -125,7 +132,10 @@ def train(run_id: str, config: Config, dataset: Dataset, training: Training) -> 
             **{f"weight/{family}": weight for family, weight in training.weights.items()},
             **({} if training.threshold is None else {"threshold": training.threshold}),
         },
-        tags={"model_id": model_id},
+        tags={
+            "model_id": model_id,
+            "compiled": f"{'no' if compilation.graph is None else 'yes'}: {compilation.reason}",
+        },
     )
     summary = {key: getattr(training, key) for key in ("weights", "threshold", "metrics", "spread")}
     tracking.log_artifacts(run_id, {**training.artifacts, "training.json": summary})
@@ -272,8 +282,8 @@ def _digests(dataset: Dataset) -> dict[str, str]:
     return dict(zip(DIGESTS, (dataset.digest, dataset.split_digest), strict=True))
 
 
-def _log_model(config: Config, dataset: Dataset, training: Training) -> str:
-    from pipeline import serving  # with scikit-learn: a reused training does without
+def _log_model(config: Config, dataset: Dataset, training: Training, graph: bytes | None) -> str:
+    from pipeline import scorer, serving  # with scikit-learn: a reused training does without
 
     estimators = config.tune.import_paths()
     required = {name: version(name) for name in REQUIREMENTS} | packages.distributions(estimators)
@@ -284,6 +294,8 @@ def _log_model(config: Config, dataset: Dataset, training: Training) -> str:
             flavor=serving,
             model=training.model,
             contract=dataset.contract,
+            served=scorer.describe(training.threshold, dataset.X_train.to_numpy()),
+            graph=graph,
             code_paths=[code, *map(str, packages.files(estimators))],
             pip_requirements=[f"{name}=={number}" for name, number in required.items()],
             signature=serving.signature(dataset.contract, training.threshold),

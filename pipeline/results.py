@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -146,3 +147,14 @@ class Promotion:
     verdict: Literal["promoted", "unchanged", "kept"]
     version: str | None  # the champion's, None when there is none
     sentence: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """A promoted version of a registered model, as the registry tells it."""
+
+    name: str
+    version: str
+    run_id: str
+    metrics: dict[str, float]
+    manifest: Mapping[str, str]  # path in the model's folder -> sha256

@@ -6,70 +6,57 @@ which checks each row against the contract and answers with label and probabilit
 
 import gc
 import json
+import logging
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import mlflow.sklearn
-import numpy as np
 import pandas as pd
 import yaml
+from mlflow import MlflowClient
+from mlflow.environment_variables import _MLFLOW_IS_IN_SERVING_ENVIRONMENT as SERVING
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from pipeline import contract as contracts
+from pipeline import manifest, scorer
 from pipeline.contract import Contract
-from pipeline.errors import ContractError
+from pipeline.errors import ContractError, ModelError
+from pipeline.scorer import EXAMPLE, EXAMPLE_ANSWER, Scorer
 
-CONTRACT_FILE = "contract.json"
+log = logging.getLogger(__name__)
+
+REGISTERED = "registered_model_meta"  # MLflow's, beside a model loaded from the registry
 
 
 class ServedModel:
     """Answers rows with `label`, `probability` and, past two classes, one per class."""
 
-    def __init__(self, model: Any, contract: Contract, identity: dict[str, str]) -> None:
-        self.model = model
-        self.contract = contract
-        self.identity = identity
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
 
-    def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """One answer per row, in order.
+    def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:
+        """One answer per row, in order: a DataFrame, or what MLflow's server makes of one.
 
         `params`: `threshold` moves the decision between two classes, `version` adds the
-        registered model's name and version. Raises MlflowException (HTTP 400) for a row that
-        breaks the contract; then no row is answered.
+        registered model's name and version, `explain` what pushed each probability up or down.
+        Raises MlflowException (HTTP 400) for a row that breaks the contract; then no row is
+        answered.
         """
-        params = params or {}
+        given = {name: value for name, value in (params or {}).items() if value is not None}
         try:
-            X = contracts.check(self.contract.columns, rows, with_values=False)
+            asked = self.scorer.params(given)
+            X = contracts.to_matrix(self.scorer.rules, rows)
+            columns = self.scorer.answers(X, asked)
         except ContractError as error:
-            raise _refused(str(error)) from None
-        none = np.empty((0, len(self.contract.classes)))  # scikit-learn refuses no rows
-        probabilities = self.model.predict_proba(X) if len(X) else none
-        answers = self._answers(probabilities, params)
-        return answers.assign(**self.identity) if params.get("version") else answers
-
-    def _answers(self, probabilities: Any, params: dict[str, Any]) -> pd.DataFrame:
-        classes = np.asarray(self.contract.classes)
-        positive = self.contract.positive_index
-        if positive is None:
-            columns = {f"probability_{k}": p for k, p in zip(classes, probabilities.T, strict=True)}
-            best = probabilities.argmax(axis=1)
-            top = probabilities.max(axis=1, initial=0)
-            return pd.DataFrame({"label": classes[best], "probability": top, **columns})
-        probability = probabilities[:, positive]
-        called = probability >= self._threshold(params)
-        label = classes[np.where(called, positive, 1 - positive)]
-        return pd.DataFrame({"label": label, "probability": probability})
-
-    def _threshold(self, params: dict[str, Any]) -> float:
-        threshold = params.get("threshold")
-        if threshold is None:
-            return float(self.model.threshold)
-        if not 0 <= threshold <= 1:
-            raise _refused("params.threshold must be between 0 and 1")
-        return float(threshold)
+            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
+        if SERVING.get():  # records at once: a frame would take longer than the answer
+            return scorer.records(columns)
+        return pd.DataFrame(columns)
 
 
 def signature(contract: Contract, threshold: float | None) -> ModelSignature:
@@ -78,7 +65,7 @@ def signature(contract: Contract, threshold: float | None) -> ModelSignature:
     probabilities = ["probability"]
     if contract.positive is None:
         probabilities += [f"probability_{k}" for k in contract.classes]
-    params = [ParamSpec("version", DataType.boolean, False)]
+    params = [ParamSpec(name, DataType.boolean, False) for name in ("version", "explain")]
     if threshold is not None:
         params.append(ParamSpec("threshold", DataType.double, threshold))
     return ModelSignature(
@@ -99,9 +86,18 @@ def signature(contract: Contract, threshold: float | None) -> ModelSignature:
 
 
 def save_model(
-    path: str, mlflow_model: Model, model: Any, contract: Contract, **sklearn_options: Any
+    path: str,
+    mlflow_model: Model,
+    model: Any,
+    contract: Contract,
+    served: Mapping[str, Any],
+    graph: bytes | None = None,
+    **sklearn_options: Any,
 ) -> None:
-    """MLflow's hook for `Model.log(flavor=...)`: the sklearn flavor, then ours over its pyfunc."""
+    """MLflow's hook for `Model.log(flavor=...)`: the sklearn flavor, then ours over its pyfunc.
+
+    `served` is of `scorer.describe`; `graph` is the model compiled, if it could be.
+    """
     mlflow.sklearn.save_model(
         model,
         path,
@@ -109,36 +105,81 @@ def save_model(
         serialization_format="pickle",
         **sklearn_options,
     )
-    (Path(path) / CONTRACT_FILE).write_text(contract.model_dump_json(indent=1), encoding="utf-8")
+    folder = Path(path)
+    (folder / scorer.CONTRACT).write_text(contract.model_dump_json(indent=1), encoding="utf-8")
+    (folder / scorer.SERVED).write_text(json.dumps(served, indent=1), encoding="utf-8")
+    if graph is not None:
+        (folder / scorer.GRAPH).write_bytes(graph)
+    example = sklearn_options.get("input_example")
+    if example is not None:
+        answers = ServedModel(scorer.of_model(model, contract, served)).predict(example)
+        expected = {"predictions": answers.to_dict(orient="records")}
+        (folder / EXAMPLE).write_text(request(example), encoding="utf-8")
+        (folder / EXAMPLE_ANSWER).write_text(json.dumps(expected, indent=1), encoding="utf-8")
     mlflow_model.flavors["python_function"]["loader_module"] = __name__
-    mlflow_model.save(str(Path(path) / "MLmodel"))
+    mlflow_model.save(str(folder / "MLmodel"))
 
 
 def _load_pyfunc(path: str) -> ServedModel:
-    """MLflow's hook for `mlflow.pyfunc.load_model` and `mlflow models serve`."""
-    contract = Contract.model_validate_json((Path(path) / CONTRACT_FILE).read_text("utf-8"))
-    model = mlflow.sklearn.load_model(path)
+    """MLflow's hook for `mlflow.pyfunc.load_model` and `mlflow models serve`.
+
+    A model of the registry is held against its manifest there before anything is unpickled.
+    """
+    folder = Path(path)
+    identity = _identity(folder)
+    promoted = _manifest(identity)
+    try:
+        if promoted is None:
+            loaded = scorer.load(folder, identity)
+        else:
+            with tempfile.TemporaryDirectory() as copy:
+                manifest.copy(folder, promoted, Path(copy))
+                loaded = scorer.load(Path(copy), identity)
+    except ModelError as error:
+        raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
     # What was loaded stays: out of the collector's sight, it no longer delays answers.
     gc.collect()
     gc.freeze()
-    return ServedModel(model, contract, _identity(Path(path)))
+    return ServedModel(loaded)
 
 
-def _identity(path: Path) -> dict[str, str]:
+def _identity(folder: Path) -> dict[str, str]:
     """Name and version in the registry, which MLflow leaves beside a model loaded from there."""
-    meta = path / "registered_model_meta"
-    if meta.exists():
-        known = yaml.safe_load(meta.read_text("utf-8"))
+    meta = folder / REGISTERED
+    known = yaml.safe_load(meta.read_text("utf-8")) if meta.exists() else {}
+    if known.get("model_name"):
         return {"model": str(known["model_name"]), "version": str(known["model_version"])}
-    model_id = Model.load(str(path)).model_id
-    return {"model": str(model_id or path.name), "version": ""}
+    model_id = Model.load(str(folder)).model_id
+    return {"model": str(model_id or folder.name), "version": ""}
 
 
-def _refused(sentence: str) -> MlflowException:
-    return MlflowException(sentence, error_code=INVALID_PARAMETER_VALUE)
+def _manifest(identity: Mapping[str, str]) -> manifest.Manifest | None:
+    """The registry's, if the model is of a registry that is within reach and was promoted."""
+    if not identity["version"]:
+        return None
+    shown = f"{identity['model']} version {identity['version']}"
+    if not _registry_is_there():
+        log.warning("%s is not verified: its registry is out of reach", shown)
+        return None
+    try:
+        found = MlflowClient().get_model_version(identity["model"], identity["version"])
+    except MlflowException as error:
+        log.warning("%s is not verified: %s", shown, error.message)
+        return None
+    known = manifest.from_tags(found.tags)
+    if known is None:
+        log.warning("%s is not verified: it was never promoted", shown)
+    return known
 
 
-def example(rows: pd.DataFrame) -> str:
+def _registry_is_there() -> bool:
+    """False in a container of its own, where MLflow would make an empty database."""
+    uri = mlflow.get_registry_uri()
+    kind, _, path = uri.partition(":///")
+    return kind != "sqlite" or Path(path).exists()
+
+
+def request(rows: pd.DataFrame) -> str:
     """The request body for `POST /invocations`."""
     records = json.loads(rows.to_json(orient="records"))
     return json.dumps({"dataframe_records": records})

@@ -1,0 +1,213 @@
+"""From checked rows to answers, on plain arrays: what both doors of the served model share."""
+
+import json
+import pickle
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import compiled, explain
+from pipeline.compiled import Predict
+from pipeline.contract import Contract, Matrix, Rules
+from pipeline.errors import ContractError, ModelError
+
+CONTRACT = "contract.json"
+SERVED = "served.json"  # threshold, reference row, versions
+GRAPH = "compiled.onnx"
+PICKLE = "model.pkl"
+# MLflow's own serving_input_example.json has NaN for a gap, which is not JSON.
+EXAMPLE, EXAMPLE_ANSWER = "request_example.json", "answer_example.json"
+LIBRARIES = ("scikit-learn", "numpy")
+MOST_EXPLAINED = 100  # rows of a request
+PARAMS: Mapping[str, tuple[type, ...]] = {
+    "threshold": (float, int),
+    "version": (bool,),
+    "explain": (bool,),
+}
+
+
+@dataclass(frozen=True)
+class Params:
+    """What a request may ask for."""
+
+    threshold: float | None = None
+    version: bool = False
+    explain: bool = False
+
+
+class Scorer:
+    """A contract and a classifier behind it.
+
+    `threshold` and `reference` (one value per column) come from the training part; `predict`
+    maps a matrix with NaN for missing values to probabilities.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        predict: Predict,
+        threshold: float | None,
+        reference: Matrix,
+        identity: Mapping[str, str],
+    ) -> None:
+        self.contract = contract
+        self.rules = Rules(contract.columns)
+        self.predict = predict
+        self.threshold = threshold
+        self.reference = reference
+        self.identity = identity
+        self.is_compiled = False
+        self._threshold = 0.5 if threshold is None else threshold
+        self._positive = contract.positive_index
+
+    def params(self, given: Mapping[str, Any]) -> Params:
+        """The params of a request. Raises ContractError for what is unknown or out of range."""
+        known = [name for name in PARAMS if name != "threshold" or self.threshold is not None]
+        for name, value in given.items():
+            if name not in known:
+                raise ContractError(f"params may hold {', '.join(known)} only", "params")
+            if type(value) not in PARAMS[name]:
+                kind = "a number" if name == "threshold" else "true or false"
+                raise ContractError(f"params.{name} must be {kind}", "params")
+        threshold = given.get("threshold")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ContractError("params.threshold must be between 0 and 1", "params")
+        return Params(**given)
+
+    def answers(self, X: Matrix, params: Params) -> dict[str, list[Any]]:
+        """Columns of answers for rows that `Rules.apply` has let through, in their order."""
+        probabilities = self.predict(X)
+        positive = self._positive
+        classes = self.contract.classes
+        columns: dict[str, list[Any]]
+        if positive is None:
+            places = probabilities.argmax(axis=1).tolist()
+            columns = {
+                "label": [classes[place] for place in places],
+                "probability": probabilities.max(axis=1, initial=0.0).tolist(),
+            }
+            for place, label in enumerate(classes):
+                columns[f"probability_{label}"] = probabilities[:, place].tolist()
+        else:
+            threshold = self._threshold if params.threshold is None else params.threshold
+            no, yes = classes[1 - positive], classes[positive]
+            probability = probabilities[:, positive].tolist()
+            columns = {
+                "label": [yes if p >= threshold else no for p in probability],
+                "probability": probability,
+            }
+            places = [positive] * len(X)
+        if params.explain:
+            columns |= self._explanations(X, places)
+        if params.version:
+            columns |= {name: [text] * len(X) for name, text in self.identity.items()}
+        return columns
+
+    def _explanations(self, X: Matrix, places: list[int]) -> dict[str, list[Any]]:
+        """In log-odds of the class in each row's place: the positive one, or the label's own."""
+        if len(X) > MOST_EXPLAINED:
+            raise ContractError(f"params.explain takes at most {MOST_EXPLAINED} rows", "params")
+        told: dict[str, list[Any]] = {"base": [], "contributions": []}
+        names = list(self.contract.columns)
+        for row, place in zip(X, places, strict=True):
+
+            def value(rows: Matrix, target: int = place) -> Matrix:
+                return explain.log_odds(self.predict(rows)[:, target])
+
+            shares = explain.contributions(value, row, self.reference)
+            told["base"].append(float(value(self.reference[None])[0]))
+            told["contributions"].append(dict(zip(names, shares.tolist(), strict=True)))
+        return told
+
+
+def records(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """One dict per row of what `Scorer.answers` gives."""
+    if len(columns) == 2:  # the usual two, in half the time
+        (one, ones), (other, others) = columns.items()
+        return [{one: a, other: b} for a, b in zip(ones, others, strict=True)]
+    names = list(columns)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def describe(threshold: float | None, X_train: Matrix) -> dict[str, Any]:
+    """What `load` wants to know beyond the contract and the classifier, as plain data."""
+    return {
+        "threshold": threshold,
+        "reference": np.nanmedian(X_train, axis=0).tolist(),
+        "trained_with": _versions(),
+    }
+
+
+def load(folder: Path, identity: Mapping[str, str] | None = None, unpickle: bool = True) -> Scorer:
+    """The scorer of a model's folder; unpickles only where there is no graph.
+
+    With `unpickle=False`, not there either: such a scorer knows the contract, but no answers.
+    Raises ModelError under another Python, scikit-learn or NumPy than the model was trained with.
+    """
+    served = json.loads((folder / SERVED).read_text("utf-8"))
+    _check_versions(served["trained_with"])
+    contract = Contract.model_validate_json((folder / CONTRACT).read_text("utf-8"))
+    has_graph = (folder / GRAPH).exists()
+    if has_graph:
+        predict = compiled.load(folder / GRAPH)
+    else:
+        predict = _unpickle(folder, contract) if unpickle else _no_answers
+    reference = np.array(served["reference"])
+    scorer = Scorer(contract, predict, served["threshold"], reference, identity or {})
+    scorer.is_compiled = has_graph
+    return scorer
+
+
+def of_model(model: Any, contract: Contract, served: Mapping[str, Any]) -> Scorer:
+    """The scorer of a fitted scikit-learn classifier."""
+    predict = _by_frames(model, contract)
+    return Scorer(contract, predict, served["threshold"], np.array(served["reference"]), {})
+
+
+def _unpickle(folder: Path, contract: Contract) -> Predict:
+    code = str(folder / "code")
+    if code not in sys.path:
+        sys.path.append(code)  # modules of the user's; last, or it would hide the project's own
+    with (folder / PICKLE).open("rb") as file:
+        return _by_frames(pickle.load(file), contract)
+
+
+def _no_answers(_: Matrix) -> Matrix:
+    raise RuntimeError("the model was not unpickled")
+
+
+def _by_frames(model: Any, contract: Contract) -> Predict:
+    import pandas as pd  # with scikit-learn: a compiled model does without
+
+    names = list(contract.columns)
+
+    def predict(X: Matrix) -> Matrix:
+        if not len(X):  # scikit-learn refuses no rows
+            return np.empty((0, len(contract.classes)))
+        probabilities: Matrix = model.predict_proba(pd.DataFrame(X, columns=names))
+        return probabilities
+
+    return predict
+
+
+def _versions() -> dict[str, str]:
+    python = ".".join(platform.python_version_tuple()[:2])  # a pickle holds across patches
+    return {"Python": python, **{name: version(name) for name in LIBRARIES}}
+
+
+def _check_versions(trained_with: Mapping[str, str]) -> None:
+    here = _versions()
+    other = {name: now for name, now in here.items() if trained_with.get(name) != now}
+    if other:
+        was = ", ".join(f"{name} {trained_with.get(name)}" for name in other)
+        now = ", ".join(f"{name} {text}" for name, text in other.items())
+        raise ModelError(
+            f"the model was trained with {was}, and this is {now}; "
+            "serve it from the environment of its requirements.txt, or train it again"
+        )
