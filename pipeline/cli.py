@@ -27,7 +27,12 @@ VERBS = {
 }
 TUNING = ("run", "tune", "train", "evaluate", "promote", "audit")  # may need the search
 DEFAULT_CONFIG = "configs/pima.yaml"
-SHORT = {"audit.folds": "--folds"}  # as `mlflow run . -e audit -P folds=10` hands it on
+SHORT = {  # as `mlflow run . -e audit -P folds=10` hands it on
+    "audit.folds": "--folds",
+    "serve.workers": "--workers",
+    "serve.insecure": "--insecure",
+}
+FLAGS = ("serve.insecure",)  # true, if nothing is said
 SIGNALLED = 128  # and the signal's number: exit status of a program that it ended
 MISTAKE = 2  # exit status of an error that the user can mend
 
@@ -66,7 +71,7 @@ def _terminate(number: int, _: Any) -> None:
 def _do(verb: str, config: Config, fresh: bool) -> None:
     # Imported late: MLflow and scikit-learn take seconds, `--help` and typing errors none.
     if verb == "serve":
-        from pipeline.endpoint import serve
+        from pipeline.server.run import serve
 
         serve(config)
         return
@@ -120,10 +125,12 @@ def _parser() -> argparse.ArgumentParser:
     for key, field in settings():
         default = field.get_default(call_default_factory=True, validated_data={})
         shown = "set in the config" if default is PydanticUndefined else _yaml(default)
+        flag: dict[str, Any] = {"nargs": "?", "const": "true"} if key in FLAGS else {}
         keys.add_argument(
             f"--{key}",
             *([SHORT[key]] if key in SHORT else []),
             dest=key,
+            **flag,
             default=argparse.SUPPRESS,
             metavar="VALUE",
             help=f"{field.description} (default: {shown})".replace("%", "%%"),

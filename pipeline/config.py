@@ -1,5 +1,6 @@
 """The frozen, strict tree of settings: every key, its meaning, its default and its rule."""
 
+import re
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
@@ -55,6 +56,12 @@ def _range(value: Any) -> Any:
 def _import_path(text: str) -> str:
     if "." not in text or not all(part.isidentifier() for part in text.split(".")):
         raise ValueError(f"{text!r} is no import path of a class; write package.Class")
+    return text
+
+
+def _rate(text: str) -> str:
+    if re.fullmatch(r"[1-9]\d*/(second|minute|hour|day)", text) is None:
+        raise ValueError(f"{text!r} is no rate; write for example 100/second or 5000/minute")
     return text
 
 
@@ -248,12 +255,47 @@ class Registry(Frozen):
     )
 
 
+class Limits(Frozen):
+    """What one request, or one client, may ask of the endpoint."""
+
+    body_bytes: Count = Field(16 * 2**20, description="bytes of a request's body; more is 413")
+    rows: Count = Field(100_000, description="rows of a request; more is 413")
+    header_bytes: Count = Field(16 * 2**10, description="bytes of the headers; more is 431")
+    receive_seconds: Positive = Field(
+        30.0, description="seconds that a request may take to arrive, then 408, or to be read"
+    )
+    answer_seconds: Positive = Field(30.0, description="seconds for an answer, then 504")
+    concurrency: Count = Field(
+        64, description="requests that may wait for an answer in one worker, then 503"
+    )
+    rate: Annotated[str, AfterValidator(_rate)] | None = Field(
+        None, description="requests per API key, or per client without keys, e.g. 100/second"
+    )
+
+
 class Serve(Frozen):
     """The REST endpoint."""
 
     host: str = Field("127.0.0.1", description="address to listen on", min_length=1)
     port: Annotated[int, Field(ge=1, le=65535)] = Field(8080, description="port to listen on")
     workers: Count = Field(1, description="server processes")
+    insecure: bool = Field(
+        False, description="listen beyond loopback without API keys or client certificates"
+    )
+    keys: str | None = Field(
+        None, description="file of API keys, one NAME:SHA256 a line", min_length=1
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (),
+        description="Host headers to answer, * for any; if empty, on loopback only its own names, "
+        "elsewhere any",
+    )
+    follow: Positive | None = Field(
+        5.0, description="seconds between two looks for a new champion, null for never"
+    )
+    grace: Positive = Field(30.0, description="seconds to finish what is in flight at the end")
+    docs: bool = Field(True, description="show the OpenAPI description at /docs")
+    limits: Limits = Limits()
 
 
 class Config(Frozen):

@@ -1,6 +1,7 @@
 """Reads a YAML file and overrides into a Config, and tells all faults at once."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -20,10 +21,12 @@ PROJECT = Path(__file__).resolve().parent.parent
 def load(path: str, overrides: Mapping[str, str]) -> Config:
     """The config in `path`, with `{"section.key": "value in YAML"}` laid over it.
 
+    Between the two come the environment's variables for the keys of `serve`.
+
     Raises ConfigError with one line per fault.
     """
     tree = _read(path)
-    for key, text in overrides.items():
+    for key, text in {**_environment(), **overrides}.items():
         _put(tree, key, _override(key, text))
     try:
         # JSON mode: strict, yet a list is a tuple there, as YAML has lists only.
@@ -32,6 +35,11 @@ def load(path: str, overrides: Mapping[str, str]) -> Config:
         faults = _innermost(error.errors(include_url=False))
         lines = dict.fromkeys(_sentence(fault, tree) for fault in faults)
         raise ConfigError("\n".join([f"{path} is not a valid config:", *lines])) from None
+
+
+def variable(key: str) -> str:
+    """The environment variable of a key: PIPELINE_SERVE_PORT for serve.port."""
+    return f"PIPELINE_{key.upper().replace('.', '_')}"
 
 
 def settings() -> Iterator[tuple[str, FieldInfo]]:
@@ -99,6 +107,12 @@ def _override(key: str, text: str) -> Any:
         raise ConfigError(
             f"{key} is {text!r}; it must be a value in YAML, e.g. 3 or [a, b]"
         ) from None
+
+
+def _environment() -> dict[str, str]:
+    """How the endpoint is set up may come from where it runs; what a run results in, may not."""
+    keys = [key for key, _ in settings() if key.startswith("serve.")]
+    return {key: os.environ[variable(key)] for key in keys if variable(key) in os.environ}
 
 
 def _put(tree: dict[str, Any], key: str, value: Any) -> None:

@@ -1,0 +1,1 @@
+"""The production door: MLflow's scoring application behind a guard, run by uvicorn."""

@@ -1,0 +1,290 @@
+"""The guard before MLflow's scoring application: who may ask, how much, and in which form.
+
+It answers `/invocations` itself, from a matrix; all other routes are the application's.
+"""
+
+import logging
+import math
+import re
+import time
+from collections.abc import Mapping, MutableMapping, Sequence
+from functools import lru_cache
+from time import perf_counter
+from typing import Any
+
+from limits import RateLimitItem, parse
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from pipeline.config import Serve
+from pipeline.server import seen
+from pipeline.server.answer import Answer
+from pipeline.server.keys import Keys
+from pipeline.server.payload import content_kind
+from pipeline.server.refusal import Refusal, busy, too_large
+from pipeline.server.served import Served
+
+METHODS = {
+    "/invocations": "POST",
+    **dict.fromkeys(("/ping", "/health", "/version", "/model", "/metrics"), "GET"),
+    **dict.fromkeys(("/docs", "/openapi.json"), "GET"),
+}
+MOST_REMEMBERED = 128  # headers that were looked at before
+OPEN = "/ping"  # to all, under whatever name
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+SENSIBLE_ID = re.compile(rb"[\w.:-]{1,64}")
+CHUNK = 2**18  # bytes of an answer at a time: so a slow reader holds the rest back
+FAULT = Refusal(500, "INTERNAL_ERROR", "fault", "the server has a fault; it is logged there")
+Header = tuple[bytes, bytes]
+Headers = Mapping[bytes, bytes]
+
+log = logging.getLogger(__name__)
+
+
+class Disconnected(Exception):
+    """The client is gone, or was cut."""
+
+
+class Exchange:
+    """A request, the model that answers it, and what becomes of it."""
+
+    __slots__ = (
+        *("headers", "method", "client", "owner", "path", "request_id", "rows", "rule", "send"),
+        *("served", "start", "status"),
+    )
+
+    def __init__(self, scope: Scope, send: Send, served: Served) -> None:
+        self.start = perf_counter()
+        self.headers: Headers = dict(scope["headers"])
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.client: str | None = scope["client"] and scope["client"][0]
+        self.send = send
+        self.served = served  # the same to the end, whatever is promoted meanwhile
+        given = self.headers.get(b"x-request-id")
+        is_sensible = given is not None and SENSIBLE_ID.fullmatch(given)
+        self.request_id = given.decode() if given and is_sensible else seen.new_id()
+        self.status = 0  # no answer
+        self.rows = 0
+        self.rule: str | None = None
+        self.owner: str | None = None
+
+
+class Guard:
+    """An ASGI application. `served` is the model that answers; `application` is MLflow's."""
+
+    def __init__(self, serve: Serve, keys: Keys, served: Served, application: ASGIApp) -> None:
+        self.serve = serve
+        self.limits = serve.limits
+        self.keys = keys
+        self.served = served
+        self.application = application
+        self._waiting = 0
+        self._hosts = _hosts(serve)
+        self._rate: RateLimitItem | None = parse(serve.limits.rate) if serve.limits.rate else None
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._answered = seen.requests.labels("/invocations", "200")
+        self._seconds = {path: seen.seconds.labels(path) for path in (*METHODS, "other")}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        exchange = Exchange(scope, send, self.served)
+        try:
+            self._admit(exchange)
+            if exchange.path == "/invocations":
+                answer = await self._invocations(exchange, receive)
+                exchange.rows = answer.rows
+                await self._send(exchange, 200, answer.body)
+            else:
+                await self.application(scope, receive, self._dressed(exchange))
+        except Refusal as refusal:
+            await self._refuse(exchange, refusal)
+        except Disconnected:
+            exchange.rule = "disconnected"
+        except Exception:
+            if not exchange.status:
+                await self._refuse(exchange, FAULT)
+            log.exception("request %s met a fault", exchange.request_id)
+        finally:
+            self._note(exchange)
+
+    def _admit(self, exchange: Exchange) -> None:
+        """Raises Refusal for a host, key, rate, path or method that is not welcome."""
+        path, headers = exchange.path, exchange.headers
+        if path == OPEN:
+            _check_method(exchange)
+            return
+        if self._hosts is not None and _host(headers.get(b"host", b"")) not in self._hosts:
+            raise Refusal(
+                421,
+                "PERMISSION_DENIED",
+                "host",
+                "the header Host names none of this server's hosts; set serve.allowed_hosts",
+            )
+        if self.keys:
+            exchange.owner = self.keys.owner(headers)
+            if exchange.owner is None:
+                raise Refusal(
+                    401,
+                    "UNAUTHENTICATED",
+                    "key",
+                    "send a valid API key as Authorization: Bearer KEY, or as X-API-Key",
+                    {"www-authenticate": "Bearer"},
+                )
+        if self._rate is not None:
+            self._check_rate(exchange.owner or exchange.client or "")
+        if path not in METHODS:
+            known = ", ".join(METHODS)
+            raise Refusal(404, "ENDPOINT_NOT_FOUND", "path", f"there is no such path; try {known}")
+        _check_method(exchange)
+
+    def _check_rate(self, who: str) -> None:
+        assert self._rate is not None
+        if not self._limiter.hit(self._rate, who):
+            reset = self._limiter.get_window_stats(self._rate, who).reset_time
+            seconds = max(1, math.ceil(reset - time.time()))
+            raise Refusal(
+                429,
+                "REQUEST_LIMIT_EXCEEDED",
+                "rate",
+                f"more than {self.limits.rate} requests; wait {seconds} seconds",
+                {"retry-after": str(seconds)},
+            )
+
+    async def _invocations(self, exchange: Exchange, receive: Receive) -> Answer:
+        if self._waiting >= self.limits.concurrency:
+            raise busy("concurrency", f"{self._waiting} requests are waiting already; try again")
+        self._waiting += 1
+        seen.in_flight.inc()
+        try:
+            kind = content_kind(exchange.headers.get(b"content-type", b""))
+            if b"content-encoding" in exchange.headers:
+                message = "a body with Content-Encoding is not read; send it as it is"
+                raise Refusal(415, "UNSUPPORTED_MEDIA_TYPE", "content_encoding", message)
+            body = await self._body(exchange, receive)
+            return await exchange.served.answer(body, kind, self.limits.answer_seconds)
+        finally:
+            self._waiting -= 1
+            seen.in_flight.dec()
+
+    async def _body(self, exchange: Exchange, receive: Receive) -> bytes:
+        """The whole body; refused as soon as it is known to be too large."""
+        most = self.limits.body_bytes
+        told = exchange.headers.get(b"content-length")
+        if told is not None and int(told) > most:
+            raise _body_too_large(most)
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        if not message.get("more_body"):
+            whole: bytes = message["body"]
+            if len(whole) > most:
+                raise _body_too_large(most)
+            return whole
+        parts, size = [message["body"]], len(message["body"])
+        while message.get("more_body"):
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            parts.append(message["body"])
+            size += len(message["body"])
+            if size > most:
+                raise _body_too_large(most)
+        return b"".join(parts)
+
+    async def _refuse(self, exchange: Exchange, refusal: Refusal) -> None:
+        exchange.rule = refusal.rule
+        more = [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
+        await self._send(exchange, refusal.status, refusal.body(exchange.request_id), more)
+
+    async def _send(
+        self, exchange: Exchange, status: int, body: bytes, more: Sequence[Header] = ()
+    ) -> None:
+        exchange.status = status
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            *self._own_headers(exchange),
+            *more,
+        ]
+        send = exchange.send
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        last = max(len(body) - 1, 0) // CHUNK * CHUNK
+        for at in range(0, last, CHUNK):
+            part = body[at : at + CHUNK]
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": body[last:] if last else body})
+
+    def _own_headers(self, exchange: Exchange) -> list[Header]:
+        return [
+            (b"x-request-id", exchange.request_id.encode()),
+            (b"x-model-version", exchange.served.header),
+        ]
+
+    def _dressed(self, exchange: Exchange) -> Send:
+        """`send` for the application: its answers carry the guard's headers too."""
+
+        async def dressed(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                headers = [*message.get("headers", ()), *self._own_headers(exchange)]
+                message = {**message, "headers": headers}
+            await exchange.send(message)
+
+        return dressed
+
+    def _note(self, exchange: Exchange) -> None:
+        seconds = perf_counter() - exchange.start
+        path = exchange.path if exchange.path in METHODS else "other"
+        if exchange.status == 200 and path == "/invocations":
+            self._answered.inc()
+            seen.rows.inc(exchange.rows)
+        else:
+            seen.requests.labels(path, str(exchange.status)).inc()
+        if exchange.rule is not None:
+            seen.refusals.labels(exchange.rule).inc()
+        self._seconds[path].observe(seconds)
+        fields = {
+            "request_id": exchange.request_id,
+            "method": exchange.method,
+            "path": path,
+            "status": exchange.status,
+            "ms": round(seconds * 1000, 3),
+            "rows": exchange.rows,
+            "rule": exchange.rule,
+            "model_version": exchange.served.version.version,
+            "key": exchange.owner,
+            "client": exchange.client,
+        }
+        seen.log("request", **fields)
+
+
+def _hosts(serve: Serve) -> frozenset[str] | None:
+    """The names to answer to, None for all."""
+    if serve.allowed_hosts:
+        names = frozenset(name.lower() for name in serve.allowed_hosts)
+        return None if "*" in names else names
+    return LOOPBACK_NAMES if is_loopback(serve.host) else None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    return host in {"localhost", "::1"} or re.fullmatch(r"127(\.\d+){3}", host) is not None
+
+
+@lru_cache(MOST_REMEMBERED)
+def _host(host: bytes) -> str:
+    """A Host header without its port."""
+    return re.sub(r":\d*$", "", host.decode("latin-1")).lower()
+
+
+def _check_method(exchange: Exchange) -> None:
+    right = METHODS[exchange.path]
+    if exchange.method != right:
+        told = f"{exchange.path} takes {right} only"
+        raise Refusal(405, "BAD_REQUEST", "method", told, {"allow": right})
+
+
+def _body_too_large(most: int) -> Refusal:
+    return too_large("body_bytes", f"the body is larger than {most} bytes; send fewer rows a time")

@@ -1,0 +1,63 @@
+"""API keys: who may ask. Only their sha256 is kept; a key is long and random, so that is enough."""
+
+import hashlib
+import hmac
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.errors import ConfigError
+
+VARIABLE = "PIPELINE_API_KEYS"
+HOW = "a key is written NAME:SHA256, 64 hexadecimal digits: see the README on how to make one"
+
+
+class Keys:
+    """Names by the hashes of their keys."""
+
+    def __init__(self, hashes: Mapping[str, bytes]) -> None:
+        self._hashes = dict(hashes)
+
+    def __bool__(self) -> bool:
+        return bool(self._hashes)
+
+    def owner(self, headers: Mapping[bytes, bytes]) -> str | None:
+        """Whose key is in `Authorization: Bearer` or `X-API-Key`; compared in constant time."""
+        given = headers.get(b"x-api-key")
+        if given is None:
+            kind, _, given = headers.get(b"authorization", b"").partition(b" ")
+            if kind.lower() != b"bearer":
+                return None
+        digest = hashlib.sha256(given.strip()).digest()
+        found = None
+        for name, known in self._hashes.items():  # all of them, whichever it is
+            if hmac.compare_digest(digest, known):
+                found = name
+        return found
+
+
+def load(path: str | None) -> Keys:
+    """The keys of the file (one a line) and of the environment. Raises ConfigError."""
+    lines = [(VARIABLE, line) for line in re.split(r"[,\s]+", os.environ.get(VARIABLE, ""))]
+    if path is not None:
+        try:
+            text = Path(path).read_text("utf-8")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is not in UTF-8"
+            raise ConfigError(f"serve.keys {path!r} cannot be read: {reason}") from None
+        lines += [(f"serve.keys {path!r}", line) for line in text.splitlines()]
+    hashes: dict[str, bytes] = {}
+    for place, line in lines:
+        entry = line.partition("#")[0].strip()
+        if not entry:
+            continue
+        fields = re.fullmatch(r"([\w.@-]+):([0-9a-fA-F]{64})", entry)
+        if fields is None:  # it may be a key that someone forgot to hash
+            raise ConfigError(f"{place} holds an entry that is no key; {HOW}")
+        if fields[1] in hashes:
+            raise ConfigError(f"{place} names {fields[1]!r} twice; give each key its own name")
+        hashes[fields[1]] = bytes.fromhex(fields[2])
+    if path is not None and not hashes:
+        raise ConfigError(f"serve.keys {path!r} holds no key; {HOW}")
+    return Keys(hashes)

@@ -1,0 +1,110 @@
+"""The model that the server answers with: verified, loaded from a copy of its own, warmed up."""
+
+import asyncio
+import json
+import math
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline import manifest, scorer
+from pipeline.errors import ModelError
+from pipeline.results import Version
+from pipeline.scorer import EXAMPLE, EXAMPLE_ANSWER
+from pipeline.server.answer import QUICK_BYTES, Answer, Heavy, answer
+from pipeline.server.batch import Batch
+from pipeline.server.payload import JSON, PARQUET, Reader
+from pipeline.server.refusal import Refusal
+
+TOLERANCE = 1e-6  # between the probabilities of two machines
+WARM_UP_SECONDS = 120.0
+LOOK_AGAIN = 0.1  # seconds between two looks at what is in flight
+
+
+class Served:
+    """A version of a model that can answer."""
+
+    def __init__(self, version: Version, source: Path, most_rows: int) -> None:
+        """Copies what the manifest lists from `source` and loads it. Raises ModelError."""
+        self.version = version
+        self.folder = Path(tempfile.mkdtemp(prefix="model-"))
+        try:
+            manifest.copy(source, version.manifest, self.folder)
+            identity = {"model": version.name, "version": version.version}
+            self.scorer = scorer.load(self.folder, identity, unpickle=False)
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        self.reader = Reader(self.scorer, most_rows)
+        self.batch = Batch(self.folder, most_rows, identity)
+        self.header = version.version.encode()
+        self.in_flight = 0
+
+    def answer_at_once(self, body: bytes, kind: str) -> Answer | None:
+        """The answer, or None where it takes the process beside. Raises Refusal."""
+        if not self.scorer.is_compiled or len(body) > QUICK_BYTES or kind == PARQUET:
+            return None  # what parses Parquet is not made for foes: it may end its process
+        try:
+            return answer(self.reader, body, kind, is_quick=True)
+        except Heavy:
+            return None
+
+    async def answer(self, body: bytes, kind: str, seconds: float) -> Answer:
+        """The answer. Raises Refusal."""
+        found = self.answer_at_once(body, kind)
+        if found is not None:
+            return found
+        self.in_flight += 1
+        try:
+            return await self.batch.answer(body, kind, seconds)
+        finally:
+            self.in_flight -= 1
+
+    async def warm_up(self) -> None:
+        """Answers the logged example. Raises ModelError when it is not the logged answer."""
+        if not (self.folder / EXAMPLE_ANSWER).exists():
+            raise ModelError(f"{self.shown} has no {EXAMPLE_ANSWER}; train and promote it again")
+        expected = json.loads((self.folder / EXAMPLE_ANSWER).read_bytes())
+        try:
+            body = (self.folder / EXAMPLE).read_bytes()
+            found = await self.answer(body, JSON, WARM_UP_SECONDS)
+        except Refusal as refusal:
+            raise ModelError(f"{self.shown} refuses its own example: {refusal.message}") from None
+        if not _equal(json.loads(found.body), expected):
+            raise ModelError(
+                f"{self.shown} answers its own example otherwise than when it was trained; "
+                "train and promote it again on a machine like this one"
+            )
+
+    @property
+    def shown(self) -> str:
+        """For people."""
+        return f"{self.version.name} version {self.version.version}"
+
+    async def retire(self, seconds: float) -> None:
+        """Closes when the last request that it took has its answer, or after that time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.in_flight:
+                    await asyncio.sleep(LOOK_AGAIN)
+        self.close()
+
+    def close(self) -> None:
+        """Ends its process and deletes its copy."""
+        self.batch.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _equal(found: Any, expected: Any) -> bool:
+    """Numbers to within the tolerance, all else exactly."""
+    if isinstance(expected, float) and isinstance(found, (int, float)):
+        return math.isclose(found, expected, abs_tol=TOLERANCE)
+    if isinstance(expected, dict):
+        return found.keys() == expected.keys() and all(
+            _equal(found[key], value) for key, value in expected.items()
+        )
+    if isinstance(expected, list):
+        return len(found) == len(expected) and all(map(_equal, found, expected))
+    return bool(type(found) is type(expected) and found == expected)

@@ -1,0 +1,144 @@
+"""CSV and Parquet bodies as a matrix, read by Arrow, with no cell guessed."""
+
+import io
+from collections.abc import Mapping
+from contextlib import suppress
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from pipeline.columns import Column
+from pipeline.contract import MOST_FAULTS, Fault, Matrix, check_names, not_a_number
+from pipeline.server.refusal import Refusal, invalid, malformed, too_large
+
+MOST_EXPANSION = 64  # bytes of a Parquet cell when unpacked: a number takes 8 or 16
+
+Read = tuple[Matrix, list[Fault]]
+
+
+def read_csv(body: bytes, columns: Mapping[str, Column], most_rows: int) -> Read:
+    """A header, then a number or nothing per cell. Raises Refusal, ContractError."""
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise malformed("csv", "the body is not in UTF-8") from None
+    if body.count(b"\n") > most_rows + 1 and b'"' not in body:
+        raise _too_many_rows(most_rows)
+    if body and b"\n" not in body:
+        body += b"\n"  # a header alone: no rows
+    table = _as_texts(body, columns)
+    check_names(dict(columns), table.column_names, with_names=False)
+    if table.num_rows > most_rows:
+        raise _too_many_rows(most_rows)
+    X = np.full((table.num_rows, len(columns)), np.nan)
+    faults: list[Fault] = []
+    for place, name in enumerate(columns):
+        if name in table.column_names:
+            X[:, place], own = _numbers(name, table[name])
+            faults += own
+    return X, faults
+
+
+def _as_texts(body: bytes, columns: Mapping[str, Column]) -> pa.Table:
+    ragged: list[pa.csv.InvalidRow] = []
+
+    def note(row: pa.csv.InvalidRow) -> str:
+        ragged.append(row)
+        return "skip"
+
+    try:
+        table = pa.csv.read_csv(
+            io.BytesIO(body),
+            read_options=pa.csv.ReadOptions(use_threads=False),  # else rows have no numbers
+            parse_options=pa.csv.ParseOptions(
+                invalid_row_handler=note,
+                ignore_empty_lines=len(columns) > 1,  # else an empty line is a missing value
+            ),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(columns, pa.string()),
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        )
+    except (pa.ArrowException, KeyError):
+        raise malformed("csv", "the body is not CSV with a header and commas") from None
+    if ragged:
+        first = ragged[0]
+        raise invalid(
+            "ragged",
+            f"line {first.number} has {first.actual_columns} cells for "
+            f"{first.expected_columns} columns",
+        )
+    return table
+
+
+def _numbers(name: str, cells: pa.ChunkedArray) -> tuple[Matrix, list[Fault]]:
+    if pa.types.is_null(cells.type):
+        return np.full(len(cells), np.nan), []
+    try:
+        numbers = pc.cast(cells, pa.float64())
+    except pa.ArrowInvalid:
+        return _each(name, cells)
+    if pc.any(pc.is_nan(numbers)).as_py():  # the text NaN is no number; an empty cell is null
+        return _each(name, cells)
+    return numbers.to_numpy(), []
+
+
+def _each(name: str, cells: pa.ChunkedArray) -> tuple[Matrix, list[Fault]]:
+    """Cell by cell, to find those that are no numbers."""
+    numbers = np.full(len(cells), np.nan)
+    faults: list[Fault] = []
+    for place, text in enumerate(cells.to_pylist()):
+        if text is None:
+            continue
+        with suppress(pa.ArrowInvalid):
+            numbers[place] = pc.cast(pa.scalar(text), pa.float64()).as_py()
+        if np.isnan(numbers[place]):
+            faults.append(not_a_number(place + 1, name))
+            if len(faults) > MOST_FAULTS:
+                break
+    return numbers, faults
+
+
+def read_parquet(body: bytes, columns: Mapping[str, Column], most_rows: int) -> Read:
+    """Integers and floats; its own description is checked before a cell is unpacked."""
+    try:
+        file = pq.ParquetFile(io.BytesIO(body))
+        described = file.schema_arrow
+        names = [name for name in described.names if name != "__index_level_0__"]
+        check_names(dict(columns), names, with_names=False)
+        if file.metadata.num_rows > most_rows:
+            raise _too_many_rows(most_rows)
+        _check_size(file.metadata)
+        wrong = [name for name in names if not _is_number(described.field(name).type)]
+        if wrong:
+            raise invalid("type", f"column {wrong[0]!r} must be of integers or floats")
+        table = file.read(columns=names, use_threads=False)
+        X = np.full((table.num_rows, len(columns)), np.nan)
+        for place, name in enumerate(columns):
+            if name in names:
+                X[:, place] = table[name].cast(pa.float64(), safe=False).to_numpy()
+    except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError):
+        raise malformed("parquet", "the body is not a whole Parquet file") from None
+    return X, []
+
+
+def _check_size(metadata: pq.FileMetaData) -> None:
+    """What a file says of its size unpacked, against what its rows can need."""
+    unpacked = sum(
+        metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups)
+    )
+    cells = max(metadata.num_rows * metadata.num_columns, 1)
+    if unpacked > cells * MOST_EXPANSION + 2**20:
+        raise too_large("rows", "the Parquet file is far larger unpacked than its rows can be")
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind))
+
+
+def _too_many_rows(most: int) -> Refusal:
+    return too_large("rows", f"the request has more than {most} rows, the most that are allowed")
