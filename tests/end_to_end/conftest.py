@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,3 +99,12 @@ def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
         else:
             return
     pytest.fail(f"{address} did not answer within a minute")
+
+
+@pytest.fixture(scope="session")
+def door(main_job: object, project: Path) -> Iterator[Any]:
+    """The production door with its default settings."""
+    from .doors import open_door
+
+    with open_door(project) as opened:
+        yield opened

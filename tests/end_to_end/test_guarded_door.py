@@ -1,0 +1,186 @@
+"""The production door over real sockets: the same answers as the plain one, and strict."""
+
+import json
+import threading
+
+import pytest
+
+from tests.server.malformed import MALFORMED, SENTINELS
+
+from .conftest import ROOT
+from .doors import JSON, PATIENT, Door
+from .test_endpoint import post
+
+NAMES, VALUES = list(PATIENT), list(PATIENT.values())
+CSV = (",".join(NAMES) + "\n" + ",".join(map(str, VALUES)) + "\n").encode()
+FORMS = {
+    "records": {"dataframe_records": [PATIENT, {**PATIENT, "Glucose": None}]},
+    "split": {"dataframe_split": {"columns": NAMES, "data": [VALUES, VALUES]}},
+    "split, index": {"dataframe_split": {"columns": NAMES, "data": [VALUES], "index": [7]}},
+    "split, no rows": {"dataframe_split": {"columns": NAMES, "data": []}},
+    "inputs, records": {"inputs": [PATIENT]},
+    "inputs, columns": {"inputs": {name: [value, value] for name, value in PATIENT.items()}},
+    "inputs, values": {"inputs": PATIENT},
+    "instances, columns": {"instances": {name: [value] for name, value in PATIENT.items()}},
+    "threshold": {"inputs": [PATIENT], "params": {"threshold": 0.99}},
+    "version": {"inputs": [PATIENT], "params": {"version": True}},
+    "explain": {"inputs": [PATIENT], "params": {"explain": True, "version": False}},
+}
+OWN_HEADERS = ("x-request-id", "x-model-version")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_both_doors_give_the_same_answer(door: Door, endpoint: str, form: str) -> None:
+    reply = door.post(FORMS[form])
+    plain_status, plain = post(endpoint, FORMS[form])
+    assert (reply.status, plain_status) == (200, 200)
+    assert reply.json == plain
+
+
+def test_both_doors_read_the_same_csv(door: Door, endpoint: str) -> None:
+    assert door.post(CSV, "text/csv").json == post(endpoint, CSV.decode(), "text/csv")[1]
+
+
+def test_no_rows_get_an_empty_answer(door: Door) -> None:
+    for body in ({"dataframe_records": []}, {"inputs": []}, FORMS["split, no rows"]):
+        reply = door.post(body)
+        assert (reply.status, reply.json) == (200, {"predictions": []})
+
+
+@pytest.mark.parametrize("path", ["/ping", "/health", "/version"])
+def test_both_doors_have_the_same_routes(door: Door, endpoint: str, path: str) -> None:
+    from urllib.request import urlopen
+
+    with urlopen(endpoint + path) as plain:
+        assert door.get(path).content == plain.read()
+
+
+def test_malformed_requests_are_refused_by_rule_and_without_their_data(door: Door) -> None:
+    """All in a row, on one server: none of them may hurt the next."""
+    wrong = []
+    for case in MALFORMED:
+        headers = {"Content-Type": case.kind} if case.kind else {}
+        reply = door.ask("POST", "/invocations", case.body, **headers)
+        told = reply.content.decode()
+        keys = {"error_code", "message", "request_id"}
+        is_right = (
+            reply.status == case.status
+            and reply.headers["content-type"] == JSON
+            and set(reply.json) == keys
+            and reply.json["request_id"] == reply.headers["x-request-id"]
+            and all(word in reply.json["message"] for word in case.words)
+            and not any(word in told for word in ("Traceback", ".py", *SENTINELS))
+        )
+        if not is_right:
+            wrong.append((case.name, reply.status, told[:200]))
+    assert wrong == []
+    assert door.predict()["label"] == 1
+
+
+def test_every_answer_tells_the_request_and_the_model(door: Door) -> None:
+    replies = [door.get(path) for path in ("/ping", "/model", "/metrics", "/nothing", "/docs")]
+    replies += [door.post({"inputs": [PATIENT]}), door.post(b"{"), door.ask("PUT", "/ping")]
+    for reply in replies:
+        assert reply.headers["x-model-version"] == "1"
+        assert reply.headers["x-request-id"]
+    assert len({reply.headers["x-request-id"] for reply in replies}) == len(replies)
+
+
+def test_request_id_of_the_caller_is_kept_if_it_is_sensible(door: Door) -> None:
+    assert door.get("/ping", X_Request_ID="abc-1").headers["x-request-id"] == "abc-1"
+    assert door.get("/ping", X_Request_ID="a b\t").headers["x-request-id"] != "a b"
+
+
+def test_model_page_tells_what_answers(door: Door) -> None:
+    model = door.get("/model").json
+    assert (model["name"], model["version"]) == ("pima-diabetes", "1")
+    assert model["compiled"] is True
+    assert 0 < model["metrics"]["test/roc_auc"] < 1
+    assert model["contract"]["columns"]["Glucose"]["unit"] == "mg/dL"
+
+
+def test_openapi_describes_this_model_and_docs_show_it(door: Door) -> None:
+    described = door.get("/openapi.json").json
+    age = described["components"]["schemas"]["Row"]["properties"]["Age"]
+    assert (age["minimum"], age["maximum"]) == (18, 120)
+    assert "openapi.json" in door.get("/docs").content.decode()
+
+
+def test_example_of_the_openapi_description_is_answered(door: Door) -> None:
+    operation = door.get("/openapi.json").json["paths"]["/invocations"]["post"]
+    assert door.post(operation["requestBody"]["content"][JSON]["example"]).status == 200
+
+
+def test_metrics_count_requests_rows_and_broken_rules(door: Door) -> None:
+    before = counts(door)
+    door.post({"inputs": [PATIENT] * 3})
+    door.post({"inputs": [{**PATIENT, "Age": 7}]})
+    after = counts(door)
+
+    def grown(name: str) -> float:
+        return after.get(name, 0) - before.get(name, 0)
+
+    assert grown("serve_rows_total") == 3
+    assert grown('serve_requests_total{path="/invocations",status="200"}') == 1
+    assert grown('serve_requests_total{path="/invocations",status="400"}') == 1
+    assert grown('serve_refusals_total{rule="range"}') == 1
+    assert grown('serve_request_seconds_count{path="/invocations"}') == 2
+    assert after['serve_model_version{model="pima-diabetes"}'] == 1
+
+
+def test_log_has_a_line_per_request_without_its_data(door: Door) -> None:
+    secret = {**PATIENT, "Age": 119.98765}
+    request_id = door.post({"inputs": [secret]}).headers["x-request-id"]
+    line = door.wait_for("request", request_id=request_id)
+    assert (line["status"], line["rows"], line["model_version"]) == (200, 1, "1")
+    assert 0 < line["ms"] < 10_000
+    assert "119.98765" not in door.log.read_text()
+
+
+def test_large_request_is_answered_as_small_ones_are(door: Door) -> None:
+    rows = [{**PATIENT, "Age": 21 + place % 60} for place in range(3000)]
+    large = door.post({"dataframe_records": rows}).json["predictions"]
+    small = door.post({"dataframe_records": rows[:300]}).json["predictions"]
+    assert len(large) == 3000
+    for one, other in zip(large, small, strict=False):
+        assert one["label"] == other["label"]
+        assert one["probability"] == pytest.approx(other["probability"], abs=1e-12)
+
+
+def test_explanation_adds_up_to_the_log_odds(door: Door) -> None:
+    from math import log
+
+    reply = door.post({"inputs": [PATIENT], "params": {"explain": True}})
+    (answer,) = reply.json["predictions"]
+    p = answer["probability"]
+    total = answer["base"] + sum(answer["contributions"].values())
+    assert total == pytest.approx(log(p / (1 - p)))
+    assert list(answer["contributions"]) == NAMES
+
+
+def test_many_clients_at_once_get_their_own_answers(door: Door) -> None:
+    expected = {age: door.predict(Age=age) for age in range(20, 60)}
+    wrong: list[int] = []
+
+    def ask(age: int) -> None:
+        if any(door.predict(Age=age) != expected[age] for _ in range(10)):
+            wrong.append(age)
+
+    threads = [threading.Thread(target=ask, args=(age,)) for age in expected]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_readme_shows_how_a_refusal_looks(door: Door) -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    refusal = door.post({"inputs": [{**PATIENT, "Glucose": 900}]}).json
+    assert json.dumps(refusal["message"]) in readme
+
+
+def counts(door: Door) -> dict[str, float]:
+    lines = door.get("/metrics").content.decode().splitlines()
+    pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}

@@ -1,0 +1,144 @@
+"""The production door stays up: workers, signals, orphans."""
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from .doors import PATIENT, Door, children, command_line, free_port, open_door
+
+SECONDS = 30
+
+
+def eventually(condition: object, seconds: float = SECONDS) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if condition():  # type: ignore[operator]
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def is_alive(pid: int) -> bool:
+    return (
+        Path(f"/proc/{pid}/stat").exists()
+        and "Z" not in Path(f"/proc/{pid}/stat").read_text().split(") ")[1].split()[0]
+    )
+
+
+def ready(door: Door) -> int:
+    return sum(line["event"] == "ready" for line in door.lines())
+
+
+def rows_counted(door: Door) -> float:
+    for line in door.get("/metrics").content.decode().splitlines():
+        if line.startswith("serve_rows_total"):
+            return float(line.split()[1])
+    return 0
+
+
+def test_killed_worker_is_replaced_and_its_counts_stay(main_job: object, project: Path) -> None:
+    with open_door(project, "--workers", "2") as door:
+        assert eventually(lambda: ready(door) == 2)
+        for _ in range(40):
+            door.predict()
+        first = children(door.process.pid)
+        os.kill(first[0], signal.SIGKILL)
+        assert eventually(lambda: ready(door) == 3)
+        assert first[1] in children(door.process.pid)
+        assert len(children(door.process.pid)) == 2
+        for _ in range(40):
+            door.predict()
+        assert rows_counted(door) == 80
+        models = [
+            line
+            for line in door.get("/metrics").content.decode().splitlines()
+            if line.startswith("serve_model_version")
+        ]
+        assert len(models) == 2  # the killed worker's is gone
+
+
+def test_killed_parent_leaves_no_orphan_on_the_port(main_job: object, project: Path) -> None:
+    with open_door(project, "--workers", "2") as door:
+        assert eventually(lambda: ready(door) == 2)
+        door.post({"inputs": [PATIENT] * 3000})  # and with a process beside a worker
+        workers = children(door.process.pid)
+        below = [child for worker in workers for child in children(worker)]
+        assert below
+        os.kill(door.process.pid, signal.SIGKILL)
+        door.process.wait()
+        assert eventually(lambda: not any(map(is_alive, [*workers, *below])))
+        with pytest.raises(ConnectionRefusedError):
+            door.get("/ping")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_lets_what_is_in_flight_end(
+    main_job: object, project: Path, workers: str, number: signal.Signals
+) -> None:
+    with open_door(project, "--workers", workers) as door:
+        replies = []
+        body = json.dumps({"inputs": {n: [v] * 90_000 for n, v in PATIENT.items()}}).encode()
+        sender = threading.Thread(target=lambda: replies.append(door.post(body)))
+        sender.start()
+        assert eventually(lambda: below(door.process.pid))
+        door.process.send_signal(number)
+        status = door.process.wait(timeout=SECONDS)
+        sender.join()
+        assert [reply.status for reply in replies] == [200]
+        assert status == 0
+
+
+def below(pid: int) -> bool:
+    """Whether a process beside a worker is there."""
+    own = children(pid)
+    nested = [child for worker in own for child in children(worker)]
+    return any(b"spawn_main" in command_line(child) for child in [*own, *nested])
+
+
+def test_grace_is_bounded(main_job: object, project: Path) -> None:
+    options = ["--serve.grace", "1", "--serve.limits.receive_seconds", "60"]
+    with open_door(project, *options) as door, door.connect() as held:
+        held.putrequest("POST", "/invocations")
+        held.putheader("Content-Type", "application/json")
+        held.putheader("Content-Length", "100")
+        held.endheaders()
+        time.sleep(0.3)
+        start = time.monotonic()
+        door.process.send_signal(signal.SIGTERM)
+        assert door.process.wait(timeout=SECONDS) == 0
+        assert time.monotonic() - start < 10
+
+
+def test_server_as_the_first_process_ends_on_sigterm(main_job: object, project: Path) -> None:
+    """PID 1 has no default action for signals: in a container, only a handler ends it."""
+    if os.geteuid() or os.system("unshare --fork --pid true 2>/dev/null"):
+        pytest.skip("needs root and unshare for a namespace of processes")
+    import subprocess
+
+    from .conftest import environment
+    from .doors import command, stop, wait_until_ready
+
+    port = free_port()
+    log = project / f"door-{port}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["unshare", "--fork", "--pid", "--mount-proc", *command(port)],
+            cwd=project,
+            env=environment(),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        wait_until_ready(Door(process, port, log))
+        (server,) = children(process.pid)
+        os.kill(server, signal.SIGTERM)
+        assert process.wait(timeout=SECONDS) == 0
+    finally:
+        stop(process)
