@@ -1,18 +1,15 @@
 """Runs a command and measures its wall seconds and the memory of its whole process tree."""
 
-import os
 import resource
-import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import processes
+
 POLL = 0.05  # seconds between two looks at the memory
-PAGE = os.sysconf("SC_PAGE_SIZE")
-MEBIBYTE = 2**20
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ def measure(
     `pss` it is the proportional set size, whose sum counts such memory once.
     """
     tree = largest = 0.0
-    size = _proportional if pss else _resident
+    size = processes.proportional if pss else processes.resident
     before = _cpu()
     with log.open("wb") as output:
         start = time.perf_counter()
@@ -53,11 +50,11 @@ def measure(
         )
         try:
             while not _has_ended(process):
-                sizes = [size(pid) for pid in _descendants(process.pid)]
+                sizes = [size(pid) for pid in processes.descendants(process.pid)]
                 tree, largest = max(tree, sum(sizes)), max(largest, *sizes, 0.0)
             seconds = time.perf_counter() - start
         finally:
-            _end(process)
+            processes.end(process)
     if process.returncode:
         tail = log.read_text(errors="replace")[-3000:]
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{tail}")
@@ -77,40 +74,3 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends what is left of the process group that `measure` started, and it alone."""
-    with suppress(ProcessLookupError):  # nothing is left, as it should be
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _descendants(root: int) -> Iterator[int]:
-    """The process and all below it; Linux lists a process's children by thread."""
-    found = [root]
-    while found:
-        pid = found.pop()
-        yield pid
-        try:
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
-        except OSError:  # it has ended since
-            continue
-
-
-def _resident(pid: int) -> float:
-    """MiB of memory; 0 when the process has ended since."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / MEBIBYTE
-    except (OSError, IndexError):
-        return 0.0
-
-
-def _proportional(pid: int) -> float:
-    """As `_resident`, with shared memory divided by the number of processes that share it."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
-    except (OSError, StopIteration):
-        return 0.0

@@ -2,37 +2,33 @@
 
 import argparse
 import json
-import os
-import shutil
-import signal
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import outcomes
+import processes
+import project
 import report
+from choices import some_of
 from measure import Measurement, measure
+from project import HERE
 from report import Board
 
-ROOT = Path(__file__).resolve().parents[2]
-HERE = Path("tests", "benchmarks")  # in the project and in its copies
-SHIPPED = ("MLproject", "conda.yaml", "requirements.txt", "configs", "pipeline", HERE)
-NOT_COPIED = shutil.ignore_patterns("__pycache__", "mlruns", "mlflow.db*")
 TABLE = Path("pipeline", "data", "pima.csv")
 PIPELINE = (sys.executable, "-m", "pipeline", "run", "--fresh")
 MLFLOW_RUN = (sys.executable, "-m", "mlflow", "run", ".", "--env-manager", "local")
 REUSED = ("ingest", "analyze", "tune", "train", "evaluate")  # by an unchanged second run
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-NOT_KEPT = ("MLFLOW_", "PYTHONDONTWRITEBYTECODE")
 CONTENDERS = ("a", "b", "b2", "c", "d")
 
 
 def main() -> None:
     """Runs the rounds and prints the tables."""
     options = _options()
-    signal.signal(signal.SIGTERM, _stop)
+    processes.leave_in_order()
     board = Board()
     with tempfile.TemporaryDirectory(prefix="run_time-", ignore_cleanup_errors=True) as folder:
         bench = Bench(Path(folder), options)
@@ -46,12 +42,6 @@ def main() -> None:
             print(f"round {number + 1}:", file=sys.stderr)
             bench.round(options.only, board)
     report.show(board)
-
-
-def _stop(*_: object) -> None:
-    """Leaves in order, so that what runs is ended and its files are deleted."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `timeout` sends it twice
-    sys.exit("stopped")
 
 
 class Bench:
@@ -116,33 +106,11 @@ class Bench:
     ) -> Measurement:
         return measure(command, folder, environment, self._log, self.options.pss)
 
-    @contextmanager
-    def _copy(self) -> Iterator[Path]:
-        """What a clone holds, without what runs have left; deleted at the end."""
-        with tempfile.TemporaryDirectory(dir=self.folder, ignore_cleanup_errors=True) as folder:
-            copy = Path(folder)
-            for name in SHIPPED:
-                if (ROOT / name).is_file():
-                    shutil.copy(ROOT / name, copy)
-                else:
-                    shutil.copytree(ROOT / name, copy / name, ignore=NOT_COPIED)
-            (copy / "mlruns").mkdir()
-            yield copy
+    def _copy(self) -> AbstractContextManager[Path]:
+        return project.copied(self.folder)
 
     def _environment(self, copy: Path) -> dict[str, str]:
-        """The user's, without settings for MLflow, and with bytecode of this benchmark's own.
-
-        So it does not count whether the installed packages came with bytecode.
-        """
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(NOT_KEPT)}
-        programs = [str(Path(sys.executable).parent), kept.get("PATH", os.defpath)]
-        bytecode = (copy if self.options.cold else self.folder) / "bytecode"
-        return {
-            **kept,
-            "PATH": os.pathsep.join(programs),
-            "PYTHONPATH": os.pathsep.join([str(copy), str(copy / HERE)]),
-            "PYTHONPYCACHEPREFIX": str(bytecode),
-        }
+        return project.environment(copy, (copy if self.options.cold else self.folder) / "bytecode")
 
     def _with_threads(self, copy: Path) -> dict[str, str]:
         """The environment of a contender that leaves threads to the libraries."""
@@ -159,7 +127,9 @@ def _options() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--rounds", type=int, default=3, help="how often (default: 3)")
-    parser.add_argument("--only", type=_keys, default=CONTENDERS, help="some only, e.g. a,b,b2")
+    parser.add_argument(
+        "--only", type=some_of(CONTENDERS), default=CONTENDERS, help="some only, e.g. a,b,b2"
+    )
     parser.add_argument(
         "--threads",
         type=int,
@@ -176,13 +146,6 @@ def _options() -> argparse.Namespace:
         help="count memory that processes share once in the tree; reading it slows the run down",
     )
     return parser.parse_args()
-
-
-def _keys(text: str) -> tuple[str, ...]:
-    keys = tuple(text.split(","))
-    if unknown := set(keys) - set(CONTENDERS):
-        raise argparse.ArgumentTypeError(f"no contender {', '.join(unknown)}")
-    return keys
 
 
 if __name__ == "__main__":
