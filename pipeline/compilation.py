@@ -6,42 +6,75 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from pipeline.compiled import Predict, load
 from pipeline.contract import Contract, Matrix, Rules
+from pipeline.linear import Linear
 from pipeline.onnx_builder import TranslationError
-from pipeline.onnx_graph import translate
+from pipeline.onnx_graph import translate, unscaled
 from pipeline.results import Dataset, Training
 
 TOLERANCE = 1e-6  # between probabilities
 RANDOM_ROWS = 10_000
+ONE_BY_ONE = 200  # rows that are asked alone, as most requests do
 MISSING = 0.1  # share of the random cells
 SEED = 0
 
 
 @dataclass(frozen=True)
 class Compilation:
-    """The graph, or why there is none."""
+    """The model collapsed, or as a graph, or why it is neither."""
 
+    linear: Linear | None
     graph: bytes | None
     reason: str
 
+    @property
+    def summary(self) -> str:
+        """For the run's tag."""
+        if self.linear is None and self.graph is None:
+            return f"no: {self.reason}"
+        return f"{'collapsed' if self.graph is None else 'ONNX'}, {self.reason}"
+
 
 def compile_model(dataset: Dataset, training: Training) -> Compilation:
-    """A graph that equals the model on the training part and on random rows, or none."""
-    model = training.model
+    """What equals the model on the training part and on random rows, if anything does."""
+    linear = graph = None
     try:
-        graph = translate(model, len(dataset.contract.columns)).SerializeToString()
-        compiled = load(graph)
-        apart = _prove(dataset, training, compiled)
-    except TranslationError as reason:
-        return Compilation(None, str(reason))
+        linear = collapse(training.model)
+        if linear is None:
+            columns = len(dataset.contract.columns)
+            graph = translate(training.model, columns).SerializeToString()
+        apart = _prove(dataset, training, linear.predict_proba if linear else load(graph or b""))
+    except TranslationError as error:
+        return Compilation(None, None, str(error))
     except Exception as error:  # of a private attribute, of the runtime, of an overflow: no must
-        return Compilation(None, f"{type(error).__name__}: {error}")
+        return Compilation(None, None, f"{type(error).__name__}: {error}")
     if apart:
-        return Compilation(None, apart)
-    seen = len(dataset.X_train)
-    return Compilation(graph, f"equal on {seen} training and {RANDOM_ROWS} random rows")
+        return Compilation(None, None, apart)
+    reason = f"equal on {len(dataset.X_train)} training and {RANDOM_ROWS} random rows"
+    return Compilation(linear, graph, reason)
+
+
+def collapse(classifier: Any) -> Linear | None:
+    """Logistic regression of two classes behind an imputer and a scaler, if that is what it is."""
+    if type(classifier) is FixedThresholdClassifier:
+        classifier = classifier.estimator_
+    steps = [step for _, step in classifier.steps] if type(classifier) is Pipeline else [classifier]
+    fill = np.full(classifier.n_features_in_, np.nan)
+    if type(steps[0]) is SimpleImputer:
+        fill = steps.pop(0).statistics_
+    if [type(step) for step in steps] == [StandardScaler, LogisticRegression]:
+        steps = [unscaled(*steps)]
+    if [type(step) for step in steps] != [LogisticRegression] or len(classifier.classes_) != 2:
+        return None
+    weights, intercept = steps[0].coef_[0], steps[0].intercept_[0]
+    return Linear(fill.tolist(), weights.tolist(), float(intercept))
 
 
 def _prove(dataset: Dataset, training: Training, compiled: Predict) -> str:
@@ -57,7 +90,15 @@ def _prove(dataset: Dataset, training: Training, compiled: Predict) -> str:
         apart = difference(original, compiled, rows, dataset.contract, training.threshold)
         if apart:
             return f"on {len(rows)} {name} rows, {apart}"
-    return ""
+    each = seen[:ONE_BY_ONE]
+    apart = difference(
+        original,
+        lambda rows: np.concatenate([compiled(row[None]) for row in rows]),
+        each,
+        dataset.contract,
+        training.threshold,
+    )
+    return f"on {len(each)} rows one by one, {apart}" if apart else ""
 
 
 def difference(
@@ -91,8 +132,7 @@ def random_rows(contract: Contract, seen: Matrix) -> Matrix:
     rules = Rules(contract.columns)
     low, high = np.nanmin(seen, axis=0), np.nanmax(seen, axis=0)
     wide = high - low + 1  # where the contract knows no bound
-    low = np.where(rules.low > -np.inf, np.maximum(rules.low, low - wide), low - wide)
-    high = np.where(rules.high < np.inf, np.minimum(rules.high, high + wide), high + wide)
+    low, high = np.maximum(rules.low, low - wide), np.minimum(rules.high, high + wide)
     rows = rng.uniform(low, high, shape)
     shuffled = np.column_stack([rng.choice(column, RANDOM_ROWS) for column in seen.T])
     rows[::2] = shuffled[::2]

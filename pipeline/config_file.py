@@ -111,8 +111,12 @@ def _override(key: str, text: str) -> Any:
 
 def _environment() -> dict[str, str]:
     """How the endpoint is set up may come from where it runs; what a run results in, may not."""
-    keys = [key for key, _ in settings() if key.startswith("serve.")]
-    return {key: os.environ[variable(key)] for key in keys if variable(key) in os.environ}
+    keys = {variable(key): key for key, _ in settings() if key.startswith("serve.")}
+    given = [name for name in os.environ if name.startswith(variable("serve."))]
+    for name in given:
+        if name not in keys:
+            raise ConfigError(f"the environment's {name} is not a setting{nearest(name, keys)}")
+    return {keys[name]: os.environ[name] for name in given}
 
 
 def _put(tree: dict[str, Any], key: str, value: Any) -> None:

@@ -65,13 +65,13 @@ def _look_up(table: dict[type, Callable[..., str]], estimator: Any) -> Callable[
 def _pipeline(graph: Graph, pipeline: Pipeline, X: str) -> str:
     *steps, last = [step for _, step in pipeline.steps]
     if steps and type(steps[-1]) is StandardScaler and type(last) is LogisticRegression:
-        steps, last = steps[:-1], _unscaled(steps[-1], last)
+        steps, last = steps[:-1], unscaled(steps[-1], last)
     for step in steps:
         X = _look_up(TRANSFORMERS, step)(graph, step, X)
     return _probabilities(graph, last, X)
 
 
-def _unscaled(scaler: StandardScaler, model: LogisticRegression) -> LogisticRegression:
+def unscaled(scaler: StandardScaler, model: LogisticRegression) -> LogisticRegression:
     """The same model for columns that were not scaled: what is linear twice is linear."""
     collapsed = copy(model)
     collapsed.coef_ = model.coef_ / scaler.scale_

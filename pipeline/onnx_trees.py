@@ -48,12 +48,12 @@ def forest(graph: Graph, model: Any, X: str) -> str:
 
 def boosting(graph: Graph, model: HistGradientBoostingClassifier, X: str) -> str:
     """The sum of the trees' margins. Raises TranslationError for splits by category."""
+    if model.is_categorical_ is not None and any(model.is_categorical_):
+        raise TranslationError("HistGradientBoostingClassifier with categories")
     trees = []
     for iteration in model._predictors:
         for output, predictor in enumerate(iteration):
             nodes = predictor.nodes
-            if nodes["is_categorical"].any():
-                raise TranslationError("HistGradientBoostingClassifier with categories")
             tree = _Tree(
                 *(nodes["feature_idx"], nodes["num_threshold"], nodes["left"], nodes["right"]),
                 *(nodes["missing_go_to_left"], nodes["is_leaf"].astype(bool), nodes["value"]),

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from math import nan
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import mlflow
 import pandas as pd
@@ -36,14 +36,17 @@ from pipeline.results import (
     Tuning,
 )
 
+if TYPE_CHECKING:  # with scikit-learn
+    from pipeline.compilation import Compilation
+
 OUT_OF_FOLD = "out_of_fold.npz"
 SHARED_TAGS = ("data_digest", "split_digest", "model_id", "decision", "model_version")
 DIGESTS = ("data_digest", "split_digest")
 MEASURED = ("tune", "train", "evaluate", "audit")
 EXAMPLE_ROWS = 3
 SHIPPED = (  # what answers a request
-    *("__init__", "errors", "columns", "contract", "compiled", "explain", "manifest", "scorer"),
-    "serving",
+    *("__init__", "errors", "columns", "contract", "compiled", "explain", "linear", "manifest"),
+    *("scorer", "serving"),
 )
 REQUIREMENTS = (
     "mlflow",
@@ -124,7 +127,7 @@ def train(run_id: str, config: Config, dataset: Dataset, training: Training) -> 
 
     log_input(config, dataset, "training")
     compilation = compile_model(dataset, training)
-    model_id = _log_model(config, dataset, training, compilation.graph)
+    model_id = _log_model(config, dataset, training, compilation)
     tracking.log(
         run_id,
         metrics={
@@ -134,7 +137,7 @@ def train(run_id: str, config: Config, dataset: Dataset, training: Training) -> 
         },
         tags={
             "model_id": model_id,
-            "compiled": f"{'no' if compilation.graph is None else 'yes'}: {compilation.reason}",
+            "compiled": compilation.summary,
         },
     )
     summary = {key: getattr(training, key) for key in ("weights", "threshold", "metrics", "spread")}
@@ -282,11 +285,15 @@ def _digests(dataset: Dataset) -> dict[str, str]:
     return dict(zip(DIGESTS, (dataset.digest, dataset.split_digest), strict=True))
 
 
-def _log_model(config: Config, dataset: Dataset, training: Training, graph: bytes | None) -> str:
+def _log_model(
+    config: Config, dataset: Dataset, training: Training, compilation: "Compilation"
+) -> str:
     from pipeline import scorer, serving  # with scikit-learn: a reused training does without
 
     estimators = config.tune.import_paths()
     required = {name: version(name) for name in REQUIREMENTS} | packages.distributions(estimators)
+    X_train = dataset.X_train.to_numpy()
+    served = scorer.describe(training.threshold, X_train, compilation.linear)
     with _staged_code() as code, _quiet():
         info = Model.log(
             name=re.sub(r"[^\w -]", "_", dataset.name),
@@ -294,8 +301,8 @@ def _log_model(config: Config, dataset: Dataset, training: Training, graph: byte
             flavor=serving,
             model=training.model,
             contract=dataset.contract,
-            served=scorer.describe(training.threshold, dataset.X_train.to_numpy()),
-            graph=graph,
+            served=served,
+            graph=compilation.graph,
             code_paths=[code, *map(str, packages.files(estimators))],
             pip_requirements=[f"{name}=={number}" for name, number in required.items()],
             signature=serving.signature(dataset.contract, training.threshold),

@@ -5,7 +5,7 @@ import pickle
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from pipeline import compiled, explain
 from pipeline.compiled import Predict
 from pipeline.contract import Contract, Matrix, Rules
 from pipeline.errors import ContractError, ModelError
+from pipeline.linear import Linear
 
 CONTRACT = "contract.json"
-SERVED = "served.json"  # threshold, reference row, versions
+SERVED = "served.json"  # threshold, reference row, versions, a collapsed model
 GRAPH = "compiled.onnx"
 PICKLE = "model.pkl"
 # MLflow's own serving_input_example.json has NaN for a gap, which is not JSON.
@@ -72,13 +73,13 @@ class Scorer:
         for name, value in given.items():
             if name not in known:
                 raise ContractError(f"params may hold {', '.join(known)} only", "params")
-            if type(value) not in PARAMS[name]:
+            if value is not None and type(value) not in PARAMS[name]:
                 kind = "a number" if name == "threshold" else "true or false"
                 raise ContractError(f"params.{name} must be {kind}", "params")
         threshold = given.get("threshold")
         if threshold is not None and not 0 <= threshold <= 1:
             raise ContractError("params.threshold must be between 0 and 1", "params")
-        return Params(**given)
+        return Params(**{name: value for name, value in given.items() if value is not None})
 
     def answers(self, X: Matrix, params: Params) -> dict[str, list[Any]]:
         """Columns of answers for rows that `Rules.apply` has let through, in their order."""
@@ -135,17 +136,20 @@ def records(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def describe(threshold: float | None, X_train: Matrix) -> dict[str, Any]:
+def describe(
+    threshold: float | None, X_train: Matrix, linear: Linear | None = None
+) -> dict[str, Any]:
     """What `load` wants to know beyond the contract and the classifier, as plain data."""
     return {
         "threshold": threshold,
         "reference": np.nanmedian(X_train, axis=0).tolist(),
         "trained_with": _versions(),
+        "linear": asdict(linear) if linear else None,
     }
 
 
 def load(folder: Path, identity: Mapping[str, str] | None = None, unpickle: bool = True) -> Scorer:
-    """The scorer of a model's folder; unpickles only where there is no graph.
+    """The scorer of a model's folder; unpickles only what is not compiled.
 
     With `unpickle=False`, not there either: such a scorer knows the contract, but no answers.
     Raises ModelError under another Python, scikit-learn or NumPy than the model was trained with.
@@ -154,13 +158,17 @@ def load(folder: Path, identity: Mapping[str, str] | None = None, unpickle: bool
     _check_versions(served["trained_with"])
     contract = Contract.model_validate_json((folder / CONTRACT).read_text("utf-8"))
     has_graph = (folder / GRAPH).exists()
-    if has_graph:
+    linear = served.get("linear")
+    predict: Predict
+    if linear:
+        predict = Linear(**linear).predict_proba
+    elif has_graph:
         predict = compiled.load(folder / GRAPH)
     else:
         predict = _unpickle(folder, contract) if unpickle else _no_answers
     reference = np.array(served["reference"])
     scorer = Scorer(contract, predict, served["threshold"], reference, identity or {})
-    scorer.is_compiled = has_graph
+    scorer.is_compiled = has_graph or bool(linear)
     return scorer
 
 

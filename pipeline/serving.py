@@ -47,9 +47,8 @@ class ServedModel:
         Raises MlflowException (HTTP 400) for a row that breaks the contract; then no row is
         answered.
         """
-        given = {name: value for name, value in (params or {}).items() if value is not None}
         try:
-            asked = self.scorer.params(given)
+            asked = self.scorer.params(params or {})
             X = contracts.to_matrix(self.scorer.rules, rows)
             columns = self.scorer.answers(X, asked)
         except ContractError as error:
@@ -181,5 +180,5 @@ def _registry_is_there() -> bool:
 
 def request(rows: pd.DataFrame) -> str:
     """The request body for `POST /invocations`."""
-    records = json.loads(rows.to_json(orient="records"))
-    return json.dumps({"dataframe_records": records})
+    filled = rows.astype(object).where(rows.notna(), None)
+    return json.dumps({"dataframe_records": filled.to_dict(orient="records")})

@@ -5,9 +5,10 @@ import sys
 import mlflow
 import pytest
 
-from pipeline import cli, endpoint, flow, tracking, workers
+from pipeline import cli, flow, tracking, workers
 from pipeline.config_file import PROJECT, settings
 from pipeline.errors import ContractError
+from pipeline.server import run
 
 MISTAKE = 2
 
@@ -35,7 +36,7 @@ def calls(monkeypatch):
     monkeypatch.setattr(
         flow, "run", lambda verb, config, fresh: calls.append((verb, config, fresh))
     )
-    monkeypatch.setattr(endpoint, "serve", lambda config: calls.append(("serve", config, None)))
+    monkeypatch.setattr(run, "serve", lambda config: calls.append(("serve", config, None)))
     return calls
 
 
@@ -103,6 +104,41 @@ def test_audit_takes_its_folds_as_mlflow_run_hands_them_on(calls):
     assert calls[0][1].audit.folds == 7
 
 
+def test_serve_takes_its_workers_as_mlflow_run_hands_them_on(calls):
+    """`mlflow run . -e serve -P workers=3` arrives as `--workers 3`."""
+    assert cli.main(["serve", "configs/pima.yaml", "--workers", "3"]) == 0
+
+    assert calls[0][1].serve.workers == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "insecure"),
+    [
+        ([], False),
+        (["--insecure"], True),
+        (["--serve.insecure"], True),
+        (["--insecure", "true"], True),
+        (["--insecure", "false"], False),
+        (["--insecure=false"], False),
+        (["--insecure", "--serve.port", "9000"], True),
+        (["--serve.port", "9000", "--insecure"], True),
+    ],
+)
+def test_insecure_is_a_flag_or_takes_true_and_false(calls, options, insecure):
+    assert cli.main(["serve", "configs/pima.yaml", *options]) == 0
+
+    assert calls[0][1].serve.insecure is insecure
+
+
+def test_option_overrides_the_environment(calls, monkeypatch):
+    monkeypatch.setenv("PIPELINE_SERVE_PORT", "9001")
+    monkeypatch.setenv("PIPELINE_SERVE_WORKERS", "4")
+
+    assert cli.main(["serve", "--serve.port", "9002"]) == 0
+    serve = calls[0][1].serve
+    assert (serve.port, serve.workers) == (9002, 4)
+
+
 def test_option_takes_a_negative_number(calls):
     assert cli.main(["tune", "--data.columns.Age.missing", "-1", "--data.positive", "-1"]) == 0
 
@@ -129,6 +165,7 @@ def test_option_of_a_text_setting_keeps_digits_as_text(calls):
         (["--data.columns.Age.rage", "3"], "data.columns.Age.rage is not a setting, did you mean"),
         (["--tune.families", "[svc"], "tune.families is '[svc'; it must be a value in YAML"),
         (["--tune.max_evls"], "--tune.max_evls has no value; write --tune.max_evls VALUE"),
+        (["--insecure", "maybe"], "serve.insecure is 'maybe'; it should be a valid boolean"),
         (["configs/pima.yaml", "stray"], "'stray' is not an option; write --section.key VALUE"),
         (["-x", "3"], "'-x' is not an option; write --section.key VALUE"),
     ],
@@ -239,7 +276,8 @@ def help_page():
 def test_help_lists_every_setting_with_its_meaning(help_page, key, field):
     page = "".join(help_page.stdout.split())  # lines are broken to fit the terminal
 
-    option = ",".join(f"{name}VALUE" for name in (f"--{key}", cli.SHORT.get(key)) if name)
+    value = "[VALUE]" if key in cli.FLAGS else "VALUE"
+    option = ",".join(f"{name}{value}" for name in (f"--{key}", cli.SHORT.get(key)) if name)
     assert f"{option}{''.join(field.description.split())}(default:" in page
 
 

@@ -1,9 +1,11 @@
+from functools import reduce
+
 import pytest
 from pydantic import ValidationError
 
 from pipeline.columns import Column
 from pipeline.config import Estimator
-from pipeline.config_file import PROJECT, load, locate, settings
+from pipeline.config_file import PROJECT, load, locate, settings, variable
 from pipeline.errors import ConfigError
 
 SMALL = """
@@ -79,6 +81,24 @@ def test_config_is_frozen(read):
         read().split.seed = 2
 
 
+@pytest.mark.parametrize("rate", ["1/second", "100/second", "5000/minute", "7/hour", "9/day"])
+def test_load_takes_a_rate(read, rate):
+    assert read(f"{SMALL}serve: {{limits: {{rate: {rate}}}}}\n").serve.limits.rate == rate
+
+
+@pytest.mark.parametrize(
+    "rate",
+    [
+        *("100", "0/second", "-1/second", "01/second", "1.5/second", "100/seconds", "100 / second"),
+        *("100/2second", "second/100", "100/month", "many/second", "100/second;200/minute"),
+    ],
+)
+def test_load_refuses_what_is_no_rate(faults, rate):
+    assert faults(f"{SMALL}serve: {{limits: {{rate: '{rate}'}}}}\n") == [
+        f"serve.limits.rate: {rate!r} is no rate; write for example 100/second or 5000/minute"
+    ]
+
+
 # One fault, one sentence: setting, value, rule or remedy.
 
 
@@ -87,7 +107,16 @@ def test_config_is_frozen(read):
     [
         ("tun: {}", "tun is not a setting, did you mean 'tune'?"),
         ("tune: {max_eval: 3}", "tune.max_eval is not a setting, did you mean 'max_evals'?"),
-        ("serve: {zzz: 3}", "serve.zzz is not a setting; choose from host, port, workers"),
+        (
+            "serve: {zzz: 3}",
+            "serve.zzz is not a setting; choose from allowed_hosts, docs, follow, grace, host, "
+            "insecure, keys, limits, port, workers",
+        ),
+        (
+            "serve: {limits: {zzz: 3}}",
+            "serve.limits.zzz is not a setting; choose from answer_seconds, body_bytes, "
+            "concurrency, header_bytes, rate, receive_seconds, rows",
+        ),
         ("tune: {max_evals: '3'}", "tune.max_evals is '3'; it should be a valid integer"),
         ("tune: {max_evals: lots}", "tune.max_evals is 'lots'; it should be a valid integer"),
         ("tune: {max_evals: true}", "tune.max_evals is True; it should be a valid integer"),
@@ -109,6 +138,38 @@ def test_config_is_frozen(read):
         ("gate: {floors: {f1: '0.5'}}", "gate.floors.f1 is '0.5'; it should be a valid number"),
         ("serve: {host: 127}", "serve.host is 127; it should be a valid string"),
         ("serve: {port: 70000}", "serve.port is 70000; it should be less than or equal to 65535"),
+        ("serve: {port: 0}", "serve.port is 0; it should be greater than or equal to 1"),
+        ("serve: {workers: 0}", "serve.workers is 0; it should be greater than or equal to 1"),
+        ("serve: {insecure: 1}", "serve.insecure is 1; it should be a valid boolean"),
+        ("serve: {insecure: 'yes'}", "serve.insecure is 'yes'; it should be a valid boolean"),
+        ("serve: {keys: ''}", "serve.keys is ''; String should have at least 1 character"),
+        ("serve: {follow: 0}", "serve.follow is 0; it should be greater than 0"),
+        ("serve: {grace: -1}", "serve.grace is -1; it should be greater than 0"),
+        ("serve: {grace: .inf}", "serve.grace is inf; it should be a finite number"),
+        (
+            "serve: {allowed_hosts: a.org}",
+            "serve.allowed_hosts is 'a.org'; it should be a valid array",
+        ),
+        (
+            "serve: {limits: 3}",
+            "serve.limits is 3; it should be a mapping of settings, {} for none",
+        ),
+        (
+            "serve: {limits: {rows: 0}}",
+            "serve.limits.rows is 0; it should be greater than or equal to 1",
+        ),
+        (
+            "serve: {limits: {body_bytes: 1.5}}",
+            "serve.limits.body_bytes is 1.5; it should be a valid integer",
+        ),
+        (
+            "serve: {limits: {answer_seconds: 0}}",
+            "serve.limits.answer_seconds is 0; it should be greater than 0",
+        ),
+        (
+            "serve: {limits: {rate: 100}}",
+            "serve.limits.rate is 100; it should be a valid string",
+        ),
     ],
 )
 def test_load_refuses_a_setting_with_name_value_and_rule(faults, section, sentence):
@@ -388,6 +449,98 @@ def test_settings_lists_the_leaves_of_every_section():
     assert {"data.source", "tune.max_evals", "gate.floors", "serve.port"} <= set(keys)
     assert {"tune.estimators", "tune.families", "tune.space", "tune.backend"} <= set(keys)
     assert "tune" not in keys
+
+
+# The environment: between the file and the command line, for the endpoint alone.
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("serve.port", "PIPELINE_SERVE_PORT"),
+        ("serve.allowed_hosts", "PIPELINE_SERVE_ALLOWED_HOSTS"),
+        ("serve.limits.body_bytes", "PIPELINE_SERVE_LIMITS_BODY_BYTES"),
+    ],
+)
+def test_variable_is_the_key_in_capitals(key, name):
+    assert variable(key) == name
+
+
+def test_no_two_settings_share_a_variable():
+    names = [variable(key) for key, _ in settings()]
+
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("serve.host", "0.0.0.0", "0.0.0.0"),
+        ("serve.host", "127", "127"),
+        ("serve.port", "9000", 9000),
+        ("serve.workers", "2", 2),
+        ("serve.insecure", "true", True),
+        ("serve.keys", "12345", "12345"),
+        ("serve.keys", "null", None),
+        ("serve.allowed_hosts", "[a.org, '*']", ("a.org", "*")),
+        ("serve.follow", "null", None),
+        ("serve.follow", "0.5", 0.5),
+        ("serve.docs", "false", False),
+        ("serve.limits.rows", "10", 10),
+        ("serve.limits.rate", "5/second", "5/second"),
+        ("serve.limits.rate", "null", None),
+    ],
+)
+def test_variable_sets_its_key(read, monkeypatch, key, text, value):
+    monkeypatch.setenv(variable(key), text)
+
+    assert reduce(getattr, key.split("."), read()) == value
+
+
+def test_variable_goes_over_the_file_and_under_an_override(read, monkeypatch):
+    text = SMALL + "serve: {port: 9000, limits: {rows: 7, body_bytes: 8}}\n"
+    monkeypatch.setenv("PIPELINE_SERVE_PORT", "9001")
+    monkeypatch.setenv("PIPELINE_SERVE_LIMITS_ROWS", "17")
+
+    assert read(text).serve.port == 9001
+    assert read(text, {"serve.port": "9002"}).serve.port == 9002
+    limits = read(text, {"serve.limits.rows": "27"}).serve.limits
+    assert (limits.rows, limits.body_bytes) == (27, 8)
+    assert read(text).serve.limits.rows == 17
+
+
+def test_variable_reaches_a_section_that_the_file_does_not_have(read, monkeypatch):
+    monkeypatch.setenv("PIPELINE_SERVE_LIMITS_CONCURRENCY", "3")
+
+    assert read().serve.limits.concurrency == 3
+
+
+def test_what_a_run_results_in_does_not_come_from_the_environment(read, monkeypatch):
+    before = read()
+    for key, _ in settings():
+        if not key.startswith("serve."):
+            monkeypatch.setenv(variable(key), "7")
+
+    assert read() == before
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "sentence"),
+    [
+        ("serve.port", "lots", "serve.port is 'lots'; it should be a valid integer"),
+        ("serve.port", "", "serve.port is None; it should be a valid integer"),
+        ("serve.insecure", "1", "serve.insecure is 1; it should be a valid boolean"),
+        (
+            "serve.limits.rate",
+            "lots",
+            "serve.limits.rate: 'lots' is no rate; write for example 100/second or 5000/minute",
+        ),
+    ],
+)
+def test_variable_is_checked_like_the_file(faults, monkeypatch, key, text, sentence):
+    monkeypatch.setenv(variable(key), text)
+
+    assert faults() == [sentence]
 
 
 # Families and their spaces.

@@ -7,7 +7,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from pipeline.columns import Column
-from pipeline.contract import Contract, check
+from pipeline.contract import Contract, Rules, check, check_names, not_a_number, to_matrix
 from pipeline.errors import ContractError
 
 AGE = {"Age": Column(unit="years", range=(18, 120))}
@@ -166,6 +166,37 @@ def test_booleans_are_no_numbers(dtype):
     ]
 
 
+@pytest.mark.parametrize("dtype", ["bool", "boolean", object])
+def test_booleans_are_no_numbers_beside_numbers_either(dtype):
+    """NumPy would make ones of them, to have a matrix of one type."""
+    frame = pd.DataFrame({"x": [0.5, 1.5], "y": cells(True, False, dtype=dtype), "z": [1, 2]})
+
+    told = faults({"x": Column(), "y": Column(), "z": Column()}, frame)
+
+    assert [line.split(" (")[0] for line in told] == [
+        "row 1, y: must be a number",
+        "row 2, y: must be a number",
+    ]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame({"x": np.int8([1, 2]), "y": np.float32([0.5, 1.5])}),
+        pd.DataFrame({"x": cells(1, 2, dtype="Int64"), "y": cells(0.5, 1.5, dtype="Float64")}),
+        pd.DataFrame({"x": [1.0, 2.0], "y": [0.5, 1.5]}),
+        pd.DataFrame({"y": [0.5, 1.5], "x": [1, 2]}),
+        pd.DataFrame({"x": [1, 2], "y": cells(0.5, 1.5)}),
+    ],
+    ids=lambda frame: " and ".join(map(str, frame.dtypes)),
+)
+def test_columns_of_several_types_become_one_matrix_of_doubles(frame):
+    matrix = to_matrix(Rules({"x": Column(), "y": Column()}), frame)
+
+    assert matrix.dtype == np.float64
+    np.testing.assert_array_equal(matrix, [[1, 0.5], [2, 1.5]])
+
+
 def test_dates_are_no_numbers():
     (told,) = faults({"x": Column()}, pd.DataFrame({"x": pd.to_datetime(["2024-01-31"])}))
 
@@ -280,6 +311,142 @@ def test_at_most_ten_column_faults_are_told():
 
 def test_column_named_by_a_number_is_found():
     assert check({"3": Column()}, pd.DataFrame({3: [1.0, 2.0]}))["3"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["a", "SECRET"], ["column number 2 is not known", "column 'Glucose' is missing"]),
+        (
+            ["a", "glucos"],
+            [
+                "column number 2 is not known, did you mean 'Glucose'?",
+                "column 'Glucose' is missing",
+            ],
+        ),
+        (["a", "a", "Glucose"], ["column 'a' is there twice"]),
+        (
+            ["SECRET", "a", "SECRET", "Glucose"],
+            [
+                "column number 1 is there twice",
+                "column number 1 is not known",
+                "column number 1 is not known",
+            ],
+        ),
+    ],
+)
+def test_without_names_unknown_columns_are_told_by_their_place(names, told):
+    columns = {"a": Column(), "Glucose": Column(), "spare": Column(optional=True)}
+
+    with pytest.raises(ContractError) as error:
+        check_names(columns, names, with_names=False)
+
+    assert str(error.value).split("\n") == [*told, "expected columns: a, Glucose, spare"]
+    assert error.value.rule == "columns"
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["b", "a"], ["a"]])
+def test_names_may_come_in_any_order_and_without_optional_ones(names):
+    check_names({"a": Column(), "b": Column(optional=True)}, names)
+
+    with pytest.raises(ContractError, match="column 'a' is missing"):
+        check_names({"a": Column(), "b": Column(optional=True)}, [])
+
+
+# Rules, over a whole matrix.
+
+
+def test_rules_put_nan_in_place_of_marks_and_leave_the_matrix_alone():
+    rules = Rules({"x": Column(missing=0), "y": Column(missing=-1), "z": Column()})
+    X = np.array([[0.0, -1.0, 0.0], [-0.0, 0.0, -1.0]])
+    before = X.copy()
+
+    np.testing.assert_array_equal(rules.apply(X), [[np.nan, np.nan, 0], [np.nan, 0, -1]])
+    np.testing.assert_array_equal(X, before)
+
+
+def test_rules_take_the_largest_doubles_where_there_is_no_bound():
+    largest = np.finfo(np.float64).max
+    X = np.array([[largest], [-largest], [np.nan]])
+
+    np.testing.assert_array_equal(Rules({"x": Column()}).apply(X), X)
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        ([np.inf, 1], "finite"),
+        ([2, np.inf], "range"),
+        ([np.nan, -1], "range"),
+    ],
+)
+def test_rule_of_the_error_is_that_of_its_first_sentence(cells, kind):
+    with pytest.raises(ContractError) as error:
+        Rules({"x": Column(range=(0, 1))}).apply(np.array(cells, dtype=float)[:, None])
+
+    assert error.value.rule == kind
+
+
+def test_rules_tell_faults_found_before_among_their_own():
+    rules = Rules({"x": Column(range=(0, 1)), "y": Column()})
+    before = [not_a_number(2, "y", "SECRET")]
+
+    with pytest.raises(ContractError) as error:
+        rules.apply(np.array([[5.0, 1.0], [0.0, np.nan], [7.0, 1.0]]), before)
+
+    assert str(error.value).split("\n") == [
+        "row 1, x: must be at most 1",
+        "row 2, y: must be a number",
+        "row 3, x: must be at most 1",
+    ]
+
+
+def test_rules_and_check_come_to_the_same():
+    """`check` may take a quick way: here one column at a time does not."""
+    rng = np.random.default_rng(0)
+    columns = {
+        "a": Column(range=(0, 3)),
+        "b": Column(range=(None, 2), missing=-1),
+        "c": Column(range=(-2, None), missing=5, unit="mm"),
+    }
+    cells_ = np.array([-1, 0, 1, 2, 2.5, np.nan, 5, np.inf])
+    outcomes = set()
+    for _ in range(300):
+        X = rng.choice(
+            cells_, (rng.integers(1, 4), 3), p=[0.1, 0.2, 0.2, 0.2, 0.1, 0.1, 0.05, 0.05]
+        )
+        frame = pd.DataFrame(X, columns=list(columns))
+        told = [outcome(Rules(columns).apply, X), outcome(check, columns, frame, with_values=False)]
+        slow = outcome(check, columns, frame.astype(object), with_values=False)
+        assert told[0] == told[1] == slow
+        outcomes.add(told[0][:20])
+    assert len(outcomes) > 10
+
+
+def test_few_cells_come_to_the_same_as_a_matrix():
+    rng = np.random.default_rng(0)
+    columns = {"a": Column(range=(0, 3)), "b": Column(missing=-1), "c": Column(range=(None, 2))}
+    rules = Rules(columns)
+    choices = [0, 1, 2, 3, -1, 2.5, -0.0, None, 4, 2**60]
+    refused = 0
+    for _ in range(500):
+        cells_ = [choices[place] for place in rng.integers(0, len(choices), 6)]
+        X = np.array(cells_, dtype=float).reshape(2, 3)
+        found = rules.few(cells_)
+        refused += found is None
+        if found is None:
+            with pytest.raises(ContractError):
+                rules.apply(X)
+        else:
+            np.testing.assert_array_equal(np.reshape(found, (2, 3)), rules.apply(X))
+    assert 100 < refused < 490
+
+
+def outcome(function, *arguments, **options):
+    try:
+        return str(np.asarray(function(*arguments, **options)).tolist())
+    except ContractError as error:
+        return str(error)
 
 
 # The contract as plain data.

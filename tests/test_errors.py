@@ -1,9 +1,12 @@
 import pytest
 
 from pipeline import errors
-from pipeline.errors import PipelineError, nearest
+from pipeline.errors import LONGEST_NAME, ContractError, PipelineError, nearest
 
-MISTAKES = ["ConfigError", "SourceError", "ContractError", "SearchError", "RegistryError"]
+MISTAKES = [
+    *("ConfigError", "SourceError", "ContractError", "SearchError", "RegistryError"),
+    "ModelError",
+]
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -26,6 +29,11 @@ def test_module_page_shows_the_whole_tree():
     assert all(name in errors.__doc__ for name in subclasses)
 
 
+def test_contract_error_carries_the_kind_of_its_rule():
+    assert ContractError("row 1, Age: must be a number", "type").rule == "type"
+    assert ContractError("the table has no rows").rule == "rows"
+
+
 @pytest.mark.parametrize(
     ("name", "known", "hint"),
     [
@@ -40,3 +48,12 @@ def test_module_page_shows_the_whole_tree():
 )
 def test_nearest_names_the_closest_or_nothing(name, known, hint):
     assert nearest(name, known) == hint
+
+
+def test_nearest_compares_no_name_too_long_for_a_slip_of_the_pen():
+    """It takes time that grows with the square of the length, and a request may name a column."""
+    longest, longer = "a" * LONGEST_NAME, "a" * (LONGEST_NAME + 1)
+
+    assert nearest(longest, [longest]) == f", did you mean {longest!r}?"
+    assert nearest(longer, [longest]) == ""
+    assert nearest(longest, [longer]) == ""

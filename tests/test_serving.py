@@ -1,5 +1,8 @@
 """The served model in this process: answers, refusals, params, identity."""
 
+import json
+import logging
+
 import mlflow
 import numpy as np
 import pandas as pd
@@ -9,10 +12,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
 
-from pipeline import serving
+from pipeline import scorer, serving
 from pipeline.columns import Column
 from pipeline.contract import Contract
 from pipeline.models import tutorial
+from pipeline.onnx_graph import translate
 from pipeline.serving import ServedModel
 
 COLUMNS = {
@@ -22,15 +26,40 @@ COLUMNS = {
 ROWS = pd.DataFrame({"age": np.linspace(20, 79, 60), "dose": np.tile([1.0, 2.0, 3.0], 20)})
 
 
-def make_served(classes, positive=None, identity=None) -> ServedModel:
+def make_contract(classes, positive=None) -> Contract:
+    return Contract(columns=COLUMNS, target="y", classes=classes, positive=positive)
+
+
+def make_model(classes, positive=None):
     labels = np.asarray(classes)[np.arange(60) * len(classes) // 60]  # the older, the later
     model = tutorial()
     if positive is not None:
         model = FixedThresholdClassifier(
             model, threshold=0.4, pos_label=positive, response_method="predict_proba"
         )
-    contract = Contract(columns=COLUMNS, target="y", classes=classes, positive=positive)
-    return ServedModel(model.fit(ROWS, labels), contract, identity or {})
+    return model.fit(ROWS, labels)
+
+
+def make_served(classes, positive=None, model=None) -> ServedModel:
+    model = make_model(classes, positive) if model is None else model
+    described = scorer.describe(None if positive is None else 0.4, ROWS.to_numpy())
+    return ServedModel(scorer.of_model(model, make_contract(classes, positive), described))
+
+
+def save(folder, model, classes=(0, 1), positive=1, **options) -> str:
+    """The address of a folder with a model as MLflow writes it."""
+    contract = make_contract(classes, positive)
+    serving.save_model(
+        str(folder),
+        mlflow.models.Model(),
+        model,
+        contract,
+        scorer.describe(0.4, ROWS.to_numpy()),
+        signature=serving.signature(contract, 0.4),
+        pip_requirements=["scikit-learn"],
+        **options,
+    )
+    return str(folder)
 
 
 @pytest.mark.parametrize(
@@ -38,11 +67,11 @@ def make_served(classes, positive=None, identity=None) -> ServedModel:
     [((0, 1), 1), ((0, 1), 0), (("no", "yes"), "yes"), ((False, True), True)],
 )
 def test_label_has_the_targets_type_and_probability_is_the_positive_classs(classes, positive):
-    served = make_served(classes, positive)
-    answers = served.predict(ROWS)
-    expected = served.model.predict_proba(ROWS)[:, classes.index(positive)]
+    model = make_model(classes, positive)
+    answers = make_served(classes, positive, model).predict(ROWS)
+    expected = model.predict_proba(ROWS)[:, classes.index(positive)]
     assert [type(label) for label in answers["label"].tolist()] == [type(classes[0])] * 60
-    assert answers["label"].tolist() == served.model.predict(ROWS).tolist()
+    assert answers["label"].tolist() == model.predict(ROWS).tolist()
     np.testing.assert_array_equal(answers["probability"], expected)
     assert list(answers) == ["label", "probability"]
 
@@ -85,12 +114,35 @@ def test_threshold_that_is_no_probability_is_refused(threshold):
         make_served((0, 1), 1).predict(ROWS, {"threshold": threshold})
 
 
+def test_threshold_of_null_is_the_models():
+    served = make_served((0, 1), 1)
+    pd.testing.assert_frame_equal(served.predict(ROWS, {"threshold": None}), served.predict(ROWS))
+
+
 def test_version_adds_the_models_name_to_each_answer():
-    served = make_served((0, 1), 1, {"model": "visits", "version": "7"})
+    served = make_served((0, 1), 1)
+    served.scorer.identity = {"model": "visits", "version": "7"}
     answers = served.predict(ROWS, {"version": True})
     assert set(answers["model"]) == {"visits"}
     assert set(answers["version"]) == {"7"}
     assert list(served.predict(ROWS, {"version": False})) == ["label", "probability"]
+
+
+@pytest.mark.parametrize("params", [{}, {"version": True, "explain": True}])
+def test_mlflows_server_is_given_records_that_hold_the_same(monkeypatch, params):
+    served = make_served((0, 1), 1)
+    expected = served.predict(ROWS, params).to_dict(orient="records")
+    monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
+    assert served.predict(ROWS, params) == expected
+
+
+def test_explain_adds_what_leads_from_the_base_to_the_probability():
+    model = tutorial().fit(ROWS, np.arange(60) % 4 // 2)  # nowhere near to certain
+    answers = make_served((0, 1), 1, model).predict(ROWS.head(5), {"explain": True})
+    assert list(answers) == ["label", "probability", "base", "contributions"]
+    for probability, base, shares in answers.drop(columns="label").itertuples(index=False):
+        assert list(shares) == ["age", "dose"]
+        assert base + sum(shares.values()) == pytest.approx(np.log(probability / (1 - probability)))
 
 
 def test_refusal_names_row_column_and_rule_but_not_the_value():
@@ -109,29 +161,71 @@ def test_signature_is_of_doubles_with_the_threshold_as_default():
     assert signature.outputs.input_names() == ["label", "probability"]
     assert {spec.name: spec.default for spec in signature.params} == {
         "version": False,
+        "explain": False,
         "threshold": 0.3,
     }
 
 
 def test_both_flavors_load_from_one_folder(tmp_path):
-    served = make_served((0, 1), 1)
-    serving.save_model(
-        str(tmp_path / "model"),
-        mlflow.models.Model(),
-        served.model,
-        served.contract,
-        signature=serving.signature(served.contract, 0.4),
-        pip_requirements=["scikit-learn"],
-    )
-    loaded = mlflow.pyfunc.load_model(str(tmp_path / "model"))
-    bare = mlflow.sklearn.load_model(str(tmp_path / "model"))
-    pd.testing.assert_frame_equal(loaded.predict(ROWS), served.predict(ROWS))
-    assert bare.predict(ROWS).tolist() == served.model.predict(ROWS).tolist()
+    model = make_model((0, 1), 1)
+    folder = save(tmp_path / "model", model)
+    loaded = mlflow.pyfunc.load_model(folder)
+    bare = mlflow.sklearn.load_model(folder)
+    pd.testing.assert_frame_equal(loaded.predict(ROWS), make_served((0, 1), 1).predict(ROWS))
+    assert bare.predict(ROWS).tolist() == model.predict(ROWS).tolist()
     assert isinstance(bare, FixedThresholdClassifier)
+
+
+def test_graph_beside_the_model_answers_and_nothing_is_unpickled(tmp_path):
+    model = make_model((0, 1), 1)
+    graph = translate(model, len(COLUMNS)).SerializeToString()
+    folder = save(tmp_path / "model", model, graph=graph)
+    (tmp_path / "model" / scorer.PICKLE).write_bytes(b"no pickle")
+    answers = mlflow.pyfunc.load_model(folder).predict(ROWS)
+    pd.testing.assert_frame_equal(answers, make_served((0, 1), 1).predict(ROWS), rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:Operation with range is deprecated")  # in MLflow, of pandas 3
+def test_example_is_saved_with_its_answer(tmp_path):
+    save(tmp_path / "model", make_model((0, 1), 1), input_example=ROWS.head(3))
+    saved = json.loads((tmp_path / "model" / serving.EXAMPLE_ANSWER).read_text())
+    expected = make_served((0, 1), 1).predict(ROWS.head(3)).to_dict(orient="records")
+    assert saved == {"predictions": expected}
+
+
+def test_model_of_another_environment_is_refused_with_status_400(tmp_path, monkeypatch):
+    folder = save(tmp_path / "model", make_model((0, 1), 1))
+    monkeypatch.setattr(scorer, "version", lambda name: "0.1")
+    with pytest.raises(
+        MlflowException, match=r"and this is scikit-learn 0\.1, numpy 0\.1"
+    ) as refused:
+        mlflow.pyfunc.load_model(folder)
+    assert refused.value.get_http_status_code() == 400
+
+
+@pytest.mark.parametrize("meta", ["{}", "model_name: visits\nmodel_version: 7\n"])
+def test_model_without_a_registry_in_reach_is_served_unverified_and_says_so(
+    tmp_path, monkeypatch, caplog, meta
+):
+    """As in a container with nothing but the model."""
+    monkeypatch.setattr(mlflow, "get_registry_uri", lambda: f"sqlite:///{tmp_path}/none.db")
+    folder = save(tmp_path / "model", make_model((0, 1), 1))
+    (tmp_path / "model" / serving.REGISTERED).write_text(meta)
+    with caplog.at_level(logging.WARNING, "pipeline"):
+        loaded = mlflow.pyfunc.load_model(folder)
+    (answer, *_) = loaded.predict(ROWS, params={"version": True}).to_dict(orient="records")
+    is_registered = "visits" in meta
+    told = ["visits version 7 is not verified: its registry is out of reach"]
+    assert [r.getMessage() for r in caplog.records if r.name == "pipeline.serving"] == (
+        told if is_registered else []
+    )
+    assert (answer["model"], answer["version"]) == (
+        ("visits", "7") if is_registered else ("model", "")
+    )
+    assert not (tmp_path / "none.db").exists()
 
 
 def test_a_model_without_threshold_is_served_by_its_likeliest_class():
     model = make_pipeline(LogisticRegression()).fit(ROWS, np.arange(60) % 3)
-    contract = Contract(columns=COLUMNS, target="y", classes=(0, 1, 2), positive=None)
-    answers = ServedModel(model, contract, {}).predict(ROWS)
+    answers = make_served((0, 1, 2), model=model).predict(ROWS)
     assert answers["label"].tolist() == model.predict(ROWS).tolist()

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -35,12 +35,9 @@ class Application:
         serve = config.serve
         self.guard = Guard(serve, keys, served, scoring_application(served, serve.docs))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """An ASGI application."""
-        if scope["type"] == "http":
-            await self.guard(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._live(scope, receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """An ASGI application; uvicorn is told to take no websockets."""
+        return (self._live if scope["type"] == "lifespan" else self.guard)(scope, receive, send)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()

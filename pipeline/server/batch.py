@@ -6,6 +6,7 @@ started anew when an answer takes too long.
 """
 
 import asyncio
+import logging
 import multiprocessing
 import os
 import signal
@@ -14,9 +15,12 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from pipeline import scorer
+from pipeline.server import seen
 from pipeline.server.answer import Answer, answer
 from pipeline.server.payload import Reader
-from pipeline.server.refusal import Refusal, busy, late
+from pipeline.server.refusal import FAULT, Refusal, busy, late
+
+log = logging.getLogger(__name__)
 
 NICENESS = 5  # small requests come first
 
@@ -83,6 +87,7 @@ def _run(connection: Connection, folder: Path, most_rows: int, identity: dict[st
     """Answers until the server ends, which closes the connection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server to hear
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    seen.log_records()
     os.nice(NICENESS)
     reader = Reader(scorer.load(folder, identity), most_rows)
     while True:
@@ -95,6 +100,10 @@ def _run(connection: Connection, folder: Path, most_rows: int, identity: dict[st
             found = answer(reader, body, kind, is_quick=False)
         except Refusal as refusal:
             connection.send(refusal)
+            continue
+        except Exception:  # of a model that was not compiled: whatever its classifier raises
+            log.exception("the model failed on a request")
+            connection.send(FAULT)
             continue
         connection.send(found.rows)
         connection.send_bytes(found.body)

@@ -22,7 +22,7 @@ from pipeline.server import seen
 from pipeline.server.answer import Answer
 from pipeline.server.keys import Keys
 from pipeline.server.payload import content_kind
-from pipeline.server.refusal import Refusal, busy, too_large
+from pipeline.server.refusal import FAULT, Refusal, busy, too_large
 from pipeline.server.served import Served
 
 METHODS = {
@@ -35,7 +35,6 @@ OPEN = "/ping"  # to all, under whatever name
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 SENSIBLE_ID = re.compile(rb"[\w.:-]{1,64}")
 CHUNK = 2**18  # bytes of an answer at a time: so a slow reader holds the rest back
-FAULT = Refusal(500, "INTERNAL_ERROR", "fault", "the server has a fault; it is logged there")
 Header = tuple[bytes, bytes]
 Headers = Mapping[bytes, bytes]
 
@@ -156,7 +155,6 @@ class Guard:
         if self._waiting >= self.limits.concurrency:
             raise busy("concurrency", f"{self._waiting} requests are waiting already; try again")
         self._waiting += 1
-        seen.in_flight.inc()
         try:
             kind = content_kind(exchange.headers.get(b"content-type", b""))
             if b"content-encoding" in exchange.headers:
@@ -166,7 +164,6 @@ class Guard:
             return await exchange.served.answer(body, kind, self.limits.answer_seconds)
         finally:
             self._waiting -= 1
-            seen.in_flight.dec()
 
     async def _body(self, exchange: Exchange, receive: Receive) -> bytes:
         """The whole body; refused as soon as it is known to be too large."""
@@ -263,7 +260,7 @@ class Guard:
 def _hosts(serve: Serve) -> frozenset[str] | None:
     """The names to answer to, None for all."""
     if serve.allowed_hosts:
-        names = frozenset(name.lower() for name in serve.allowed_hosts)
+        names = frozenset(_host(name.encode()) for name in serve.allowed_hosts)
         return None if "*" in names else names
     return LOOPBACK_NAMES if is_loopback(serve.host) else None
 

@@ -27,6 +27,9 @@ class Refusal(Exception):
         )
 
 
+FAULT = Refusal(500, "INTERNAL_ERROR", "fault", "the server has a fault; it is logged there")
+
+
 def malformed(rule: str, message: str) -> Refusal:
     """The request cannot be read."""
     return Refusal(400, "BAD_REQUEST", rule, message)

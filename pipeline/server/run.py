@@ -91,6 +91,7 @@ def _settings(serve: Serve, options: dict[str, Any]) -> dict[str, Any]:
         "http": PROTOCOL,
         "ws": "none",
         "lifespan": "on",
+        "interface": "asgi3",
         "log_config": None,
         "access_log": False,
         "proxy_headers": False,

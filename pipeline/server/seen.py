@@ -36,9 +36,6 @@ model = Gauge(
     ["model"],
     multiprocess_mode="liveall",
 )
-in_flight = Gauge(
-    "serve_requests_in_flight", "Requests that wait for their answer.", multiprocess_mode="livesum"
-)
 
 
 def metrics() -> bytes:

@@ -52,7 +52,7 @@ class Served:
             return None
 
     async def answer(self, body: bytes, kind: str, seconds: float) -> Answer:
-        """The answer. Raises Refusal."""
+        """The answer, if need be of the process beside. Raises Refusal."""
         found = self.answer_at_once(body, kind)
         if found is not None:
             return found

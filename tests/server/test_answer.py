@@ -1,0 +1,84 @@
+import json
+
+import numpy as np
+import pytest
+
+from pipeline.config import Limits
+from pipeline.scorer import Scorer
+from pipeline.server.answer import QUICK_EXPLAINED, QUICK_ROWS, Heavy, answer
+from pipeline.server.payload import Reader
+from pipeline.server.refusal import Refusal
+from tests.server.pima import CONTRACT, NAMES, PATIENT, text
+
+JSON = "application/json"
+
+
+@pytest.fixture
+def reader():
+    """Of a model whose probability is the share of the largest Age."""
+
+    def predict(X):
+        share = X[:, -1] / 120
+        return np.column_stack([1 - share, share])
+
+    identity = {"model": "visits", "version": "7"}
+    scorer = Scorer(CONTRACT, predict, 0.5, np.full(8, 60.0), identity)
+    return Reader(scorer, Limits().rows)
+
+
+def asked(rows, **params):
+    return text({"inputs": rows, "params": params}).encode()
+
+
+def answered(reader, body):
+    found = answer(reader, body, JSON, is_quick=True)
+    predictions = json.loads(found.body)["predictions"]
+    assert found.rows == len(predictions)
+    return predictions
+
+
+def test_rows_are_answered_in_their_order(reader):
+    rows = [{**PATIENT, "Age": age} for age in (30, 90, 60)]
+
+    assert answered(reader, asked(rows)) == [
+        {"label": 0, "probability": 0.25},
+        {"label": 1, "probability": 0.75},
+        {"label": 1, "probability": 0.5},
+    ]
+
+
+def test_no_rows_get_no_answers(reader):
+    assert answered(reader, asked([])) == []
+
+
+def test_params_shape_the_answer(reader):
+    (told,) = answered(reader, asked([{**PATIENT, "Age": 30}], threshold=0.2, version=True))
+    assert told == {"label": 1, "probability": 0.25, "model": "visits", "version": "7"}
+
+    (told,) = answered(reader, asked([{**PATIENT, "Age": 30}], explain=True))
+    assert list(told) == ["label", "probability", "base", "contributions"]
+    assert told["base"] == pytest.approx(0)
+    assert list(told["contributions"]) == NAMES
+    assert told["contributions"]["Age"] == pytest.approx(np.log(0.25 / 0.75))
+    assert told["contributions"]["BMI"] == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("most", "params"), [(QUICK_ROWS, {}), (QUICK_EXPLAINED, {"explain": True})]
+)
+def test_more_rows_than_are_quick_are_heavy_and_answered_elsewhere(reader, most, params):
+    assert len(answered(reader, asked([PATIENT] * most, **params))) == most
+
+    more = asked([PATIENT] * (most + 1), **params)
+    with pytest.raises(Heavy):
+        answer(reader, more, JSON, is_quick=True)
+    assert answer(reader, more, JSON, is_quick=False).rows == most + 1
+
+
+def test_what_is_wrong_is_refused_before_it_is_heavy(reader):
+    rows = [{**PATIENT, "Age": 7}] * (QUICK_ROWS + 1)
+
+    with pytest.raises(Refusal) as refused:
+        answer(reader, asked(rows), JSON, is_quick=True)
+
+    assert (refused.value.status, refused.value.rule) == (400, "range")

@@ -1,0 +1,206 @@
+import hashlib
+
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.server import keys
+from pipeline.server.keys import Keys
+
+SECRET = "tok-SECRET-987654"
+OTHER = "tok-other"
+
+
+def sha256(key):
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def _no_keys_of_the_user(monkeypatch):
+    monkeypatch.delenv(keys.VARIABLE, raising=False)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """The path of a file with a text."""
+
+    def write(text):
+        path = tmp_path / "keys"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+    return write
+
+
+def owner(loaded, key):
+    return loaded.owner({b"authorization": b"Bearer " + key.encode()})
+
+
+# Who asks.
+
+
+@pytest.fixture
+def two():
+    return Keys(
+        {name: bytes.fromhex(sha256(key)) for name, key in (("ann", SECRET), ("bo", OTHER))}
+    )
+
+
+@pytest.mark.parametrize(
+    ("headers", "who"),
+    [
+        ({b"authorization": f"Bearer {SECRET}".encode()}, "ann"),
+        ({b"authorization": f"Bearer {OTHER}".encode()}, "bo"),
+        ({b"authorization": f"bearer {SECRET}".encode()}, "ann"),
+        ({b"authorization": f"BEARER   {SECRET} ".encode()}, "ann"),
+        ({b"x-api-key": SECRET.encode()}, "ann"),
+        ({b"x-api-key": f" {OTHER} ".encode()}, "bo"),
+        ({b"x-api-key": OTHER.encode(), b"authorization": b"Basic YTpi"}, "bo"),
+        ({}, None),
+        ({b"authorization": b""}, None),
+        ({b"authorization": b"Bearer"}, None),
+        ({b"authorization": b"Bearer "}, None),
+        ({b"authorization": SECRET.encode()}, None),
+        ({b"authorization": f"Basic {SECRET}".encode()}, None),
+        ({b"authorization": f"Bearer {SECRET}x".encode()}, None),
+        ({b"authorization": f"Bearer {SECRET[:-1]}".encode()}, None),
+        ({b"authorization": f"Bearer {SECRET.upper()}".encode()}, None),
+        ({b"authorization": f"Bearer {sha256(SECRET)}".encode()}, None),
+        ({b"authorization": b"Bearer \xff\x00\xfe"}, None),
+        ({b"x-api-key": b""}, None),
+        ({b"x-api-key": f"Bearer {SECRET}".encode()}, None),
+        ({b"x-api-key": b"wrong", b"authorization": f"Bearer {SECRET}".encode()}, None),
+        ({b"cookie": f"key={SECRET}".encode()}, None),
+    ],
+)
+def test_owner_is_who_holds_the_key(two, headers, who):
+    assert two.owner(headers) == who
+
+
+def test_all_keys_are_compared_whichever_it_is(two, monkeypatch):
+    """The time must not tell how far down the list a key is."""
+    compared = []
+
+    def compare(one, other):
+        compared.append(other)
+        return one == other
+
+    monkeypatch.setattr(keys.hmac, "compare_digest", compare)
+
+    for key in (SECRET, OTHER, "none"):
+        compared.clear()
+        owner(two, key)
+        assert len(compared) == 2
+
+
+def test_without_keys_nobody_is_known():
+    none = Keys({})
+
+    assert not none
+    assert owner(none, SECRET) is None
+
+
+# Where keys come from.
+
+
+def test_keys_come_from_the_file_one_a_line(write):
+    text = (
+        "# who may ask\n\n"
+        f"ann:{sha256(SECRET)}\n"
+        f"  bo@site-1.org:{sha256(OTHER).upper()}  # the other one\r\n"
+    )
+
+    loaded = keys.load(write(text))
+
+    assert loaded
+    assert (owner(loaded, SECRET), owner(loaded, OTHER)) == ("ann", "bo@site-1.org")
+
+
+@pytest.mark.parametrize("between", [",", " ", "\n", " , ", "\t"])
+def test_keys_come_from_the_environment(monkeypatch, between):
+    entries = [f"ann:{sha256(SECRET)}", f"bo:{sha256(OTHER)}"]
+    monkeypatch.setenv(keys.VARIABLE, between.join(entries) + between)
+
+    loaded = keys.load(None)
+
+    assert (owner(loaded, SECRET), owner(loaded, OTHER)) == ("ann", "bo")
+
+
+def test_keys_of_both_places_count(write, monkeypatch):
+    monkeypatch.setenv(keys.VARIABLE, f"bo:{sha256(OTHER)}")
+
+    loaded = keys.load(write(f"ann:{sha256(SECRET)}"))
+
+    assert (owner(loaded, SECRET), owner(loaded, OTHER)) == ("ann", "bo")
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", ",\n"])
+def test_no_file_and_no_variable_mean_no_keys(monkeypatch, value):
+    if value is not None:
+        monkeypatch.setenv(keys.VARIABLE, value)
+
+    assert not keys.load(None)
+
+
+# Refused: the key itself, if someone forgot to hash it, is not shown.
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        SECRET,
+        f"ann:{SECRET}",
+        f"ann={sha256(SECRET)}",
+        f"ann: {sha256(SECRET)}",
+        f"an n:{sha256(SECRET)}",
+        f":{sha256(SECRET)}",
+        f"ann:{sha256(SECRET)[:-1]}",
+        f"ann:{sha256(SECRET)}0",
+        f"ann:{'g' * 64}",
+        f"ann:{sha256(SECRET)}:{SECRET}",
+        f"{sha256(SECRET)}",
+        f"ann/b:{sha256(SECRET)}",
+    ],
+)
+def test_entry_that_is_no_key_is_refused_unseen(write, monkeypatch, entry):
+    path = write(f"bo:{sha256(OTHER)}\n{entry}\n")
+    with pytest.raises(ConfigError) as of_file:
+        keys.load(path)
+    monkeypatch.setenv(keys.VARIABLE, entry)
+    with pytest.raises(ConfigError) as of_variable:
+        keys.load(None)
+
+    how = f"holds an entry that is no key; {keys.HOW}"
+    assert str(of_file.value) == f"serve.keys {path!r} {how}"
+    assert str(of_variable.value) == f"PIPELINE_API_KEYS {how}"
+
+
+def test_name_that_is_there_twice_is_refused(write, monkeypatch):
+    once = f"ann:{sha256(SECRET)}"
+    path = write(f"{once}\nann:{sha256(OTHER)}")
+    with pytest.raises(ConfigError, match="names 'ann' twice; give each key its own name"):
+        keys.load(path)
+
+    monkeypatch.setenv(keys.VARIABLE, f"ann:{sha256(OTHER)}")
+    with pytest.raises(ConfigError, match="names 'ann' twice"):
+        keys.load(write(once))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "holds no key; a key is written NAME:SHA256"),
+        ("# nobody\n\n", "holds no key; a key is written NAME:SHA256"),
+        (b"\xff\xfe", "cannot be read: it is not in UTF-8"),
+    ],
+)
+def test_file_without_a_key_is_refused(write, text, told):
+    """It would leave the endpoint open to all."""
+    with pytest.raises(ConfigError, match=told):
+        keys.load(write(text))
+
+
+def test_file_that_is_not_there_or_a_folder_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read: No such file or directory"):
+        keys.load(str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        keys.load(str(tmp_path))
