@@ -40,12 +40,12 @@ def champion_version(name: str) -> str | None:
     return None if version is None else str(version.version)
 
 
-def promoted(name: str) -> tuple[Version, str]:
-    """The champion with its manifest, and the address of its files.
+def promoted(name: str, number: str | None = None) -> tuple[Version, str]:
+    """The champion, or another version, with its manifest, and the address of its files.
 
     Raises RegistryError, ModelError.
     """
-    version = champion(name)
+    version = MlflowClient().get_model_version(name, number) if number else champion(name)
     if version is None:
         raise RegistryError(
             f"registry.model {name!r} has no version with the alias {CHAMPION!r} to serve; "

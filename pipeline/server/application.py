@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -29,11 +30,19 @@ TRY_AGAIN = 60.0  # seconds until a version that was refused is tried once more
 class Application:
     """Answers HTTP and uvicorn's lifespan events."""
 
-    def __init__(self, config: Config, keys: Keys, served: Served) -> None:
+    def __init__(
+        self, config: Config, keys: Keys, served: Served | None = None, good: Path | None = None
+    ) -> None:
+        """Without `served` it loads the champion when it starts, or else what `good` names.
+
+        `good` is a file in which workers keep the last version that proved right: a worker that
+        takes the place of another must not fall for a champion that the others refuse.
+        """
         self.config = config
+        self.keys = keys
+        self.good = good
+        self._first = served
         self._background: set[asyncio.Task[Any]] = set()
-        serve = config.serve
-        self.guard = Guard(serve, keys, served, scoring_application(served, serve.docs))
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """An ASGI application; uvicorn is told to take no websockets."""
@@ -41,26 +50,37 @@ class Application:
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
-        scope["state"]["guard"] = self.guard
         try:
-            await self.guard.served.warm_up()
-        except PipelineError as error:
-            seen.log("model_refused", version=self.guard.served.version.version, message=str(error))
-            self.guard.served.close()
+            served = self._first or await self._start()
+        except PipelineError:
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
+        serve = self.config.serve
+        self.guard = Guard(serve, self.keys, served, scoring_application(served, serve.docs))
+        scope["state"]["guard"] = self.guard
         _freeze()
         _end_with_parent()
-        serve = self.config.serve
-        self._show(self.guard.served, "ready", host=serve.host, port=serve.port)
-        if self.config.serve.follow is not None:
-            self._spawn(self._follow(self.config.serve.follow))
+        seen.write_behind(asyncio.get_running_loop())
+        self._show(served, "ready", host=serve.host, port=serve.port)
+        if serve.follow is not None:
+            self._spawn(self._follow(serve.follow))
         await send({"type": "lifespan.startup.complete"})
         await receive()
         for task in self._background:
             task.cancel()
         self.guard.served.close()
+        seen.write_behind(None)
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def _start(self) -> Served:
+        """The champion, or else the last version that was good. Raises PipelineError."""
+        try:
+            return await _load_warm(self.config)
+        except PipelineError as error:
+            seen.log("model_refused", message=str(error))
+            if self.good is None or not self.good.exists():
+                raise
+            return await _load_warm(self.config, self.good.read_text())
 
     async def _follow(self, seconds: float) -> None:
         """Looks at the alias again and again, and brings a new champion in."""
@@ -82,32 +102,26 @@ class Application:
             if time.monotonic() - refused.get(version, -TRY_AGAIN) < TRY_AGAIN:
                 continue
             try:
-                served = await asyncio.to_thread(load, self.config)
-                await self._bring_in(served)
+                self._bring_in(await _load_warm(self.config))
             except Exception as error:
                 refused[version] = time.monotonic()
                 stays = self.guard.served.version.version
                 told = str(error) if isinstance(error, PipelineError) else type(error).__name__
                 seen.log("model_refused", version=version, stays=stays, message=told)
 
-    async def _bring_in(self, served: Served) -> None:
-        try:
-            await served.warm_up()
-            application = scoring_application(served, self.config.serve.docs)
-        except BaseException:
-            served.close()
-            raise
+    def _bring_in(self, served: Served) -> None:
+        application = scoring_application(served, self.config.serve.docs)
         old = self.guard.served
         self.guard.served, self.guard.application = served, application
         _freeze()
         self._show(served, "champion_changed")
-        seen.model.remove(old.version.name)
-        seen.model.labels(served.version.name).set(int(served.version.version))
         self._spawn(old.retire(self.config.serve.limits.answer_seconds))
 
     def _show(self, served: Served, event: str, **fields: Any) -> None:
         version = served.version
         seen.model.labels(version.name).set(int(version.version))
+        if self.good is not None:
+            self.good.write_text(version.version)
         compiled = served.scorer.is_compiled
         known = {"model": version.name, "version": version.version, "compiled": compiled}
         seen.log(event, **known, **fields)
@@ -118,17 +132,27 @@ class Application:
         task.add_done_callback(self._background.discard)
 
 
-def load(config: Config) -> Served:
-    """The champion, verified. Raises RegistryError, ModelError."""
-    version, address = registry.promoted(config.registry.model)
+def load(config: Config, number: str | None = None) -> Served:
+    """The champion, or the version of that number, verified. Raises RegistryError, ModelError."""
+    version, address = registry.promoted(config.registry.model, number)
     with registry.files(address) as folder:
         return Served(version, folder, config.serve.limits.rows)
 
 
-def in_a_worker(config: Config, keys: Keys) -> Application:
+async def _load_warm(config: Config, number: str | None = None) -> Served:
+    served = await asyncio.to_thread(load, config, number)
+    try:
+        await served.warm_up()
+    except BaseException:
+        served.close()
+        raise
+    return served
+
+
+def in_a_worker(config: Config, keys: Keys, good: Path) -> Application:
     """The application of one of several workers, which each load the model themselves."""
     seen.log_records()
-    return Application(config, keys, load(config))
+    return Application(config, keys, good=good)
 
 
 def scoring_application(served: Served, docs: bool) -> FastAPI:

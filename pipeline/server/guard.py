@@ -7,7 +7,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from functools import lru_cache
 from time import perf_counter
 from typing import Any
@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pipeline.config import Serve
 from pipeline.server import seen
 from pipeline.server.answer import Answer
+from pipeline.server.exchange import Exchange
 from pipeline.server.keys import Keys
 from pipeline.server.payload import content_kind
 from pipeline.server.refusal import FAULT, Refusal, busy, too_large
@@ -33,41 +34,14 @@ METHODS = {
 MOST_REMEMBERED = 128  # headers that were looked at before
 OPEN = "/ping"  # to all, under whatever name
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-SENSIBLE_ID = re.compile(rb"[\w.:-]{1,64}")
 CHUNK = 2**18  # bytes of an answer at a time: so a slow reader holds the rest back
 Header = tuple[bytes, bytes]
-Headers = Mapping[bytes, bytes]
 
 log = logging.getLogger(__name__)
 
 
 class Disconnected(Exception):
     """The client is gone, or was cut."""
-
-
-class Exchange:
-    """A request, the model that answers it, and what becomes of it."""
-
-    __slots__ = (
-        *("headers", "method", "client", "owner", "path", "request_id", "rows", "rule", "send"),
-        *("served", "start", "status"),
-    )
-
-    def __init__(self, scope: Scope, send: Send, served: Served) -> None:
-        self.start = perf_counter()
-        self.headers: Headers = dict(scope["headers"])
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.client: str | None = scope["client"] and scope["client"][0]
-        self.send = send
-        self.served = served  # the same to the end, whatever is promoted meanwhile
-        given = self.headers.get(b"x-request-id")
-        is_sensible = given is not None and SENSIBLE_ID.fullmatch(given)
-        self.request_id = given.decode() if given and is_sensible else seen.new_id()
-        self.status = 0  # no answer
-        self.rows = 0
-        self.rule: str | None = None
-        self.owner: str | None = None
 
 
 class Guard:
@@ -156,38 +130,42 @@ class Guard:
             raise busy("concurrency", f"{self._waiting} requests are waiting already; try again")
         self._waiting += 1
         try:
-            kind = content_kind(exchange.headers.get(b"content-type", b""))
-            if b"content-encoding" in exchange.headers:
-                message = "a body with Content-Encoding is not read; send it as it is"
-                raise Refusal(415, "UNSUPPORTED_MEDIA_TYPE", "content_encoding", message)
-            body = await self._body(exchange, receive)
+            kind = self._kind(exchange)
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            body: bytes = message["body"]
+            if message.get("more_body"):
+                body = await self._whole(body, receive)
+            elif len(body) > self.limits.body_bytes:
+                raise _body_too_large(self.limits.body_bytes)
             return await exchange.served.answer(body, kind, self.limits.answer_seconds)
         finally:
             self._waiting -= 1
 
-    async def _body(self, exchange: Exchange, receive: Receive) -> bytes:
-        """The whole body; refused as soon as it is known to be too large."""
-        most = self.limits.body_bytes
-        told = exchange.headers.get(b"content-length")
+    def _kind(self, exchange: Exchange) -> str:
+        """What the headers say of the body. Raises Refusal, before it is read."""
+        headers, most = exchange.headers, self.limits.body_bytes
+        if b"content-encoding" in headers:
+            message = "a body with Content-Encoding is not read; send it as it is"
+            raise Refusal(415, "UNSUPPORTED_MEDIA_TYPE", "content_encoding", message)
+        told = headers.get(b"content-length")
         if told is not None and int(told) > most:
             raise _body_too_large(most)
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Disconnected
-        if not message.get("more_body"):
-            whole: bytes = message["body"]
-            if len(whole) > most:
-                raise _body_too_large(most)
-            return whole
-        parts, size = [message["body"]], len(message["body"])
-        while message.get("more_body"):
+        return content_kind(headers.get(b"content-type", b""))
+
+    async def _whole(self, first: bytes, receive: Receive) -> bytes:
+        """A body of several parts; refused as soon as it is known to be too large."""
+        parts, size, more = [first], len(first), True
+        while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise Disconnected
             parts.append(message["body"])
             size += len(message["body"])
-            if size > most:
-                raise _body_too_large(most)
+            if size > self.limits.body_bytes:
+                raise _body_too_large(self.limits.body_bytes)
+            more = message.get("more_body", False)
         return b"".join(parts)
 
     async def _refuse(self, exchange: Exchange, refusal: Refusal) -> None:

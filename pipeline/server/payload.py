@@ -112,8 +112,10 @@ class Reader:
         A key that is there twice is lost in parsing, but not its colon: where no text holds a
         backslash, each colon of the body is of a key, or of a column's name.
         """
-        if type(told) is not list or form == "dataframe_split":
-            return None if form != "dataframe_split" else self._quick_split(told, params, body)
+        if form == "dataframe_split":
+            return self._quick_split(told, params, body)
+        if type(told) is not list:
+            return None
         width = self._width
         try:
             rows = list(map(self._row, told))

@@ -23,7 +23,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.guard: Guard = self.app_state["guard"]
         self.limits = self.guard.limits
-        self._head = 0  # bytes of headers so far
+        self._head = 0  # bytes of headers so far, at most
+        self._chunk = 0  # bytes in hand
         self._in_head = True
         self._reads = True  # whether the client takes what it is sent
         self._since: float | None = self.loop.time()  # we wait for the client
@@ -38,25 +39,27 @@ class GuardedProtocol(HttpToolsProtocol):
         """Ends the connection when the headers grow beyond their limit."""
         if self._since is None:
             self._since = self.loop.time()
+        self._chunk = len(data)
+        if self._in_head:
+            self._head += self._chunk
         super().data_received(data)
-        if self._in_head and not self.transport.is_closing():
-            self._head += len(data)
-            if self._head > self.limits.header_bytes:
-                self._refuse(self._headers_too_large())
+        if self._in_head and self._head > self.limits.header_bytes:
+            self._refuse(self._headers_too_large())
 
     def on_message_begin(self) -> None:
         """A request starts."""
         super().on_message_begin()
         self._in_head = True
-        self._head = 0
+        self._head = self._chunk
         self._since = self.loop.time()
 
     def on_headers_complete(self) -> None:
         """The application starts, unless the headers are too large."""
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size > self.limits.header_bytes:
-            self._refuse(self._headers_too_large())
-            raise httptools.HttpParserError("headers are too large")  # and nothing more is read
+        if self._head > self.limits.header_bytes:  # or a body came along with them
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > self.limits.header_bytes:
+                self._refuse(self._headers_too_large())
+                raise httptools.HttpParserError("headers are too large")  # and no more is read
         self._in_head = False
         super().on_headers_complete()
 

@@ -8,6 +8,7 @@ import socket
 import tempfile
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -61,10 +62,10 @@ def _serve_with_workers(config: Config, keys: Keys, options: dict[str, Any]) -> 
 
     _warmed_up(load(config)).close()  # one clear line here, instead of one per worker
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)  # tells of workers that die
-    with tempfile.TemporaryDirectory(prefix="metrics-") as folder:
+    with tempfile.TemporaryDirectory(prefix="workers-") as folder:
         os.environ[seen.SHARED] = folder
         settings = _settings(config.serve, options) | {"workers": config.serve.workers}
-        application = partial(in_a_worker, config, keys)
+        application = partial(in_a_worker, config, keys, Path(folder) / "good_version")
         uvicorn_config = uvicorn.Config(application, factory=True, **settings)
         listener = uvicorn_config.bind_socket()
         supervisor = Multiprocess(uvicorn_config, sockets=[listener])

@@ -4,8 +4,10 @@ import itertools
 import logging
 import os
 import time
+from asyncio import AbstractEventLoop
 from contextlib import suppress
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import orjson
@@ -14,6 +16,7 @@ import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess
 
 STANDARD_OUTPUT = 1
+WRITE_BEHIND = 0.02  # seconds
 PREFIX = os.urandom(6).hex()  # of this process's request ids
 NUMBERS = itertools.count()
 SHARED = "PROMETHEUS_MULTIPROC_DIR"  # where several workers keep their counts
@@ -59,8 +62,45 @@ def _forget_the_dead(folder: Path) -> None:
 def log(event: str, **fields: Any) -> None:
     """One line on standard output."""
     line = {"time": round(time.time(), 3), "event": event, **fields}
+    text = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+    if _behind is None or get_ident() != _behind.thread:
+        _write(text)
+    else:
+        _behind.add(text)
+
+
+class _Behind:
+    """Writes the lines of a few milliseconds at once: a write takes longer than a line."""
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self.thread = get_ident()
+        self._loop = loop
+        self._lines: list[bytes] = []
+
+    def add(self, line: bytes) -> None:
+        if not self._lines:
+            self._loop.call_later(WRITE_BEHIND, self.flush)
+        self._lines.append(line)
+
+    def flush(self) -> None:
+        _write(b"".join(self._lines))
+        self._lines.clear()
+
+
+_behind: _Behind | None = None
+
+
+def write_behind(loop: AbstractEventLoop | None) -> None:
+    """Lines of the loop's thread are written a few milliseconds later; None ends that."""
+    global _behind  # noqa: PLW0603  one standard output, one log
+    if _behind is not None:
+        _behind.flush()
+    _behind = None if loop is None else _Behind(loop)
+
+
+def _write(lines: bytes) -> None:
     with suppress(OSError):  # nobody reads it any more: that is no reason to stop answering
-        os.write(STANDARD_OUTPUT, orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        os.write(STANDARD_OUTPUT, lines)
 
 
 class _Records(logging.Handler):

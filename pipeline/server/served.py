@@ -5,7 +5,6 @@ import json
 import math
 import shutil
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +84,14 @@ class Served:
 
     async def retire(self, seconds: float) -> None:
         """Closes when the last request that it took has its answer, or after that time."""
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(seconds):
                 while self.in_flight:
                     await asyncio.sleep(LOOK_AGAIN)
-        self.close()
+        except TimeoutError:
+            pass
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Ends its process and deletes its copy."""

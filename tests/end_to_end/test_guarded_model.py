@@ -1,13 +1,16 @@
 """The production door never serves the wrong model, and follows the champion."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -17,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from pipeline import manifest
 
 from .conftest import environment
-from .doors import PATIENT, Door, command, free_port, open_door
+from .doors import PATIENT, Door, children, command, eventually, free_port, open_door
 
 NAME = "followed"
 Change = Callable[[Path], object]
@@ -166,6 +169,28 @@ def test_large_request_ends_with_the_model_that_it_began_with(
     assert replies[0].status == 200
     assert len(replies[0].json["predictions"]) == 90_000
     assert replies[0].headers["x-model-version"] in (first, second)
+
+
+def test_worker_that_is_replaced_does_not_fall_for_a_champion_that_is_refused(
+    registry: Registry, project: Path
+) -> None:
+    good = registry.add()
+    registry.promote(good)
+    options = [f"--registry.model={NAME}", "--serve.follow=0.2", "--workers=2"]
+    with open_door(project, *options) as door:
+        assert eventually(lambda: len(events(door, "ready")) == 2)
+        bad = registry.add(after=flip_a_bit("model.pkl"))
+        registry.promote(bad)
+        assert eventually(lambda: len(events(door, "model_refused")) == 2)
+        os.kill(children(door.process.pid)[0], signal.SIGKILL)
+        assert eventually(lambda: len(events(door, "ready")) == 3)
+        assert {line["version"] for line in events(door, "ready")} == {good}
+        assert door.get("/model").json["version"] == good
+    registry.promote(good)
+
+
+def events(door: Door, name: str) -> list[dict[str, Any]]:
+    return [line for line in door.lines() if line["event"] == name]
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

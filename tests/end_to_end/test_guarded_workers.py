@@ -9,18 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from .doors import PATIENT, Door, children, command_line, free_port, open_door
+from .doors import PATIENT, Door, children, command_line, eventually, free_port, open_door
 
 SECONDS = 30
-
-
-def eventually(condition: object, seconds: float = SECONDS) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if condition():  # type: ignore[operator]
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def is_alive(pid: int) -> bool:

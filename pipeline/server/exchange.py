@@ -1,0 +1,37 @@
+"""One request on its way through the guard."""
+
+import re
+from collections.abc import Mapping
+from time import perf_counter
+
+from starlette.types import Scope, Send
+
+from pipeline.server import seen
+from pipeline.server.served import Served
+
+SENSIBLE_ID = re.compile(rb"[\w.:-]{1,64}")
+
+
+class Exchange:
+    """A request, the model that answers it, and what becomes of it."""
+
+    __slots__ = (
+        *("headers", "method", "client", "owner", "path", "request_id", "rows", "rule", "send"),
+        *("served", "start", "status"),
+    )
+
+    def __init__(self, scope: Scope, send: Send, served: Served) -> None:
+        self.start = perf_counter()
+        self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.client: str | None = scope["client"] and scope["client"][0]
+        self.send = send
+        self.served = served  # the same to the end, whatever is promoted meanwhile
+        given = self.headers.get(b"x-request-id")
+        is_sensible = given is not None and SENSIBLE_ID.fullmatch(given)
+        self.request_id = given.decode() if given and is_sensible else seen.new_id()
+        self.status = 0  # no answer
+        self.rows = 0
+        self.rule: str | None = None
+        self.owner: str | None = None
