@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from pipeline.cli import VERBS
+from pipeline.config import Limits
 from pipeline.config_file import settings
 
 ROOT = Path(__file__).parents[1]
@@ -23,9 +24,26 @@ def test_readme_tells_every_verb() -> None:
 
 def test_every_setting_that_the_readme_names_exists() -> None:
     sections = {key.split(".")[0] for key, _ in settings()}
-    named = set(re.findall(rf"`((?:{'|'.join(sections)})\.\w+)`", README))
+    named = set(re.findall(rf"`((?:{'|'.join(sections)})(?:\.\w+)+)`", README))
     assert named
     assert named <= {key for key, _ in settings()}
+
+
+def test_readme_tells_every_limit_with_its_default() -> None:
+    told = dict(
+        re.findall(r"^\| `serve\.limits\.(\w+)` \| (\S+(?: [KM]iB)?)", README, re.MULTILINE)
+    )
+    limits = Limits()
+    assert told == {
+        "body_bytes": f"{limits.body_bytes >> 20} MiB",
+        "header_bytes": f"{limits.header_bytes >> 10} KiB",
+        "rows": f"{limits.rows:,}",
+        "receive_seconds": f"{limits.receive_seconds:g}",
+        "answer_seconds": f"{limits.answer_seconds:g}",
+        "concurrency": f"{limits.concurrency}",
+        "rate": "none",
+    }
+    assert set(told) == set(Limits.model_fields)
 
 
 def test_every_entry_point_calls_its_verb() -> None:
