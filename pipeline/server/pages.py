@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.docs import get_swagger_ui_html
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -12,14 +11,14 @@ from starlette.routing import Route
 
 from pipeline import manifest
 from pipeline.columns import Column
-from pipeline.server import seen
+from pipeline.server import docs, seen
 from pipeline.server.served import Served
 
 GENERIC = ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")  # FastAPI's, untyped
 KINDS = {bool: "boolean", int: "integer", str: "string"}
 
 
-def add(application: FastAPI, served: Served, docs: bool) -> None:
+def add(application: FastAPI, served: Served, with_docs: bool) -> None:
     """Adds the pages to MLflow's scoring application, in place of FastAPI's untyped ones."""
 
     async def model(_: Request) -> Response:
@@ -32,12 +31,12 @@ def add(application: FastAPI, served: Served, docs: bool) -> None:
         return JSONResponse(openapi(served))
 
     async def page(_: Request) -> HTMLResponse:
-        return get_swagger_ui_html(openapi_url="openapi.json", title=served.shown)
+        return HTMLResponse(docs.page(served, openapi(served)))
 
     routes = application.router.routes
     routes[:] = [route for route in routes if getattr(route, "path", "") not in GENERIC]
     routes += [Route("/model", model), Route("/metrics", metrics)]
-    if docs:
+    if with_docs:
         routes += [Route("/openapi.json", schema), Route("/docs", page)]
 
 

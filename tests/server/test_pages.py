@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -275,6 +276,35 @@ def test_docs_are_shown_for_the_description(pima):
     assert done.headers["content-type"].startswith("text/html")
     assert b"openapi.json" in done.body
     assert b"visits version 7" in done.body
+
+
+def test_docs_tell_each_column_with_its_range_and_marks(pima):
+    told = get(pima, "/docs").body.decode()
+
+    for name, column in pima.scorer.contract.columns.items():
+        low, high = column.range
+        missing = "null" if column.missing is None else f"null or {column.missing:g}"
+        assert re.search(
+            f"<td>{name}</td><td>[^<]+</td><td>{low:g} to {high:g}</td><td>{missing}</td>", told
+        )
+
+
+def test_docs_fetch_nothing_and_run_nothing(pima):
+    told = get(pima, "/docs").body.decode().lower()
+
+    assert re.findall(r"<script|src=|@import|https?:|url\(", told) == []
+
+
+def test_docs_show_names_of_columns_as_text(pima, monkeypatch):
+    columns = {"<script>": Column(meaning="a & b", range=(None, 1), optional=True)}
+    contract = pima.scorer.contract.model_copy(update={"columns": columns})
+    monkeypatch.setattr(pima.scorer, "contract", contract)
+    monkeypatch.setattr(pima.scorer, "reference", np.zeros(1))
+
+    told = get(pima, "/docs").body.decode()
+
+    row = "<td>&lt;script&gt;</td><td>a &amp; b</td><td>at most 1</td><td>null or left out</td>"
+    assert row in told
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
