@@ -15,6 +15,7 @@ import pyarrow.parquet
 from pipeline.config import Data
 from pipeline.config_file import locate
 from pipeline.errors import SourceError
+from pipeline.ragged import read_csv
 
 
 def is_url(source: str) -> bool:
@@ -108,19 +109,9 @@ def _read_csv(content: bytes, source: str) -> pd.DataFrame:
         raise SourceError(
             f"data.source {source!r} is not in UTF-8; save the file as UTF-8"
         ) from None
-    ragged: list[pa.csv.InvalidRow] = []
-
-    def note(row: pa.csv.InvalidRow) -> str:
-        ragged.append(row)
-        return "skip"
-
     try:
-        table = pa.csv.read_csv(
-            io.BytesIO(content),
-            read_options=pa.csv.ReadOptions(use_threads=False),  # else rows have no numbers
-            parse_options=pa.csv.ParseOptions(invalid_row_handler=note),
-            convert_options=pa.csv.ConvertOptions(strings_can_be_null=True),
-        )
+        convert = pa.csv.ConvertOptions(strings_can_be_null=True)
+        table, ragged = read_csv(content, convert)
     except pa.ArrowException as error:
         raise SourceError(
             f"data.source {source!r} is not a CSV file with commas: {error}"

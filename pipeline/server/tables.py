@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.columns import Column
 from pipeline.contract import MOST_FAULTS, Fault, Matrix, check_names, not_a_number
+from pipeline.ragged import read_csv as ragged_csv
 from pipeline.server.refusal import Refusal, invalid, malformed, too_large
 
 MOST_EXPANSION = 64  # bytes of a Parquet cell when unpacked: a number takes 8 or 16
@@ -43,26 +44,14 @@ def read_csv(body: bytes, columns: Mapping[str, Column], most_rows: int) -> Read
 
 
 def _as_texts(body: bytes, columns: Mapping[str, Column]) -> pa.Table:
-    ragged: list[pa.csv.InvalidRow] = []
-
-    def note(row: pa.csv.InvalidRow) -> str:
-        ragged.append(row)
-        return "skip"
-
+    convert = pa.csv.ConvertOptions(
+        column_types=dict.fromkeys(columns, pa.string()),
+        null_values=[""],
+        strings_can_be_null=True,
+    )
     try:
-        table = pa.csv.read_csv(
-            io.BytesIO(body),
-            read_options=pa.csv.ReadOptions(use_threads=False),  # else rows have no numbers
-            parse_options=pa.csv.ParseOptions(
-                invalid_row_handler=note,
-                ignore_empty_lines=len(columns) > 1,  # else an empty line is a missing value
-            ),
-            convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(columns, pa.string()),
-                null_values=[""],
-                strings_can_be_null=True,
-            ),
-        )
+        # In a table of one column an empty line is a missing value.
+        table, ragged = ragged_csv(body, convert, ignore_empty_lines=len(columns) > 1)
     except (pa.ArrowException, KeyError):
         raise malformed("csv", "the body is not CSV with a header and commas") from None
     if ragged:

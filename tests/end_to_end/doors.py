@@ -144,6 +144,21 @@ def command(port: int, *options: str) -> list[str]:
     return [sys.executable, "-m", "pipeline", "serve", "--serve.port", str(port), *options]
 
 
+def end_of_door(
+    project: Path, port: int, *options: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """A server that does not start: its status, and what it said."""
+    return subprocess.run(
+        command(port, *options),
+        cwd=project,
+        env={**environment(), **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 @contextmanager
 def open_door(
     project: Path,

@@ -9,17 +9,7 @@ from typing import Any
 import pytest
 
 from .conftest import ROOT
-
-PATIENT = {
-    "Pregnancies": 6,
-    "Glucose": 148,
-    "BloodPressure": 72,
-    "SkinThickness": 35,
-    "Insulin": 0,
-    "BMI": 33.6,
-    "DiabetesPedigreeFunction": 0.627,
-    "Age": 50,
-}
+from .doors import PATIENT
 
 
 def post(endpoint: str, body: Any, kind: str = "application/json") -> tuple[int, Any]:

@@ -3,7 +3,6 @@
 import datetime
 import hashlib
 import ssl
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -15,8 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from .conftest import environment
-from .doors import PATIENT, Door, command, free_port, open_door
+from .doors import PATIENT, Door, end_of_door, free_port, open_door
 
 KEYS = {"alice": "a" * 40, "bob": "b" * 40}
 
@@ -96,15 +94,7 @@ def test_allowed_hosts_are_those_of_the_config(main_job: object, project: Path) 
 def test_server_that_may_not_start_ends_with_one_clear_line(
     main_job: object, project: Path, options: list[str], variables: dict[str, str], words: list[str]
 ) -> None:
-    done = subprocess.run(
-        command(free_port(), *options),
-        cwd=project,
-        env={**environment(), **variables},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = end_of_door(project, free_port(), *options, **variables)
     told = done.stdout + done.stderr
     assert done.returncode == 2
     assert all(word in told for word in words)
@@ -113,15 +103,7 @@ def test_server_that_may_not_start_ends_with_one_clear_line(
 
 
 def test_port_in_use_is_told_before_the_model_is_loaded(door: Door, project: Path) -> None:
-    done = subprocess.run(
-        command(door.port),
-        cwd=project,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = end_of_door(project, door.port)
     assert done.returncode == 2
     assert f"serve.port {door.port} cannot be listened on" in done.stderr
 

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -19,8 +18,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline import manifest
 
-from .conftest import environment
-from .doors import PATIENT, Door, children, command, eventually, free_port, open_door
+from .doors import PATIENT, Door, children, end_of_door, eventually, free_port, open_door
 
 NAME = "followed"
 Change = Callable[[Path], object]
@@ -203,15 +201,7 @@ def test_server_does_not_start_with_a_model_that_was_changed(
     own = registry.client.get_model_version(NAME, version)
     copied = registry.client.create_model_version(name, source=own.source, tags=own.tags)
     registry.client.set_registered_model_alias(name, "champion", copied.version)
-    done = subprocess.run(
-        command(free_port(), f"--registry.model={name}", "--workers", workers),
-        cwd=project,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = end_of_door(project, free_port(), f"--registry.model={name}", "--workers", workers)
     assert done.returncode == 2
     assert done.stderr.count("error: ") == 1
     assert "model.pkl was changed" in done.stderr
