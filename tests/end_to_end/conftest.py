@@ -1,10 +1,12 @@
 """A copy of the project in an empty folder, driven from outside as a user drives it."""
 
+import atexit
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -17,13 +19,18 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 SHIPPED = ("MLproject", "conda.yaml", "requirements.txt", "configs", "pipeline", "mlruns")
+# Packages may have come without bytecode: some fifty processes would compile them, each for itself.
+BYTECODE = tempfile.mkdtemp(prefix="bytecode-")
+atexit.register(shutil.rmtree, BYTECODE, ignore_errors=True)
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def environment() -> dict[str, str]:
     """The user's environment without what this test session has set for MLflow."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-    return {**kept, "PATH": f"{BIN}{os.pathsep}{kept['PATH']}"}
+    left_out = ("MLFLOW_", "PYTHONDONTWRITEBYTECODE")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
+    path = f"{BIN}{os.pathsep}{kept['PATH']}"
+    return {**kept, "PATH": path, "PYTHONPYCACHEPREFIX": BYTECODE}
 
 
 @pytest.fixture(scope="session")
