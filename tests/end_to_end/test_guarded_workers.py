@@ -37,6 +37,8 @@ def test_killed_worker_is_replaced_and_its_counts_stay(main_job: object, project
         assert eventually(lambda: ready(door) == 2)
         for _ in range(40):
             door.predict()
+        # An answer is counted just after it is sent.
+        assert eventually(lambda: rows_counted(door) == 40)
         first = children(door.process.pid)
         os.kill(first[0], signal.SIGKILL)
         assert eventually(lambda: ready(door) == 3)
@@ -44,7 +46,7 @@ def test_killed_worker_is_replaced_and_its_counts_stay(main_job: object, project
         assert len(children(door.process.pid)) == 2
         for _ in range(40):
             door.predict()
-        assert rows_counted(door) == 80
+        assert eventually(lambda: rows_counted(door) == 80)
         models = [
             line
             for line in door.get("/metrics").content.decode().splitlines()
