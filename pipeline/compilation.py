@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
@@ -18,6 +17,7 @@ from pipeline.linear import Linear
 from pipeline.onnx_builder import TranslationError
 from pipeline.onnx_graph import translate, unscaled
 from pipeline.results import Dataset, Training
+from pipeline.scorer import by_frames
 
 TOLERANCE = 1e-6  # between probabilities
 RANDOM_ROWS = 10_000
@@ -79,12 +79,7 @@ def collapse(classifier: Any) -> Linear | None:
 
 def _prove(dataset: Dataset, training: Training, compiled: Predict) -> str:
     """In what the two differ, and on which rows; nothing if they are equal."""
-    model = training.model
-
-    def original(X: Matrix) -> Matrix:
-        probabilities: Matrix = model.predict_proba(pd.DataFrame(X, columns=list(dataset.X_train)))
-        return probabilities
-
+    original = by_frames(training.model, dataset.contract)
     seen = dataset.X_train.to_numpy()
     for name, rows in (("training", seen), ("random", random_rows(dataset.contract, seen))):
         apart = difference(original, compiled, rows, dataset.contract, training.threshold)

@@ -174,7 +174,7 @@ def load(folder: Path, identity: Mapping[str, str] | None = None, unpickle: bool
 
 def of_model(model: Any, contract: Contract, served: Mapping[str, Any]) -> Scorer:
     """The scorer of a fitted scikit-learn classifier."""
-    predict = _by_frames(model, contract)
+    predict = by_frames(model, contract)
     return Scorer(contract, predict, served["threshold"], np.array(served["reference"]), {})
 
 
@@ -183,14 +183,15 @@ def _unpickle(folder: Path, contract: Contract) -> Predict:
     if code not in sys.path:
         sys.path.append(code)  # modules of the user's; last, or it would hide the project's own
     with (folder / PICKLE).open("rb") as file:
-        return _by_frames(pickle.load(file), contract)
+        return by_frames(pickle.load(file), contract)
 
 
 def _no_answers(_: Matrix) -> Matrix:
     raise RuntimeError("the model was not unpickled")
 
 
-def _by_frames(model: Any, contract: Contract) -> Predict:
+def by_frames(model: Any, contract: Contract) -> Predict:
+    """A classifier that wants named columns, asked by matrices; no rows are no trouble."""
     import pandas as pd  # with scikit-learn: a compiled model does without
 
     names = list(contract.columns)
