@@ -6,13 +6,12 @@ Both are chosen on out-of-fold predictions of the training part.
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
-from sklearn.linear_model import LogisticRegression
 
+from pipeline.calibration import SURE, logistic_curve
 from pipeline.config import Family, Train
 from pipeline.results import Probabilities
 
 MOST_STEPS = 200
-SURE = 1e-6  # probabilities are kept this far from 0 and 1
 LEAST_GAIN = 1e-6  # in log loss; below it, the search has come to rest
 STANDARD_ERRORS = 2
 
@@ -93,9 +92,7 @@ def choose_threshold(
     """
     c, d = train.cost_false_positive, train.cost_false_negative
     expected = c / (c + d)
-    scores = logit(np.clip(probability, SURE, 1 - SURE))
-    curve = LogisticRegression(C=1e6, max_iter=1000).fit(scores[:, None], is_positive)
-    slope, intercept = curve.coef_[0, 0], curve.intercept_[0]
+    slope, intercept = logistic_curve(probability, is_positive)
     if slope <= 0:  # no better than chance: all rows alike, by the share of positives
         return SURE if is_positive.mean() >= expected else 1 - SURE
     return float(np.clip(expit((logit(expected) - intercept) / slope), SURE, 1 - SURE))

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 from pydantic_core import PydanticUndefined
@@ -13,6 +14,7 @@ from pydantic_core import PydanticUndefined
 from pipeline.config import Config
 from pipeline.config_file import load, settings
 from pipeline.errors import ConfigError, PipelineError
+from pipeline.options import Options
 
 VERBS = {
     "run": "all steps: ingest, analyze, tune, train, evaluate, promote",
@@ -21,7 +23,10 @@ VERBS = {
     "tune": "search model families and hyperparameters",
     "train": "fit the final model",
     "evaluate": "judge it on the test part",
-    "promote": "register the best model as champion",
+    "promote": "make the best model champion, if it keeps the rules of the gate",
+    "rollback": "go back to an earlier champion",
+    "history": "tell the line of champions",
+    "compare": "hold two runs' models against each other",
     "audit": "cross-validate the whole procedure, search and all",
     "serve": "answer REST calls with the champion",
 }
@@ -33,18 +38,27 @@ SHORT = {  # as `mlflow run . -e audit -P folds=10` hands it on
     "serve.insecure": "--insecure",
 }
 FLAGS = ("serve.insecure",)  # true, if nothing is said
+OF_VERBS = {  # options that only these take
+    "dry_run": ("promote",),
+    "run": ("promote",),
+    "version": ("rollback",),
+    "reason": ("promote", "rollback"),
+}
+RUNS = 2  # that compare takes
 SIGNALLED = 128  # and the signal's number: exit status of a program that it ended
+_FLAG_OR_VALUE: dict[str, Any] = {"nargs": "?", "const": "true"}
 MISTAKE = 2  # exit status of an error that the user can mend
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs one verb; returns the exit status."""
-    parser = _parser()
-    known, rest = parser.parse_known_intermixed_args(arguments)
+    words, runs = _take_runs(list(arguments))
+    known, rest = _parser().parse_known_intermixed_args(words)
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stdout)
     logging.getLogger("pipeline").setLevel(logging.INFO)
     try:
         overrides = {**_given(known), **_unknown_keys(rest)}
+        options = _options(known, runs)
         config = load(known.config, overrides)
     except ConfigError as error:
         from pipeline import tracking
@@ -54,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # files of a few KiB
     try:
-        _do(known.verb, config, known.fresh)
+        _do(known.verb, config, options)
     except PipelineError as error:
         return _complain(error)
     except KeyboardInterrupt:
@@ -68,7 +82,7 @@ def _terminate(number: int, _: Any) -> None:
     sys.exit(SIGNALLED + number)
 
 
-def _do(verb: str, config: Config, fresh: bool) -> None:
+def _do(verb: str, config: Config, options: Options) -> None:
     # Imported late: MLflow and scikit-learn take seconds, `--help` and typing errors none.
     if verb == "serve":
         from pipeline.server.run import serve
@@ -77,13 +91,18 @@ def _do(verb: str, config: Config, fresh: bool) -> None:
         return
     from pipeline import workers
 
-    if verb in TUNING:
+    if verb in TUNING and options.run is None:
         # On the other cores, while this process imports MLflow and opens the store.
         workers.warm_up(config.tune)
     try:
         from pipeline import flow
 
-        flow.run(verb, config, fresh)
+        if verb == "rollback":
+            flow.rollback(config, options)
+        elif verb == "history":
+            flow.history(config)
+        else:
+            flow.run(verb, config, options)
     finally:
         workers.stop()
 
@@ -96,7 +115,8 @@ def _complain(error: PipelineError) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline",
-        usage="python -m pipeline VERB [CONFIG] [--fresh] [--section.key VALUE ...]",
+        usage="python -m pipeline VERB [CONFIG] [--fresh] [--section.key VALUE ...]\n"
+        "       python -m pipeline compare [CONFIG] RUN RUN",
         description="From a table of data to a REST endpoint on MLflow.\n\n"
         + "\n".join(f"  {verb:10}{meaning}" for verb, meaning in VERBS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -110,14 +130,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CONFIG",
         help=f"a YAML file (default: {DEFAULT_CONFIG})",
     )
+    flag: dict[str, Any] = {"nargs": "?", "const": True, "default": False, "type": _truth}
+    parser.add_argument("--fresh", **flag, metavar="true", help="run every step, reuse none")
     parser.add_argument(
-        "--fresh",
-        nargs="?",
-        const=True,
-        default=False,
-        type=_truth,
+        *("--dry-run", "--dry_run"),
+        **flag,
         metavar="true",
-        help="run every step, reuse none",
+        help="promote: decide and tell, but move nothing",
+    )
+    parser.add_argument("--run", metavar="ID", help="promote: the model of this run, not the best")
+    parser.add_argument(
+        "--version", metavar="N", help="rollback: to this version, not the champion before"
+    )
+    parser.add_argument(
+        "--reason", default="", metavar="TEXT", help="promote, rollback: why, for the record"
     )
     keys = parser.add_argument_group(
         "settings", "each overrides the key of the config; YAML values"
@@ -125,17 +151,36 @@ def _parser() -> argparse.ArgumentParser:
     for key, field in settings():
         default = field.get_default(call_default_factory=True, validated_data={})
         shown = "set in the config" if default is PydanticUndefined else _yaml(default)
-        flag: dict[str, Any] = {"nargs": "?", "const": "true"} if key in FLAGS else {}
         keys.add_argument(
             f"--{key}",
             *([SHORT[key]] if key in SHORT else []),
             dest=key,
-            **flag,
+            **_FLAG_OR_VALUE if key in FLAGS else {},
             default=argparse.SUPPRESS,
             metavar="VALUE",
             help=f"{field.description} (default: {shown})".replace("%", "%%"),
         )
     return parser
+
+
+def _options(known: argparse.Namespace, runs: tuple[str, ...]) -> Options:
+    """Raises ConfigError for an option that the verb does not take, or runs that it lacks."""
+    for name, verbs in OF_VERBS.items():
+        if getattr(known, name) and known.verb not in verbs:
+            shown = name.replace("_", "-")
+            raise ConfigError(f"--{shown} is an option of {', '.join(verbs)}, not of {known.verb}")
+    if known.verb == "compare" and len(runs) != RUNS:
+        raise ConfigError("compare takes two runs: compare RUN RUN; a config comes before them")
+    return Options(known.fresh, known.dry_run, known.run, known.version, known.reason, runs)
+
+
+def _take_runs(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """The words without the runs to compare, and these: the last ones before the options."""
+    if arguments[:1] != ["compare"]:
+        return list(arguments), ()
+    words = list(takewhile(lambda word: not word.startswith("-"), arguments))
+    first = max(1, len(words) - RUNS)
+    return [*words[:first], *arguments[len(words) :]], tuple(words[first:])
 
 
 def _truth(text: str) -> bool:

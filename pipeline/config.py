@@ -38,6 +38,7 @@ Metric = Literal[
     "recall",
     "mcc",
 ]
+SearchMetric = Literal["log_loss", "roc_auc", "brier", "accuracy"]  # known of every trial
 LOWER_IS_BETTER: frozenset[Metric] = frozenset({"log_loss", "brier"})
 Label = bool | int | str
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -240,11 +241,77 @@ class Evaluate(Frozen):
 
 
 class Gate(Frozen):
-    """What a model must reach on the test part before it may become champion."""
+    """What the best candidate must show on the test part before it may become champion."""
 
+    primary: SearchMetric = Field(
+        "log_loss",
+        description="cross-validated metric by which the best candidate is chosen; "
+        "it must also be better than the champion's, and on the test part than the dummy's",
+    )
     floors: dict[Metric, float] = Field(
         {}, description="worst acceptable value of a test metric, e.g. {roc_auc: 0.75}"
     )
+    floors_on: Literal["value", "interval"] = Field(
+        "value",
+        description="what must reach a floor: the metric, or the worse end of its 95 % interval",
+    )
+    dummy: bool = Field(
+        True, description="whether gate.primary must be better than that of the class shares"
+    )
+    rule: Literal["non_inferiority", "superiority", "none"] = Field(
+        "non_inferiority",
+        description="against the champion: not worse by gate.margin, better, or not compared",
+    )
+    metric: Metric = Field("roc_auc", description="metric of that comparison")
+    margin: Annotated[float, Field(ge=0)] = Field(
+        0.02, description="how much worse a model may be that counts as not worse"
+    )
+    level: Annotated[float, Field(gt=0.5, lt=1)] = Field(
+        0.95, description="confidence of comparisons, one-sided"
+    )
+    rows_per_class: Count = Field(
+        10, description="fewest rows of each class for a comparison, or for a slice to be judged"
+    )
+    calibration: Positive | None = Field(
+        0.1,
+        description="largest mean distance of the probabilities from their recalibration, "
+        "null for any",
+    )
+    slices: dict[str, tuple[float, ...]] = Field(
+        {},
+        description="by column, where its groups begin: {Age: [30, 50]} makes three; "
+        "a gap is a group of its own",
+    )
+    slice_floors: dict[Metric, float] = Field(
+        {}, description="as gate.floors, for each of the slices"
+    )
+    serve_check: Literal["in_process", "full"] = Field(
+        "in_process",
+        description="how the candidate is tried before it is promoted: loaded as the server "
+        "loads it, or also in a real server over HTTP",
+    )
+    latency: Positive = Field(
+        0.1, description="seconds within which the full check answers 95 % of its single rows"
+    )
+
+    @field_validator("slices")
+    @classmethod
+    def _cuts_rise(cls, slices: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
+        for name, cuts in slices.items():
+            if not cuts or list(cuts) != sorted(set(cuts)):
+                raise ValueError(
+                    f"{name} is cut at {list(cuts)}; give one number or more, the smallest first"
+                )
+        return slices
+
+    @model_validator(mode="after")
+    def _slices_are_judged(self) -> "Gate":
+        if bool(self.slices) != bool(self.slice_floors):
+            there, absent = (
+                ("slices", "slice_floors") if self.slices else ("slice_floors", "slices")
+            )
+            raise ValueError(f"{there} is set and {absent} is not; set both or neither")
+        return self
 
 
 class Registry(Frozen):
@@ -293,6 +360,9 @@ class Serve(Frozen):
     follow: Positive | None = Field(
         5.0, description="seconds between two looks for a new champion, null for never"
     )
+    version: str | None = Field(
+        None, description="version to answer with, null for the champion", pattern=r"^[1-9]\d*$"
+    )
     grace: Positive = Field(30.0, description="seconds to finish what is in flight at the end")
     docs: bool = Field(True, description="show the OpenAPI description at /docs")
     limits: Limits = Limits()
@@ -311,3 +381,11 @@ class Config(Frozen):
     serve: Serve = Serve()
     audit: Audit = Audit()
     spark: Spark = Spark()
+
+    @model_validator(mode="after")
+    def _slices_are_columns(self) -> "Config":
+        for name in self.gate.slices:
+            if name not in self.data.columns:
+                hint = nearest(name, self.data.columns) or "; choose from data.columns"
+                raise ValueError(f"gate.slices has {name!r}, which is no column{hint}")
+        return self

@@ -166,7 +166,7 @@ def _sentence(fault: ErrorDetails, tree: dict[str, Any]) -> str:
                 f"[{place}] is {one!r}{_choose(one, known)}" for place, one in unknown.items()
             )
         case "value_error":
-            told = f": {fault['ctx']['error']}"
+            told = f"{': ' * bool(name)}{fault['ctx']['error']}"
         case "model_type" | "dict_type":
             told = f" is {given!r}; it should be a mapping of settings, {{}} for none"
         case _:

@@ -1,5 +1,6 @@
 """The pictures: matplotlib figures made of plain data, drawn without a screen."""
 
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipeline.resampled import Comparison
 from pipeline.results import Trial
 
 BINS = 20
+DPI = 100
 
 
 def class_balance(y: "pd.Series[Any]") -> Figure:
@@ -77,6 +79,25 @@ def distributions(X: pd.DataFrame, y: "pd.Series[Any]", units: dict[str, str]) -
     return figure
 
 
+def contest(contestants: dict[str, Predictions], classes: Sequence[Any]) -> Figure:
+    """ROC and calibration of models on the same rows, side by side; a curve per judged class."""
+    figure = _sheet(8, 4)
+    roc, calibrated = figure.subplots(1, 2)
+    for name, predictions in contestants.items():
+        for place in predictions.judged:
+            hits = predictions.truth == place
+            if hits.all() or not hits.any():
+                continue
+            shown = name if len(predictions.judged) == 1 else f"{name}, {classes[place]}"
+            probability = predictions.probabilities[:, place]
+            RocCurveDisplay.from_predictions(hits, probability, ax=roc, name=shown)
+            _calibration(hits, probability, calibrated, shown)
+    roc.plot([0, 1], [0, 1], "k:", linewidth=1)
+    roc.set_title("ROC")
+    calibrated.set_title("Calibration")
+    return figure
+
+
 def curves(predictions: Predictions, classes: Sequence[Any]) -> dict[str, Figure]:
     """ROC, precision-recall and calibration on the test part, a curve per judged class."""
     roc, roc_axes = _figure(title="ROC")
@@ -87,9 +108,7 @@ def curves(predictions: Predictions, classes: Sequence[Any]) -> dict[str, Figure
         name = f"class {classes[place]}"
         RocCurveDisplay.from_predictions(hit, score, ax=roc_axes, name=name)
         PrecisionRecallDisplay.from_predictions(hit, score, ax=pr_axes, name=name)
-        CalibrationDisplay.from_predictions(
-            hit, score, n_bins=8, strategy="quantile", ax=calibration_axes, name=name
-        )
+        _calibration(hit, score, calibration_axes, name)
     roc_axes.plot([0, 1], [0, 1], "k:", linewidth=1)
     return {"roc": roc, "precision_recall": pr, "calibration": calibration}
 
@@ -181,6 +200,19 @@ def weights(table: dict[Family, float]) -> Figure:
     axes.bar_label(bars, [f"{table[name]:.0%}" for name in names], padding=3)
     axes.set_xlim(0, 1.1)
     return figure
+
+
+def png(figure: Figure) -> bytes:
+    """The picture as a file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DPI)
+    return file.getvalue()
+
+
+def _calibration(hits: Any, probability: Any, axes: Axes, name: str) -> None:
+    CalibrationDisplay.from_predictions(
+        hits, probability, n_bins=8, strategy="quantile", ax=axes, name=name
+    )
 
 
 def _sheet(width: float, height: float) -> Figure:

@@ -48,6 +48,7 @@ STEPS: dict[str, Step] = {
     ),
     "evaluate": Step(needs=("train",), sections=("evaluate",)),
     "promote": Step(needs=("evaluate",), sections=("gate", "registry")),
+    "compare": Step(needs=("ingest",), sections=("evaluate",)),
     "audit": Step(
         needs=("ingest",),
         sections=("tune", "train", "audit"),
@@ -55,7 +56,7 @@ STEPS: dict[str, Step] = {
         modules=("procedure",),
     ),
 }
-MAIN = tuple(step for step in STEPS if step != "audit")  # what `run` runs
+MAIN = tuple(step for step in STEPS if step not in ("audit", "compare"))  # what `run` runs
 
 
 def needed(step: str) -> tuple[str, ...]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Run
 
-from pipeline import fingerprint, packages, records, registry, sources, tracking, workers
+from pipeline import fingerprint, packages, records, sources, tracking, workers
 from pipeline.config import Config
+from pipeline.options import Options
 from pipeline.results import Dataset, Training, Tuning
 
 if TYPE_CHECKING:  # with scikit-learn: reused steps do without
@@ -24,27 +25,69 @@ log = logging.getLogger(__name__)
 
 MOST_CHANGES = 5
 SEARCHING = ("tune", "audit")  # steps that search
+ANEW = ("promote", "compare")  # they look at what is in the store and the registry now
 
 
-def run(verb: str, config: Config, fresh: bool) -> None:
+def run(verb: str, config: Config, options: Options) -> None:
     """Runs a step with all that it needs, or all steps for `run`, under one parent run.
 
-    Steps whose finished run is in the tracking store are reused, unless `fresh`.
+    Steps whose finished run is in the tracking store are reused, unless `options.fresh`.
     """
-    steps = fingerprint.MAIN if verb == "run" else fingerprint.needed(verb)
     with tracking.parent_run(verb) as parent_id:
         if closed := tracking.close_killed():
             log.info("closed as KILLED: %d runs of a process that was killed", closed)
         tracking.log_config(parent_id, fingerprint.flatten(config))
+        steps = _steps(verb, options)
         if set(steps) & set(SEARCHING):
             _check_search(config)
-        flow = _Flow(config, fresh)
+        flow = _Flow(config, options)
         planned = [flow.plan(step) for step in steps]
         if all(plan.step not in SEARCHING or plan.found for plan in planned):
             workers.stop()
         for plan in planned:
             flow.follow(plan)
         records.parent(parent_id, flow.runs, flow.reused)
+
+
+def _steps(verb: str, options: Options) -> tuple[str, ...]:
+    if verb == "run":
+        return fingerprint.MAIN
+    if verb == "promote" and options.run is not None:
+        return ("ingest", "promote")  # what the run has made is there
+    return fingerprint.needed(verb)
+
+
+def rollback(config: Config, options: Options) -> None:
+    """Back to an earlier champion, in a run of its own."""
+    from pipeline.promotion import champions  # with the server
+
+    with tracking.parent_run("rollback") as run_id:
+        tracking.log_config(run_id, fingerprint.flatten(config, ["registry"]))
+        event = champions.rollback(config.registry.model, options)
+        tracking.log(run_id, tags=records.rolled_back(event))
+        told = (
+            f"{config.registry.model}: version {event.version} is champion again, after "
+            f"version {event.before}"
+        )
+        tracking.note(run_id, told)
+        log.info("%s", told)
+
+
+def history(config: Config) -> None:
+    """Prints the line of champions."""
+    from pipeline import registry
+    from pipeline.promotion import ledger
+    from pipeline.steps.history import as_text
+
+    name = config.registry.model
+    line = ledger.read(name)
+    now = registry.champion_version(name)
+    if line is None or line.last is None:
+        log.info("%s has no history yet: `python -m pipeline run` begins it", name)
+        return
+    log.info("%s", as_text(line.events))
+    if now != line.last.version:
+        log.info("%s now: version %s, by other means than the pipeline", name, now or "none")
 
 
 def _check_search(config: Config) -> None:
@@ -71,9 +114,10 @@ class _Plan:
 class _Flow:
     """The steps' runs and values, as far as they have come."""
 
-    def __init__(self, config: Config, fresh: bool) -> None:
+    def __init__(self, config: Config, options: Options) -> None:
         self.config = config
-        self.fresh = fresh
+        self.options = options
+        self.fresh = options.fresh
         self.content = sources.fetch(config.data)
         self.digest = hashlib.sha256(self.content).hexdigest()
         self.runs: dict[str, Run] = {}
@@ -83,8 +127,7 @@ class _Flow:
         """Looks for a finished run of the step with the same inputs."""
         inputs = fingerprint.inputs(step, self.config, self.digest)
         mark = fingerprint.fingerprint(inputs)
-        # Promotion looks at all candidates and at the registry, so it is decided each time.
-        again = self.fresh or step == "promote"
+        again = self.fresh or step in ANEW
         return _Plan(step, inputs, mark, None if again else tracking.find(step, mark))
 
     def follow(self, plan: _Plan) -> None:
@@ -161,13 +204,27 @@ class _Flow:
         records.evaluate(run_id, self.config, self.dataset, evaluation, self.runs["train"])
 
     def _promote(self, run_id: str) -> None:
-        from pipeline.steps.promote import decide
+        from pipeline.promotion import candidates
+        from pipeline.promotion.promoter import Promoter  # with the server
 
-        name = self.config.registry.model
-        decision = decide(self.config.gate, records.candidates(name, self.runs["evaluate"]))
-        outcome = registry.promote(name, decision)
-        records.promote(run_id, decision, outcome)
+        if self.options.run is not None:
+            found = [candidates.of_run(self.options.run)]
+            candidates.check(found[0], self.dataset)
+        else:
+            found = candidates.of_experiment(self.config.registry.model, self.runs["evaluate"])
+        promoter = Promoter(run_id, self.config, self.dataset, found, self.options)
+        outcome = promoter.promote()
+        records.promoted(run_id, outcome)
         log.info("%s", outcome.sentence)
+
+    def _compare(self, run_id: str) -> None:
+        from pipeline.promotion import candidates
+        from pipeline.promotion.comparison import compare_runs  # with matplotlib
+
+        pair = [candidates.of_run(one) for one in self.options.runs]
+        found = compare_runs(self.config, self.dataset, pair)
+        records.compared(run_id, found)
+        log.info("%s", found.summary)
 
     def _audit(self, run_id: str) -> None:
         from pipeline import procedure
@@ -182,8 +239,8 @@ class _Flow:
 
     def _why(self, plan: _Plan) -> str:
         """Why the step runs, by what differs from the most similar earlier run."""
-        if plan.step == "promote":
-            return "promote: decided anew each time"
+        if plan.step in ANEW:
+            return f"{plan.step}: done anew each time"
         if self.fresh:
             return f"{plan.step} runs: fresh was asked for"
         changes = self._fewest_changes(plan)

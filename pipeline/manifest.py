@@ -50,9 +50,13 @@ def digest(manifest: Manifest) -> str:
 
 def to_tags(manifest: Manifest) -> dict[str, str]:
     """As tags of a model version, which are of limited length: `manifest`, `manifest.1`, ..."""
-    text = json.dumps(dict(manifest), sort_keys=True)
-    parts = [text[at : at + LONGEST_TAG] for at in range(0, len(text), LONGEST_TAG)]
-    return {TAG if not place else f"{TAG}.{place}": part for place, part in enumerate(parts)}
+    return parts(TAG, json.dumps(dict(manifest), sort_keys=True))
+
+
+def parts(tag: str, text: str) -> dict[str, str]:
+    """A text of any length as tags: the tag itself, `tag.1`, ..."""
+    pieces = [text[at : at + LONGEST_TAG] for at in range(0, len(text), LONGEST_TAG)]
+    return {tag if not place else f"{tag}.{place}": piece for place, piece in enumerate(pieces)}
 
 
 def from_tags(tags: Mapping[str, str]) -> Manifest | None:

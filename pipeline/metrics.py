@@ -5,21 +5,23 @@ More: they are the mean over the classes (macro, one class against the rest).
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
-from pipeline.config import Metric
+from pipeline.config import Metric, SearchMetric
+from pipeline.contract import Contract
 from pipeline.results import Dataset, Probabilities
 
 Codes = NDArray[np.intp]
 Values = NDArray[np.float64]
 
-SEARCH_METRICS: tuple[Metric, ...] = ("log_loss", "roc_auc", "brier", "accuracy")
+SEARCH_METRICS: tuple[SearchMetric, ...] = get_args(SearchMetric)
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class Predictions:
     def classes(self) -> int:
         """How many classes there are."""
         return int(self.probabilities.shape[1])
+
+    def where(self, rows: NDArray[np.bool_]) -> "Predictions":
+        """Of some of the rows."""
+        return replace(self, truth=self.truth[rows], probabilities=self.probabilities[rows])
 
     @cached_property
     def labels(self) -> Codes:
@@ -60,12 +66,16 @@ ALL: tuple[Metric, ...] = get_args(Metric)
 
 def predict(dataset: Dataset, model: Any, threshold: float | None) -> Predictions:
     """What a fitted model says of the test part."""
-    return Predictions(
-        truth=np.searchsorted(np.asarray(dataset.contract.classes), dataset.y_test),
-        probabilities=model.predict_proba(dataset.X_test),
-        positive=dataset.contract.positive_index,
-        threshold=threshold,
-    )
+    probabilities = model.predict_proba(dataset.X_test)
+    return of_rows(dataset.contract, dataset.y_test, probabilities, threshold)
+
+
+def of_rows(
+    contract: Contract, y: "pd.Series[Any]", probabilities: Probabilities, threshold: float | None
+) -> Predictions:
+    """Labels of the contract's classes, and what a model says of the same rows."""
+    truth = np.searchsorted(np.asarray(contract.classes), y)
+    return Predictions(truth, probabilities, contract.positive_index, threshold)
 
 
 def value(name: Metric, predictions: Predictions) -> float:
@@ -77,15 +87,21 @@ def intervals(
     predictions: Predictions, resamples: int, seed: int, level: float = 0.95
 ) -> dict[Metric, tuple[float, float]]:
     """Percentile bootstrap intervals over the rows (Efron and Tibshirani 1993, ch. 13)."""
+    drawn = draws(predictions, resamples, seed)
+    return {name: middle(values, level) for name, values in drawn.items()}
+
+
+def draws(predictions: Predictions, resamples: int, seed: int) -> dict[Metric, Values]:
+    """Every metric on every resample; a seed draws the same rows of any model's predictions."""
     rng = np.random.default_rng(seed)
     drawn: dict[Metric, list[Values]] = {name: [] for name in _POINT}
     for weights in _resamples(len(predictions.truth), resamples, rng):
         for name, values in _bootstrap(predictions, weights).items():
             drawn[name].append(values)
-    return {name: _middle(np.concatenate(values), level) for name, values in drawn.items()}
+    return {name: np.concatenate(values) for name, values in drawn.items()}
 
 
-def _middle(values: Values, level: float) -> tuple[float, float]:
+def middle(values: Values, level: float) -> tuple[float, float]:
     """The percentiles between which that share of the values lies, those that are defined."""
     defined = values[~np.isnan(values)]
     if not len(defined):
@@ -113,6 +129,11 @@ def _per_label(function: Callable[..., float]) -> Callable[[Predictions], float]
     return mean
 
 
+def _differ(p: Predictions) -> bool:
+    """Whether there are two classes among truth and labels: of one, scikit-learn warns."""
+    return len(np.union1d(p.truth, p.labels)) > 1
+
+
 _POINT: dict[Metric, Callable[[Predictions], float]] = {
     "accuracy": lambda p: sk.accuracy_score(p.truth, p.labels),
     "roc_auc": _per_class(sk.roc_auc_score),
@@ -122,7 +143,7 @@ _POINT: dict[Metric, Callable[[Predictions], float]] = {
     "f1": _per_label(sk.f1_score),
     "precision": _per_label(sk.precision_score),
     "recall": _per_label(sk.recall_score),
-    "mcc": lambda p: sk.matthews_corrcoef(p.truth, p.labels),
+    "mcc": lambda p: sk.matthews_corrcoef(p.truth, p.labels) if _differ(p) else 0.0,
 }
 
 

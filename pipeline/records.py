@@ -12,13 +12,13 @@ from dataclasses import asdict
 from importlib.metadata import version
 from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import mlflow
 import pandas as pd
 from mlflow.entities import Run
 from mlflow.models import Model
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from pipeline import packages, tracking
 from pipeline.arrays import pack, unpack
@@ -26,23 +26,28 @@ from pipeline.config import Config, Metric
 from pipeline.results import (
     Analysis,
     Audit,
-    Candidate,
     Dataset,
-    Decision,
     Evaluation,
-    Promotion,
+    Event,
+    ModelComparison,
+    Outcome,
     Training,
     Trial,
     Tuning,
 )
+from pipeline.row_identity import identities
 
 if TYPE_CHECKING:  # with scikit-learn
     from pipeline.compilation import Compilation
 
 OUT_OF_FOLD = "out_of_fold.npz"
-SHARED_TAGS = ("data_digest", "split_digest", "model_id", "decision", "model_version")
+TRAINING_ROWS = "training_rows.npz"  # by which another table's rows are known again
+SHARED_TAGS = (
+    *("data_digest", "split_digest", "model_id"),
+    *("decision", "model_version", "reasons", "claim", "decided_by", "decided_at"),
+)
 DIGESTS = ("data_digest", "split_digest")
-MEASURED = ("tune", "train", "evaluate", "audit")
+MEASURED = ("tune", "train", "evaluate", "promote", "audit")
 EXAMPLE_ROWS = 3
 SHIPPED = (  # what answers a request
     *("__init__", "errors", "columns", "contract", "compiled", "explain", "linear", "manifest"),
@@ -64,7 +69,7 @@ REQUIREMENTS = (
 def ingest(run_id: str, config: Config, dataset: Dataset) -> None:
     """The table as an MLflow dataset."""
     log_input(config, dataset, "ingest")
-    tracking.log(run_id, tags=_digests(dataset))
+    tracking.log(run_id, tags=digests(dataset))
 
 
 def log_input(config: Config, dataset: Dataset, context: str) -> None:
@@ -141,16 +146,30 @@ def train(run_id: str, config: Config, dataset: Dataset, training: Training) -> 
         },
     )
     summary = {key: getattr(training, key) for key in ("weights", "threshold", "metrics", "spread")}
-    tracking.log_artifacts(run_id, {**training.artifacts, "training.json": summary})
+    own = identities(dataset.contract, dataset.X, dataset.y)
+    trained = own[dataset.X.index.isin(dataset.X_train.index)]
+    tracking.log_artifacts(
+        run_id,
+        {
+            **training.artifacts,
+            "training.json": summary,
+            TRAINING_ROWS: pack({"identities": trained}),
+        },
+    )
 
 
 def load_training(run: Run) -> Training:
     """A finished training with its model."""
     known = json.loads(tracking.read_artifact(run.info.run_id, "training.json"))
+    return Training(model=load_classifier(run.data.tags["model_id"]), **known)
+
+
+def load_classifier(model_id: str) -> Any:
+    """The fitted scikit-learn classifier of a logged model."""
     path = list(sys.path)
-    model = mlflow.sklearn.load_model(f"models:/{run.data.tags['model_id']}")
+    model = mlflow.sklearn.load_model(f"models:/{model_id}")
     sys.path[:] = path  # MLflow puts the model's own code before the project's
-    return Training(model=model, **known)
+    return model
 
 
 def evaluate(
@@ -165,7 +184,7 @@ def evaluate(
     for baseline, scores in evaluation.baselines.items():
         flat |= {f"{baseline}/{name}": value for name, value in scores.items()}
     tags = {
-        **_digests(dataset),
+        **digests(dataset),
         "model_id": trained.data.tags["model_id"],
         "registered_model": config.registry.model,
     }
@@ -180,46 +199,31 @@ def audit(run_id: str, audit: Audit) -> None:
     tracking.note(run_id, audit.summary)
 
 
-def candidates(model: str, evaluated: Run) -> list[Candidate]:
-    """The experiment's finished evaluations for the registered model on the same table.
-
-    The latest comes first; the evaluation in hand is always among them.
-    """
-    digest = evaluated.data.tags["data_digest"]
-    finished = tracking.search(
-        f"tags.{tracking.STEP} = 'evaluate' and tags.data_digest = '{digest}'"
-        f" and tags.registered_model = '{model}'"
-    )
-    runs = {run.info.run_id: run for run in finished if tracking.FINGERPRINT in run.data.tags}
-    runs.setdefault(evaluated.info.run_id, evaluated)
-    return [
-        Candidate(
-            run_id=run.data.tags[MLFLOW_PARENT_RUN_ID],
-            model_id=run.data.tags["model_id"],
-            metrics=dict(run.data.metrics),
-            params=dict(run.data.params),
-            digests={name: run.data.tags[name] for name in DIGESTS},
-        )
-        for run in runs.values()
-    ]
+def promoted(run_id: str, outcome: Outcome) -> None:
+    """What became of the registry."""
+    version = {"model_version": outcome.version} if outcome.version else {}
+    tracking.log(run_id, tags={"decision": outcome.verdict, **version})
+    tracking.note(run_id, outcome.sentence)
 
 
-def promote(run_id: str, decision: Decision, promotion: Promotion) -> None:
-    """The decision, with its figures."""
-    best = decision.candidate
-    shown = ("cv/", "cv_std/", "test/", "test_95/")
-    tracking.log(
-        run_id,
-        metrics={n: v for n, v in best.metrics.items() if n.startswith(shown)},
-        tags={
-            "decision": promotion.verdict,
-            "reasons": "; ".join(decision.reasons),
-            "model_id": best.model_id,
-            "candidate_run": best.run_id,
-            **({"model_version": promotion.version} if promotion.version else {}),
-        },
-    )
-    tracking.note(run_id, promotion.sentence)
+def rolled_back(event: Event) -> dict[str, str]:
+    """Tags of a run that brought an earlier champion back."""
+    return {
+        "decision": event.action,
+        "model_version": str(event.version),
+        "champion_before": str(event.before),
+        "reasons": event.why,
+        "decided_by": event.by,
+        "decided_at": event.at,
+        "model_id": event.model_id,
+    }
+
+
+def compared(run_id: str, comparison: ModelComparison) -> None:
+    """Metrics, tables, the picture and what they say."""
+    tracking.log(run_id, metrics=comparison.metrics)
+    tracking.log_artifacts(run_id, comparison.artifacts)
+    tracking.note(run_id, comparison.summary)
 
 
 def parent(run_id: str, steps: dict[str, Run], reused: set[str]) -> None:
@@ -243,10 +247,9 @@ def parent(run_id: str, steps: dict[str, Run], reused: set[str]) -> None:
 def _summary(steps: dict[str, Run], reused: set[str], metrics: dict[str, float]) -> str:
     """The parent's description in Markdown, the outcome first."""
     lines = []
-    if "audit" in steps:
-        lines += [steps["audit"].data.tags[MLFLOW_RUN_NOTE], ""]
-    if "promote" in steps:
-        lines += [steps["promote"].data.tags[MLFLOW_RUN_NOTE], ""]
+    for step in ("audit", "compare", "promote"):
+        if step in steps:
+            lines += [steps[step].data.tags[MLFLOW_RUN_NOTE], ""]
     if "evaluate" in steps:
         lines += ["| test metric | value | 95 % interval |", "| --- | --- | --- |"]
         for name in get_args(Metric):
@@ -280,7 +283,7 @@ def _search_summary(tuning: Tuning, failed: int, read_back: int) -> str:
     return "\n".join(lines)
 
 
-def _digests(dataset: Dataset) -> dict[str, str]:
+def digests(dataset: Dataset) -> dict[str, str]:
     """Which table and which split."""
     return dict(zip(DIGESTS, (dataset.digest, dataset.split_digest), strict=True))
 

@@ -1,8 +1,8 @@
 """The model registry: versions, the aliases `champion` and `previous`."""
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from math import nan
 from pathlib import Path
 
@@ -13,13 +13,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 
-from pipeline import manifest
+from pipeline import durable, manifest
 from pipeline.errors import ModelError, RegistryError
-from pipeline.results import Candidate, Decision, Promotion, Version
+from pipeline.results import Candidate, Version
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
-LONGEST_TAG = 5000
+READY = "READY"
+LONGEST_TAG = 5000  # and description
 MEASURED = ("cv/", "cv_std/", "test/", "test_95/")
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, no such alias
 
@@ -69,61 +70,95 @@ def _number(text: str) -> float:
         return nan
 
 
-def promote(name: str, decision: Decision) -> Promotion:
-    """Carries the decision out; the alias moves last. Doing it twice changes nothing."""
-    reason = "; ".join(decision.reasons)
-    now = champion(name)
-    if not decision.passed:
-        stays = f"version {now.version} stays champion" if now else "there is no champion"
-        still = str(now.version) if now else None
-        return Promotion("kept", still, f"{name}: {stays}; the best candidate fails: {reason}")
-    if now is not None and now.source == _source(decision.candidate):
-        _add_manifest(now, decision.candidate)
-        sentence = f"{name}: version {now.version} stays champion ({reason})"
-        return Promotion("unchanged", str(now.version), sentence)
-    version = _register(name, decision.candidate)
-    client = MlflowClient()
-    if now is not None:
-        client.set_registered_model_alias(name, PREVIOUS, now.version)
-    client.set_registered_model_alias(name, CHAMPION, version.version)
-    sentence = f"{name}: version {version.version} is champion now ({reason})"
-    return Promotion("promoted", str(version.version), sentence)
+def register(name: str, candidate: Candidate) -> ModelVersion:
+    """The candidate's version with its manifest: the one that it has, or a new one with its story.
 
-
-def _register(name: str, candidate: Candidate) -> ModelVersion:
-    """The candidate's version: the one it has already, or a new one with its story as tags."""
+    Its files are on the disk before. Raises ModelError when the version is not ready.
+    """
     client = MlflowClient()
-    known = client.search_registered_models(f"name = '{name}'", max_results=1)
-    if not known:
-        client.create_registered_model(name)
-    for version in client.search_model_versions(f"name = '{name}'") if known else ():
-        if version.source == _source(candidate):
-            _add_manifest(version, candidate)
-            return version
+    version = known(name, candidate.model_id)
+    if version is not None:
+        add_manifest(version, candidate.model_id)
+        return version
     story = {
         **candidate.digests,
         **{name: f"{value:.6g}" for name, value in candidate.metrics.items()},
         **candidate.params,
     }
-    return client.create_model_version(
+    version = client.create_model_version(
         name,
-        source=_source(candidate),
+        source=source(candidate.model_id),
         run_id=candidate.run_id,
         model_id=candidate.model_id,
-        tags={**{key: value[:LONGEST_TAG] for key, value in story.items()}, **_manifest(candidate)},
+        tags={
+            **{key: value[:LONGEST_TAG] for key, value in story.items()},
+            **manifest.to_tags(_manifest(candidate.model_id)),
+        },
     )
+    if version.status != READY:
+        raise ModelError(
+            f"{name} version {version.version} is {version.status}, not {READY}: it was not "
+            "promoted; run the same command again when the registry has taken it in"
+        )
+    return version
 
 
-def _add_manifest(version: ModelVersion, candidate: Candidate) -> None:
+def known(name: str, model_id: str) -> ModelVersion | None:
+    """The version of a logged model, if it has one."""
+    for version in MlflowClient().search_model_versions(f"name = '{name}'"):
+        if version.source == source(model_id):
+            return version
+    return None
+
+
+def add_manifest(version: ModelVersion, model_id: str) -> None:
     """For one that was registered by hand."""
     if manifest.from_tags(version.tags) is None:
-        for key, text in _manifest(candidate).items():
-            MlflowClient().set_model_version_tag(version.name, version.version, key, text)
+        tag(version, manifest.to_tags(_manifest(model_id)))
 
 
-def _manifest(candidate: Candidate) -> dict[str, str]:
-    with files(MlflowClient().get_logged_model(candidate.model_id).artifact_location) as folder:
-        return manifest.to_tags(manifest.of(folder))
+def tag(version: ModelVersion, tags: Mapping[str, str]) -> None:
+    """Tags of a version, one call each."""
+    for key, text in tags.items():
+        MlflowClient().set_model_version_tag(version.name, version.version, key, text[:LONGEST_TAG])
+
+
+def describe(version: ModelVersion, text: str) -> None:
+    """Its description in the UI, in Markdown."""
+    MlflowClient().update_model_version(version.name, version.version, text[:LONGEST_TAG])
+
+
+def move(name: str, version: str | None, previous: str | None) -> None:
+    """The aliases: `champion` last of all. Doing it twice changes nothing."""
+    client = MlflowClient()
+    if previous is not None:
+        client.set_registered_model_alias(name, PREVIOUS, previous)
+    else:
+        client.delete_registered_model_alias(name, PREVIOUS)
+    if version is not None:
+        client.set_registered_model_alias(name, CHAMPION, version)
+
+
+def _manifest(model_id: str) -> manifest.Manifest:
+    with model_files(model_id) as folder:
+        durable.sync(folder)
+        return manifest.of(folder)
+
+
+def model_id(name: str, number: str) -> str:
+    """The logged model that a version is of."""
+    version = MlflowClient().get_model_version(name, number)
+    return str(version.model_id or str(version.source).removeprefix("models:/"))
+
+
+def training_run(model_id: str) -> str:
+    """The id of the run that logged a model."""
+    return str(MlflowClient().get_logged_model(model_id).source_run_id or "")
+
+
+def model_files(model_id: str) -> AbstractContextManager[Path]:
+    """The folder of a logged model."""
+    return files(str(MlflowClient().get_logged_model(model_id).artifact_location))
 
 
 @contextmanager
@@ -136,5 +171,6 @@ def files(address: str) -> Iterator[Path]:
             yield Path(mlflow.artifacts.download_artifacts(address, dst_path=target))
 
 
-def _source(candidate: Candidate) -> str:
-    return f"models:/{candidate.model_id}"
+def source(model_id: str) -> str:
+    """What a version of a logged model is made of."""
+    return f"models:/{model_id}"

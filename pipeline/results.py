@@ -121,6 +121,15 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class ModelComparison:
+    """Compare: two models on the same rows."""
+
+    metrics: dict[str, float]
+    summary: str  # in Markdown
+    artifacts: Artifacts
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A finished evaluation that may become champion."""
 
@@ -132,21 +141,66 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Decision:
-    """Promote, in thought: the best candidate, whether it passes the gate, and why."""
+class Ruling:
+    """A rule of the gate, and whether the candidate keeps it; None where that was not asked."""
 
-    candidate: Candidate
-    passed: bool
-    reasons: tuple[str, ...]
+    rule: str  # gate.floors.roc_auc
+    passed: bool | None
+    sentence: str
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+Claim = Literal["better", "not worse", "maybe worse", "not compared", "first"]  # than the champion
 
 
 @dataclass(frozen=True)
-class Promotion:
+class Decision:
+    """Promote, in thought: a candidate, how it keeps the rules, and what may be said of it."""
+
+    candidate: Candidate
+    choice: str  # how the candidate came to be the challenger
+    rulings: tuple[Ruling, ...]
+    claim: Claim
+    rows_digest: str = ""  # of the rows that candidate and champion were compared on
+
+    @property
+    def passed(self) -> bool:
+        """Whether no rule is broken."""
+        return all(ruling.passed is not False for ruling in self.rulings)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The rules that are broken, or else how it was chosen and what may be said of it."""
+        broken = [ruling.sentence for ruling in self.rulings if ruling.passed is False]
+        told = [ruling.sentence for ruling in self.rulings if ruling.rule == "gate.rule"]
+        return tuple(broken or [self.choice, *told])
+
+
+Verdict = Literal["promoted", "unchanged", "kept", "dry run"]
+
+
+@dataclass(frozen=True)
+class Outcome:
     """Promote, in deed: what became of the registry."""
 
-    verdict: Literal["promoted", "unchanged", "kept"]
+    verdict: Verdict
     version: str | None  # the champion's, None when there is none
     sentence: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """A change of champion, as the ledger keeps it."""
+
+    action: Literal["promoted", "rolled back", "found"]  # found: set by other means
+    version: str | None  # None: the alias was taken away
+    before: str | None  # the champion until then
+    at: str  # UTC, ISO 8601
+    by: str
+    why: str
+    run_id: str = ""
+    model_id: str = ""  # the version's, to know it again when it is a candidate
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,22 @@ import psutil
 import yaml
 from mlflow import MlflowClient
 from mlflow.data.pandas_dataset import from_pandas
-from mlflow.entities import LoggedModelOutput, Metric, Param, Run, RunStatus, RunTag, ViewType
+from mlflow.entities import (
+    LifecycleStage,
+    LoggedModelOutput,
+    Metric,
+    Param,
+    Run,
+    RunStatus,
+    RunTag,
+    ViewType,
+)
+from mlflow.exceptions import MlflowException
+from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+from mlflow.utils.uri import is_local_uri
 
+from pipeline import durable
 from pipeline.errors import PipelineError
 from pipeline.results import Artifacts, Params
 
@@ -32,6 +45,7 @@ PROCESS = "process"  # host, process and its start: whose run this is
 LONGEST_VALUE = 6000
 MOST_PARAMS = 100  # in one call
 LARGEST_PAGE = 1000  # runs that one search may return
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such run, or no id of one
 SAME_START = 5.0  # seconds between two readings of a process's start
 
 
@@ -205,13 +219,32 @@ def get(run_id: str) -> Run:
     return MlflowClient().get_run(run_id)
 
 
-def search(condition: str, most: int | None = None, status: str = "FINISHED") -> list[Run]:
-    """Runs of the experiment with that status, or of any status for %, the latest first."""
+def find_run(run_id: str) -> Run | None:
+    """The run of that id, if the store has it and it was not deleted."""
+    try:
+        run = get(run_id)
+    except MlflowException as error:
+        if error.error_code in ABSENT:
+            return None
+        raise
+    return run if run.info.lifecycle_stage == LifecycleStage.ACTIVE else None
+
+
+def search(
+    condition: str,
+    most: int | None = None,
+    status: str = "FINISHED",
+    experiment: str | None = None,
+) -> list[Run]:
+    """Runs with that status, or of any status for %, the latest first.
+
+    They are of the active run's experiment if none is named.
+    """
     found: list[Run] = []
     token = None
     while True:
         page = MlflowClient().search_runs(
-            [experiment_id()],
+            [experiment or experiment_id()],
             f"attributes.status LIKE '{status}' and {condition}",
             run_view_type=ViewType.ACTIVE_ONLY,
             max_results=most or LARGEST_PAGE,
@@ -222,6 +255,13 @@ def search(condition: str, most: int | None = None, status: str = "FINISHED") ->
         token = page.token
         if most or not token:
             return found
+
+
+def sync_artifacts(run_id: str) -> None:
+    """To the disk, where the artifacts are on this machine."""
+    address = get(run_id).info.artifact_uri
+    if is_local_uri(address):
+        durable.sync(Path(local_file_uri_to_path(address)))
 
 
 def read_artifact(run_id: str, name: str) -> bytes:

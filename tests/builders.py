@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import datasets
+from pipeline import datasets, metrics
 from pipeline.columns import Column
 from pipeline.config import Config, Data, Evaluate, Family, Gate, Registry, Split, Train, Tune
+from pipeline.gate import Duel, Exam
 from pipeline.metrics import Predictions
-from pipeline.results import Dataset, Trial
+from pipeline.results import Candidate, Dataset, Event, Trial
 
 COLUMNS = {
     "height": Column(unit="cm"),
@@ -126,3 +127,78 @@ def make_trial(
         seconds=0.1,
         error="ValueError: no way" if failed else "",
     )
+
+
+def make_calibrated(rows: int = 200, seed: int = 0) -> Predictions:
+    """Of two classes, with probabilities that come to pass; without ties."""
+    rng = np.random.default_rng(seed)
+    chance = rng.uniform(0.02, 0.98, rows)
+    truth = (rng.random(rows) < chance).astype(int)
+    return Predictions(truth, np.c_[1 - chance, chance], positive=1)
+
+
+def make_sure(right: bool, rows: int = 60, classes: int = 2) -> Predictions:
+    """Right, or wrong, on every row and sure of it; the classes take turns."""
+    truth = np.arange(rows) % classes
+    said = truth if right else (truth + 1) % classes
+    return Predictions(truth, np.eye(classes)[said], positive=1 if classes == 2 else None)
+
+
+def make_dummy(predictions: Predictions) -> Predictions:
+    """The shares of the classes, for every row."""
+    shares = np.bincount(predictions.truth, minlength=predictions.classes)
+    rows = len(predictions.truth)
+    return replace(predictions, probabilities=np.tile(shares / rows, (rows, 1)), threshold=None)
+
+
+def make_exam(predictions: Predictions | None = None, **changes: Any) -> Exam:
+    """A candidate that keeps the rules of `make_config`, where there is no champion."""
+    predictions = make_calibrated() if predictions is None else predictions
+    rng = np.random.default_rng(0)
+    shape = (len(predictions.truth), len(COLUMNS))
+    if "logged" not in changes:
+        changes["logged"] = {n: metrics.value(n, predictions) for n in metrics.SEARCH_METRICS}
+    exam = Exam(
+        logged={},
+        predictions=predictions,
+        dummy=make_dummy(predictions),
+        X=pd.DataFrame(rng.normal(size=shape), columns=list(COLUMNS)),
+        duel=None,
+    )
+    return replace(exam, **changes)
+
+
+def make_duel(
+    first: Predictions, second: Predictions, cross_validated: tuple[float, float] | None = None
+) -> Duel:
+    """Of a candidate and version 3."""
+    return Duel("3", first, second, rows_digest="d" * 64, cross_validated=cross_validated)
+
+
+def make_candidate(run_id: str = "run", loss: float = 0.5, **measured: float) -> Candidate:
+    """A finished evaluation with that cross-validated log loss; other metrics as cv__roc_auc."""
+    known = dict.fromkeys(("cv/roc_auc", "cv/brier", "cv/accuracy"), 0.5)
+    others = {name.replace("__", "/"): value for name, value in measured.items()}
+    return Candidate(
+        run_id=run_id,
+        model_id=f"model of {run_id}",
+        metrics={"cv/log_loss": loss, **known, **others},
+        params={"tune.seed": "0"},
+        digests={"data_digest": "0" * 64, "split_digest": "1" * 64},
+    )
+
+
+def make_event(version: str | None = "2", before: str | None = "1", **changes: Any) -> Event:
+    """An entry of the ledger: version 2 was promoted after version 1."""
+    event = Event(
+        action="promoted",
+        version=version,
+        before=before,
+        at="2026-03-01T09:30:15.123Z",
+        by="Ann",
+        why="best of 2 by cv/log_loss 0.5000",
+        run_id="f" * 32,
+        model_id="m-1",
+        metrics={"cv/log_loss": 0.5, "test/log_loss": 0.51236, "test/roc_auc": 0.8},
+    )
+    return replace(event, **changes)

@@ -8,6 +8,7 @@ import pytest
 from pipeline import cli, flow, tracking, workers
 from pipeline.config_file import PROJECT, settings
 from pipeline.errors import ContractError
+from pipeline.options import Options
 from pipeline.server import run
 
 MISTAKE = 2
@@ -31,11 +32,13 @@ def _log_level():
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What `main` would have run: (verb, config, fresh)."""
+    """What `main` would have run: (verb, config, options), without options where none count."""
     calls = []
+    monkeypatch.setattr(flow, "run", lambda *call: calls.append(call))
     monkeypatch.setattr(
-        flow, "run", lambda verb, config, fresh: calls.append((verb, config, fresh))
+        flow, "rollback", lambda config, options: calls.append(("rollback", config, options))
     )
+    monkeypatch.setattr(flow, "history", lambda config: calls.append(("history", config, None)))
     monkeypatch.setattr(run, "serve", lambda config: calls.append(("serve", config, None)))
     return calls
 
@@ -53,11 +56,13 @@ def recorded(monkeypatch):
 
 @pytest.mark.parametrize("verb", cli.VERBS)
 def test_each_verb_runs_with_the_default_config(calls, verb):
-    assert cli.main([verb]) == 0
+    runs = ("a", "b") if verb == "compare" else ()
 
-    ((ran, config, fresh),) = calls
+    assert cli.main([verb, *runs]) == 0
+
+    ((ran, config, options),) = calls
     assert (ran, config.registry.model) == (verb, "pima-diabetes")
-    assert not fresh
+    assert options == (None if verb in ("history", "serve") else Options(runs=runs))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +81,7 @@ def test_fresh_is_a_flag_or_takes_true_and_false(calls, options, fresh):
     """`mlflow run . -P fresh=false` arrives as `--fresh false`."""
     assert cli.main(["run", "configs/pima.yaml", *options]) == 0
 
-    assert calls[0][2] is fresh
+    assert calls[0][2] == Options(fresh=fresh)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +133,142 @@ def test_insecure_is_a_flag_or_takes_true_and_false(calls, options, insecure):
     assert cli.main(["serve", "configs/pima.yaml", *options]) == 0
 
     assert calls[0][1].serve.insecure is insecure
+
+
+@pytest.mark.parametrize(
+    ("options", "dry_run"),
+    [
+        ([], False),
+        (["--dry-run"], True),
+        (["--dry_run"], True),
+        (["--dry-run", "true"], True),
+        (["--dry_run", "true"], True),
+        (["--dry_run=True"], True),
+        (["--dry-run", "false"], False),
+        (["--dry_run=false"], False),
+        (["--dry-run", "--gate.margin", "0.1"], True),
+        (["--gate.margin", "0.1", "--dry-run"], True),
+    ],
+)
+def test_dry_run_is_a_flag_or_takes_true_and_false(calls, options, dry_run):
+    """`mlflow run . -e promote -P dry_run=true` arrives as `--dry_run true`."""
+    assert cli.main(["promote", "configs/pima.yaml", *options]) == 0
+
+    assert calls[0][2] == Options(dry_run=dry_run)
+
+
+@pytest.mark.parametrize(
+    ("verb", "given", "options"),
+    [
+        ("promote", ["--run", "abc"], Options(run="abc")),
+        ("promote", ["--run=abc", "--dry-run"], Options(run="abc", dry_run=True)),
+        ("promote", ["--run", "12"], Options(run="12")),
+        ("promote", ["--reason", "it is faster"], Options(reason="it is faster")),
+        ("promote", ["--reason="], Options()),
+        ("promote", ["--fresh", "--run", "abc"], Options(fresh=True, run="abc")),
+        ("rollback", ["--version", "3"], Options(version="3")),
+        ("rollback", ["--version=3", "--reason", "slow"], Options(version="3", reason="slow")),
+    ],
+)
+def test_verb_takes_the_options_of_its_own(calls, verb, given, options):
+    assert cli.main([verb, "configs/tutorial.yaml", *given]) == 0
+
+    ((ran, config, found),) = calls
+    assert (ran, config.registry.model, found) == (verb, "pima-tutorial", options)
+
+
+def test_version_of_the_server_is_a_setting_and_no_option_of_rollback(calls):
+    assert cli.main(["serve", "--serve.version", "3"]) == 0
+
+    assert calls[0][1].serve.version == "3"
+
+
+@pytest.mark.parametrize(("given", "searches"), [([], 1), (["--run", "abc"], 0)])
+def test_workers_are_warmed_up_for_a_search_and_not_for_a_run_that_is_named(
+    calls, monkeypatch, given, searches
+):
+    warmed = []
+    monkeypatch.setattr(workers, "warm_up", warmed.append)
+
+    assert cli.main(["promote", *given]) == 0
+
+    assert len(warmed) == searches
+
+
+@pytest.mark.parametrize("verb", ["rollback", "history", "compare", "ingest", "analyze"])
+def test_workers_are_not_warmed_up_where_nothing_is_searched(calls, monkeypatch, verb):
+    warmed = []
+    monkeypatch.setattr(workers, "warm_up", warmed.append)
+
+    assert cli.main([verb, *(("a", "b") if verb == "compare" else ())]) == 0
+
+    assert (len(calls), warmed) == (1, [])
+
+
+# Two runs.
+
+
+@pytest.mark.parametrize(
+    ("words", "model", "runs"),
+    [
+        (["a", "b"], "pima-diabetes", ("a", "b")),
+        (["b", "a"], "pima-diabetes", ("b", "a")),
+        (["12", "34"], "pima-diabetes", ("12", "34")),
+        (["configs/tutorial.yaml", "a", "b"], "pima-tutorial", ("a", "b")),
+        (["a", "b", "--evaluate.seed", "7"], "pima-diabetes", ("a", "b")),
+        (["configs/wine.yaml", "a", "b", "--evaluate.seed=7"], "wine", ("a", "b")),
+        (["a", "b", "--fresh"], "pima-diabetes", ("a", "b")),
+    ],
+)
+def test_compare_takes_two_runs_after_the_config_and_before_the_options(calls, words, model, runs):
+    assert cli.main(["compare", *words]) == 0
+
+    ((verb, config, options),) = calls
+    assert (verb, config.registry.model, options.runs) == ("compare", model, runs)
+    assert config.evaluate.seed == (7 if "7" in words[-1] else 0)
+    assert options.fresh is ("--fresh" in words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["a"],
+        ["--evaluate.seed", "7"],
+        ["a", "--evaluate.seed", "7"],
+        ["a", "--evaluate.seed", "7", "b"],
+        ["--evaluate.seed", "7", "a", "b"],
+        ["a", "b", "c"],
+        ["configs/pima.yaml", "a", "b", "c"],
+        ["configs/pima.yaml", "a", "b", "c", "d"],
+    ],
+    ids=" ".join,
+)
+def test_compare_refuses_other_than_two_runs(calls, recorded, capsys, words):
+    assert cli.main(["compare", *words]) == MISTAKE
+
+    ((verb, message),) = recorded
+    assert verb == "compare"
+    assert capsys.readouterr() == ("", f"error: {message}\n")
+    assert calls == []
+
+
+@pytest.mark.parametrize("words", [[], ["a"]])
+def test_compare_says_that_it_takes_two_runs(recorded, words):
+    cli.main(["compare", *words])
+
+    assert recorded == [
+        ("compare", "compare takes two runs: compare RUN RUN; a config comes before them")
+    ]
+
+
+def test_words_of_other_verbs_are_left_as_they_are():
+    words = ["promote", "configs/pima.yaml", "--run", "a", "b"]
+
+    assert cli._take_runs(words) == (words, ())
+
+
+# What a setting may come from.
 
 
 def test_option_overrides_the_environment(calls, monkeypatch):
@@ -182,6 +323,38 @@ def test_mistake_is_told_once_recorded_and_ends_with_status_2(
     assert calls == []
 
 
+@pytest.mark.parametrize(
+    ("option", "verbs"),
+    [
+        (["--dry-run"], "promote"),
+        (["--dry_run", "true"], "promote"),
+        (["--run", "abc"], "promote"),
+        (["--version", "3"], "rollback"),
+        (["--reason", "why"], "promote, rollback"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_option_of_another_verb_is_refused(*, calls, recorded, capsys, option, verb, verbs):
+    runs = ("a", "b") if verb == "compare" else ()
+    status = cli.main([verb, *runs, *option])
+
+    if verb in verbs.split(", "):
+        assert (status, len(calls), recorded) == (0, 1, [])
+    else:
+        name = option[0].replace("_", "-")
+        told = f"{name} is an option of {verbs}, not of {verb}"
+        assert (status, calls, recorded) == (MISTAKE, [], [(verb, told)])
+        assert capsys.readouterr().err == f"error: {told}\n"
+
+
+@pytest.mark.parametrize("verb", ["run", "rollback", "serve"])
+def test_dry_run_that_is_not_wanted_is_taken_by_every_verb(calls, verb):
+    assert cli.main([verb, "--dry-run", "false"]) == 0
+
+    assert len(calls) == 1
+
+
 def test_all_mistakes_of_a_command_are_told_at_once(recorded, capsys):
     cli.main(["tune", "--tune.max_evals", "lots", "--serve.prt", "1", "--split.seed", "-1"])
 
@@ -195,6 +368,9 @@ def test_all_mistakes_of_a_command_are_told_at_once(recorded, capsys):
         ([], "the following arguments are required: VERB"),
         (["dance"], "invalid choice: 'dance' (choose from 'run', 'ingest'"),
         (["run", "--fresh", "maybe"], "argument --fresh: 'maybe' is neither true nor false"),
+        (["promote", "--dry-run", "1"], "argument --dry-run/--dry_run: '1' is neither true nor"),
+        (["promote", "--run"], "argument --run: expected one argument"),
+        (["rollback", "--version"], "argument --version: expected one argument"),
         (["run", "--tune.seed"], "argument --tune.seed: expected one argument"),
     ],
 )
@@ -206,19 +382,24 @@ def test_command_that_cannot_be_read_ends_with_status_2_and_the_usage(capsys, ar
     assert told in capsys.readouterr().err
 
 
-def test_mistake_of_a_step_is_told_without_a_second_record(monkeypatch, recorded, capsys):
-    def run(verb, config, fresh):
+@pytest.mark.parametrize(
+    ("verb", "does"), [("ingest", "run"), ("rollback", "rollback"), ("history", "history")]
+)
+def test_mistake_of_a_step_is_told_without_a_second_record(
+    *, monkeypatch, recorded, capsys, verb, does
+):
+    def fail(*_):
         raise ContractError("row 1, Age: must be finite")
 
-    monkeypatch.setattr(flow, "run", run)
+    monkeypatch.setattr(flow, does, fail)
 
-    assert cli.main(["ingest"]) == MISTAKE
+    assert cli.main([verb]) == MISTAKE
     assert capsys.readouterr().err == "error: row 1, Age: must be finite\n"
     assert recorded == []
 
 
 def test_fault_of_the_program_keeps_its_traceback(monkeypatch):
-    def run(verb, config, fresh):
+    def run(verb, config, options):
         raise ZeroDivisionError
 
     monkeypatch.setattr(flow, "run", run)
@@ -284,6 +465,20 @@ def test_help_lists_every_setting_with_its_meaning(help_page, key, field):
 @pytest.mark.parametrize("verb", cli.VERBS)
 def test_help_lists_every_verb_with_its_meaning(help_page, verb):
     assert f"  {verb:10}{cli.VERBS[verb]}\n" in help_page.stdout
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--fresh [true] run every step, reuse none",
+        "--dry-run [true], --dry_run [true] promote: decide and tell, but move nothing",
+        "--run ID promote: the model of this run, not the best",
+        "--version N rollback: to this version, not the champion before",
+        "--reason TEXT promote, rollback: why, for the record",
+    ],
+)
+def test_help_lists_the_options_of_verbs(help_page, option):
+    assert option in " ".join(help_page.stdout.split())
 
 
 @pytest.mark.parametrize(

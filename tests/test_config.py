@@ -1,3 +1,4 @@
+import re
 from typing import get_args
 
 import pytest
@@ -11,13 +12,16 @@ from pipeline.config import (
     Config,
     Data,
     Estimator,
+    Gate,
     Metric,
     Registry,
+    SearchMetric,
     Serve,
     Split,
     Tune,
 )
-from pipeline.config_file import settings
+from pipeline.config_file import load, settings
+from pipeline.errors import ConfigError
 
 DATA = {"source": "people.csv", "target": "ill", "columns": {"Age": Column()}}
 KNN = Estimator(estimator="sklearn.neighbors.KNeighborsClassifier")
@@ -98,9 +102,39 @@ def test_registry_refuses_a_name_that_breaks_a_models_address(name):
         (Estimator, {"estimator": "package.Class", "params": [1]}),
         (Estimator, {"estimator": "package.Class", "space": {"C": {"uniform": [2, 1]}}}),
         (Estimator, {"estimator": "package.Class", "preprocessing": ("onehot",)}),
+        (Gate, {"primary": "f1"}),
+        (Gate, {"metric": "auc"}),
+        (Gate, {"rule": "equivalence"}),
+        (Gate, {"floors": {"auc": 0.7}}),
+        (Gate, {"floors": {"roc_auc": "0.7"}}),
+        (Gate, {"floors": {"roc_auc": float("nan")}}),
+        (Gate, {"floors_on": "low"}),
+        (Gate, {"dummy": 1}),
+        (Gate, {"margin": -0.001}),
+        (Gate, {"margin": float("inf")}),
+        (Gate, {"margin": None}),
+        (Gate, {"level": 0.5}),
+        (Gate, {"level": 1.0}),
+        (Gate, {"level": 95}),
+        (Gate, {"rows_per_class": 0}),
+        (Gate, {"rows_per_class": 2.5}),
+        (Gate, {"calibration": 0}),
+        (Gate, {"calibration": -0.1}),
+        (Gate, {"serve_check": "none"}),
+        (Gate, {"latency": 0}),
+        (Gate, {"latency": None}),
+        (Gate, {"slices": {"Age": (float("nan"),)}, "slice_floors": {"f1": 0.1}}),
+        (Gate, {"slices": {"Age": (float("inf"),)}, "slice_floors": {"f1": 0.1}}),
+        (Gate, {"slices": {"Age": 30.0}, "slice_floors": {"f1": 0.1}}),
+        (Gate, {"slices": {"Age": ("30",)}, "slice_floors": {"f1": 0.1}}),
+        (Gate, {"slices": {"Age": (30.0,)}, "slice_floors": {"auc": 0.1}}),
         (Serve, {"port": 0}),
         (Serve, {"port": 65536}),
         (Serve, {"workers": 0}),
+        (Serve, {"version": "0"}),
+        (Serve, {"version": "latest"}),
+        (Serve, {"version": "03"}),
+        (Serve, {"version": 3}),
     ],
 )
 def test_setting_outside_its_rule_is_refused(section, settings):
@@ -114,6 +148,151 @@ def test_every_setting_says_what_it_means():
 
 def test_lower_is_better_names_metrics():
     assert set(get_args(Metric)) >= LOWER_IS_BETTER
+
+
+# The gate.
+
+
+def test_gate_asks_for_more_than_the_dummy_and_a_champions_equal_unless_told_otherwise():
+    gate = Gate()
+    assert (gate.primary, gate.dummy, gate.floors, gate.floors_on) == (
+        *("log_loss", True, {}, "value"),
+    )
+    assert (gate.rule, gate.metric, gate.margin, gate.level) == (
+        *("non_inferiority", "roc_auc", 0.02, 0.95),
+    )
+    assert (gate.calibration, gate.rows_per_class, gate.slices) == (0.1, 10, {})
+    assert (gate.serve_check, gate.latency) == ("in_process", 0.1)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"margin": 0},
+        {"margin": 5.0},
+        {"level": 0.501},
+        {"level": 0.999},
+        {"rows_per_class": 1},
+        {"calibration": None},
+        {"calibration": 1e-9},
+        {"latency": 1e-9},
+        {"floors": {"log_loss": -1.0, "mcc": -0.5}},
+        {"rule": "none", "dummy": False, "primary": "accuracy"},
+    ],
+)
+def test_gate_takes_a_setting_at_the_edge_of_its_rule(settings):
+    gate = Gate(**settings)
+    assert {name: getattr(gate, name) for name in settings} == settings
+
+
+@pytest.mark.parametrize("name", get_args(Metric))
+def test_gate_takes_a_floor_for_every_metric_and_compares_by_any(name):
+    assert Gate(floors={name: 0.5}, metric=name).floors == {name: 0.5}
+
+
+def test_metrics_to_choose_by_are_those_that_every_trial_has():
+    assert set(get_args(SearchMetric)) == {"log_loss", "roc_auc", "brier", "accuracy"}
+    assert set(get_args(SearchMetric)) < set(get_args(Metric))
+
+
+@pytest.mark.parametrize(
+    "cuts", [(30.0,), (30.0, 50.0), (-1.5, 0.0, 1e9), (30, 50), (0.1, 0.1000001)]
+)
+def test_slices_take_cuts_that_rise(cuts):
+    assert Gate(slices={"Age": cuts}, slice_floors={"f1": 0.1}).slices == {"Age": cuts}
+
+
+@pytest.mark.parametrize(
+    "cuts", [(), (50.0, 30.0), (30.0, 30.0), (1.0, 3.0, 2.0), (0.0, -0.0)], ids=str
+)
+def test_slices_refuse_cuts_that_do_not_rise(cuts):
+    told = f"Age is cut at {list(cuts)}; give one number or more, the smallest first"
+    with pytest.raises(ValidationError, match=re.escape(told)):
+        Gate(slices={"BMI": (1.0,), "Age": cuts}, slice_floors={"f1": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"slices": {"Age": (30.0,)}}, "slices is set and slice_floors is not; set both or"),
+        ({"slice_floors": {"f1": 0.1}}, "slice_floors is set and slices is not; set both or"),
+    ],
+)
+def test_slices_and_their_floors_come_together(settings, told):
+    with pytest.raises(ValidationError, match=told):
+        Gate(**settings)
+
+
+def with_slices(*names: str) -> Config:
+    gate = Gate(slices=dict.fromkeys(names, (30.0,)), slice_floors={"f1": 0.1})
+    data = Data(**{**DATA, "columns": {"Age": Column(), "BMI": Column()}})
+    return Config(data=data, registry=Registry(model="m"), gate=gate)
+
+
+def test_slices_are_of_columns():
+    assert set(with_slices("BMI", "Age").gate.slices) == {"Age", "BMI"}
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("age", ", did you mean 'Age'?"),
+        ("Agee", ", did you mean 'Age'?"),
+        ("income", "; choose from data.columns"),
+        ("ill", "; choose from data.columns"),  # the target
+    ],
+)
+def test_slices_of_what_is_no_column_are_refused_with_a_hint(name, hint):
+    told = f"gate.slices has {name!r}, which is no column{hint}"
+    with pytest.raises(ValidationError, match=re.escape(told)):
+        with_slices("Age", name)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (
+            {"gate.slices": "{age: [30]}", "gate.slice_floors": "{f1: 0.1}"},
+            "  gate.slices has 'age', which is no column, did you mean 'Age'?",
+        ),
+        (
+            {"gate.slices": "{Age: [50, 30]}", "gate.slice_floors": "{f1: 0.1}"},
+            "  gate.slices: Age is cut at [50.0, 30.0]; give one number or more, the smallest "
+            "first",
+        ),
+        (
+            {"gate.slices": "{Age: [30]}"},
+            "  gate: slices is set and slice_floors is not; set both or neither",
+        ),
+        ({"gate.level": "95"}, "  gate.level is 95; it should be less than 1"),
+        ({"gate.margin": "-0.1"}, "  gate.margin is -0.1; it should be greater than or equal to 0"),
+        (
+            {"gate.rule": "superior"},
+            "  gate.rule is 'superior', did you mean 'superiority'? choose from non_inferiority, "
+            "superiority, none",
+        ),
+        ({"gate.latency": "0"}, "  gate.latency is 0; it should be greater than 0"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_fault_of_the_gate_is_told_by_its_key(overrides, told):
+    with pytest.raises(ConfigError) as error:
+        load("configs/pima.yaml", overrides)
+    assert str(error.value) == f"configs/pima.yaml is not a valid config:\n{told}"
+
+
+def test_gate_is_set_from_the_command_line():
+    overrides = {
+        "gate.slices": "{Age: [30, 50]}",
+        "gate.slices.BMI": "[25]",
+        "gate.slice_floors.recall": "0.5",
+        "gate.calibration": "null",
+    }
+    gate = load("configs/pima.yaml", overrides).gate
+    assert gate.slices == {"Age": (30, 50), "BMI": (25,)}
+    assert gate.slice_floors == {"recall": 0.5}
+    assert gate.calibration is None
+    assert gate.floors == {"accuracy": 0.70, "roc_auc": 0.75, "log_loss": 0.60}
 
 
 # Families and their spaces.

@@ -110,7 +110,7 @@ def test_load_refuses_what_is_no_rate(faults, rate):
         (
             "serve: {zzz: 3}",
             "serve.zzz is not a setting; choose from allowed_hosts, docs, follow, grace, host, "
-            "insecure, keys, limits, port, workers",
+            "insecure, keys, limits, port, version, workers",
         ),
         (
             "serve: {limits: {zzz: 3}}",

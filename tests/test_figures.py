@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from sklearn.metrics import confusion_matrix
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import confusion_matrix, roc_curve
 
 from pipeline import figures
 from pipeline.resampled import corrected_t_test
-from tests.builders import make_dataset, make_predictions, make_trial
+from tests.builders import make_dataset, make_dummy, make_predictions, make_sure, make_trial
 
 CLASSES = [(0, 1), ("no", "yes"), (False, True), (0, 1, 2), ("a", "b", "c")]
 
@@ -145,6 +146,81 @@ def test_curves_have_a_line_for_each_judged_class(number, positive, judged):
         labels = [line.get_label() for line in drawn(figure).axes[0].get_lines()]
         of_classes = [label.split(" (")[0] for label in labels if label.startswith("class")]
         assert of_classes == [f"class {name}" for name in judged]
+
+
+def lines(figure: Figure, place: int) -> dict[str, np.ndarray]:
+    """The named lines of one of the pictures: their points."""
+    shown = figure.axes[place].get_lines()
+    named = [line for line in shown if not line.get_label().startswith("_")]
+    return {line.get_label().split(" (AUC")[0]: line.get_xydata() for line in named}
+
+
+def test_contest_shows_roc_and_calibration_of_each_model_side_by_side():
+    contestants = {"version 2": make_predictions(seed=1), "version 1": make_predictions(seed=2)}
+    figure = drawn(figures.contest(contestants, ("no", "yes")))
+    assert [axes.get_title() for axes in figure.axes] == ["ROC", "Calibration"]
+    assert list(lines(figure, 0)) == ["version 2", "version 1"]
+    assert list(lines(figure, 1)) == ["Perfectly calibrated", "version 2", "version 1"]
+    for name, predictions in contestants.items():
+        hit, score = predictions.truth == 1, predictions.probabilities[:, 1]
+        false, true, _ = roc_curve(hit, score)
+        np.testing.assert_allclose(lines(figure, 0)[name], np.c_[false, true])
+        share, mean = calibration_curve(hit, score, n_bins=8, strategy="quantile")
+        np.testing.assert_allclose(lines(figure, 1)[name], np.c_[mean, share])
+
+
+def test_contest_is_of_the_positive_class():
+    predictions = make_predictions(positive=0)
+    figure = drawn(figures.contest({"version 2": predictions}, ("no", "yes")))
+    false, true, _ = roc_curve(predictions.truth == 0, predictions.probabilities[:, 0])
+    np.testing.assert_allclose(lines(figure, 0)["version 2"], np.c_[false, true])
+
+
+def test_contest_of_three_classes_has_a_curve_for_each():
+    contestants = {"a": make_predictions(3, seed=1), "b": make_predictions(3, seed=2)}
+    figure = drawn(figures.contest(contestants, ("x", "y", "z")))
+    names = ["a, x", "a, y", "a, z", "b, x", "b, y", "b, z"]
+    assert list(lines(figure, 0)) == names
+    assert list(lines(figure, 1)) == ["Perfectly calibrated", *names]
+
+
+def test_contest_leaves_out_a_class_that_the_rows_lack():
+    predictions = make_predictions(3)
+    predictions = predictions.where(predictions.truth < 2)
+    figure = drawn(figures.contest({"a": predictions}, ("x", "y", "z")))
+    assert list(lines(figure, 0)) == ["a, x", "a, y"]
+
+
+@pytest.mark.parametrize("only", [0, 1])
+def test_contest_on_rows_of_one_class_draws_without_curves(only):
+    predictions = make_predictions()
+    predictions = predictions.where(predictions.truth == only)
+    figure = drawn(figures.contest({"a": predictions}, ("no", "yes")))
+    assert lines(figure, 0) == {}
+
+
+@pytest.mark.parametrize(
+    "predictions",
+    [make_sure(True), make_sure(False), make_dummy(make_predictions())],
+    ids=["right", "wrong", "one chance for all"],
+)
+def test_contest_draws_models_that_say_little(predictions):
+    figure = drawn(figures.contest({"a": predictions, "b": make_predictions()}, ("no", "yes")))
+    assert list(lines(figure, 0)) == ["a", "b"]
+
+
+def test_png_is_the_picture_as_a_file_of_its_size():
+    figure = figures.weights({"svc": 1.0})
+    found = figures.png(figure)
+    assert found.startswith(b"\x89PNG\r\n\x1a\n")
+    height, width, _ = plt.imread(io.BytesIO(found)).shape
+    assert (width, height) == tuple(int(side) for side in figure.get_size_inches() * figures.DPI)
+
+
+def test_png_of_the_same_picture_is_the_same_file():
+    contestants = {"a": make_predictions()}
+    first, again = (figures.png(figures.contest(contestants, (0, 1))) for _ in range(2))
+    assert first == again
 
 
 def test_confusion_counts_as_scikit_learn(classes):

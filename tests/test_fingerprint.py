@@ -16,6 +16,11 @@ from tests.builders import COLUMNS, make_config
 STEPS = fingerprint.MAIN
 DIGEST = "d" * 64
 NEIGHBORS = "sklearn.neighbors.KNeighborsClassifier"
+EVERY_GATE = {
+    "floors": {"roc_auc": 0.7, "log_loss": 0.6},
+    "slices": {"height": (0.0,)},
+    "slice_floors": {"accuracy": 0.5},
+}
 EVERY_TUNE = {  # with something in each mapping
     "families": ("logistic_regression", "knn"),
     "estimators": {"knn": Estimator(estimator=NEIGHBORS)},
@@ -177,7 +182,7 @@ def test_order_of_the_families_counts():
 
 
 def test_every_setting_counts_unless_it_is_of_where_or_how_fast():
-    config = make_config(gate={"floors": {"accuracy": 0.5}}, tune=EVERY_TUNE)
+    config = make_config(gate=EVERY_GATE, tune=EVERY_TUNE)
     inputs = fingerprint.inputs("promote", config, DIGEST) | fingerprint.inputs(
         "audit", config, DIGEST
     )
@@ -293,7 +298,7 @@ print(json.dumps(loaded))
 
 
 def test_flatten_tells_every_setting_of_the_run():
-    config = make_config(gate={"floors": {"roc_auc": 0.7, "log_loss": 0.6}}, tune=EVERY_TUNE)
+    config = make_config(gate=EVERY_GATE, tune=EVERY_TUNE)
     flat = fingerprint.flatten(config)
     assert flat["data.source"] == "folder/people.csv"
     assert flat["tune.families"] == ["logistic_regression", "knn"]
@@ -303,7 +308,8 @@ def test_flatten_tells_every_setting_of_the_run():
     assert (flat["gate.floors.roc_auc"], flat["gate.floors.log_loss"]) == (0.7, 0.6)
     assert flat["data.columns.flag"] == {"range": [0.0, 1.0]}
     assert flat["data.columns.noise"] == {}
-    mappings = ("data.columns", "gate.floors", "tune.estimators", "tune.space")
+    mappings = ("data.columns", "tune.estimators", "tune.space")
+    mappings += ("gate.floors", "gate.slices", "gate.slice_floors")
     told = {key for key in flat if not key.startswith(tuple(f"{name}." for name in mappings))}
     settings = {key for key, _ in config_file.settings()}
     assert told == settings - set(mappings)

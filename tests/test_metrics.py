@@ -8,6 +8,7 @@ from sklearn import metrics as sk
 
 from pipeline import metrics, models
 from pipeline.config import LOWER_IS_BETTER, Metric
+from pipeline.contract import Contract
 from pipeline.metrics import Predictions
 from tests.builders import make_dataset, make_predictions
 
@@ -209,6 +210,57 @@ def test_value_is_nan_where_there_is_one_class(name, truth):
     assert np.isnan(metrics.value(name, sample))
 
 
+def test_draws_of_two_models_are_of_the_same_rows():
+    """A model that is right on just the rows where the other is wrong: each draw sums to one."""
+    one = make_predictions()
+    right = one.labels == one.truth
+    labels = np.where(right, 1 - one.truth, one.truth)
+    other = Predictions(one.truth, np.eye(2)[labels], 1)
+    drawn = [metrics.draws(sample, 50, seed=7)["accuracy"] for sample in (one, other)]
+    assert np.ptp(drawn[0]) > 0
+    np.testing.assert_allclose(drawn[0] + drawn[1], 1)
+
+
+def test_draws_do_not_depend_on_the_classes_or_the_threshold_of_a_model():
+    two = make_predictions(2)
+    three = Predictions(two.truth, np.c_[two.probabilities, np.zeros(60)])
+    moved = Predictions(two.truth, two.probabilities, 1, threshold=0.8)
+    first, second, third = (metrics.draws(one, 20, 3)["log_loss"] for one in (two, three, moved))
+    np.testing.assert_allclose(first, second)
+    np.testing.assert_array_equal(first, third)
+
+
+@pytest.mark.parametrize("resamples", [1, 30])
+def test_draws_have_a_value_of_every_metric_for_each_resample(sample, resamples):
+    found = metrics.draws(sample, resamples, seed=0)
+    assert sorted(found) == sorted(metrics.ALL)
+    assert {len(values) for values in found.values()} == {resamples}
+
+
+def test_intervals_are_the_middle_of_the_draws(sample):
+    drawn = metrics.draws(sample, 200, seed=2)
+    for name, ends in metrics.intervals(sample, 200, seed=2, level=0.8).items():
+        assert ends == pytest.approx(tuple(np.quantile(drawn[name], [0.1, 0.9])))
+
+
+@pytest.mark.parametrize(
+    ("values", "level", "ends"),
+    [
+        (range(101), 0.9, (5, 95)),
+        (range(100, -1, -1), 0.5, (25, 75)),
+        ([1, np.nan, 3, np.nan, 2], 1.0, (1, 3)),
+        ([np.nan, 4.0], 0.9, (4, 4)),
+        ([0, 1], 0.5, (0.25, 0.75)),
+        ([np.nan, np.nan], 0.9, (np.nan, np.nan)),
+        ([], 0.9, (np.nan, np.nan)),
+    ],
+    ids=["all", "unsorted", "some not defined", "one", "between two", "none defined", "none"],
+)
+def test_middle_is_between_the_percentiles_of_what_is_defined(values, level, ends):
+    found = metrics.middle(np.array(values, dtype=float), level)
+    np.testing.assert_allclose(found, ends)
+
+
 @pytest.mark.parametrize(
     ("rows", "count", "blocks"), [(10, 25, [25]), (3, 1, [1]), (1_500_000, 3, [2, 1])]
 )
@@ -240,6 +292,45 @@ def test_direction_of_each_metric_is_that_of_perfect_predictions(name, classes):
     sure = Predictions(sample.truth, np.eye(classes)[sample.truth], sample.positive)
     lower = metrics.value(name, sure) < metrics.value(name, sample)
     assert lower is (name in LOWER_IS_BETTER)
+
+
+def test_where_keeps_the_rows_that_are_asked_for_and_nothing_else(sample):
+    rows = np.arange(len(sample.truth)) % 3 == 0
+    part = sample.where(rows)
+    np.testing.assert_array_equal(part.truth, sample.truth[rows])
+    np.testing.assert_array_equal(part.probabilities, sample.probabilities[rows])
+    np.testing.assert_array_equal(part.labels, sample.labels[rows])
+    assert (part.positive, part.threshold, part.classes) == (
+        *(sample.positive, sample.threshold, sample.classes),
+    )
+    assert len(sample.truth) > len(part.truth)
+
+
+@pytest.mark.parametrize(("rows", "left"), [(True, 60), (False, 0)])
+def test_where_takes_all_rows_or_none(rows, left):
+    part = make_predictions(3).where(np.full(60, rows))
+    assert (len(part.truth), part.classes, len(part.labels)) == (left, 3, left)
+
+
+@pytest.mark.parametrize(
+    ("classes", "positive", "labels", "truth"),
+    [
+        ((0, 1), 1, [1, 0, 0], [1, 0, 0]),
+        ((-5, 10), -5, [10, -5, 10], [1, 0, 1]),
+        (("no", "yes"), "no", ["yes", "yes", "no"], [1, 1, 0]),
+        ((False, True), True, [True, False, True], [1, 0, 1]),
+        (("B", "a", "c"), None, ["c", "B", "a"], [2, 0, 1]),
+    ],
+)
+def test_rows_have_the_places_of_their_labels_among_the_classes(classes, positive, labels, truth):
+    contract = Contract(columns={}, target="label", classes=classes, positive=positive)
+    probabilities = np.full((3, len(classes)), 1 / len(classes))
+    y = pd.Series(labels, index=[7, 3, 5])
+    found = metrics.of_rows(contract, y, probabilities, threshold=0.4)
+    assert found.truth.tolist() == truth
+    assert found.probabilities is probabilities
+    assert found.positive == (None if positive is None else classes.index(positive))
+    assert found.threshold == 0.4
 
 
 class Told:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from pipeline.cli import VERBS
-from pipeline.config import Limits
+from pipeline.config import Gate, Limits
 from pipeline.config_file import settings
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +44,20 @@ def test_readme_tells_every_limit_with_its_default() -> None:
         "rate": "none",
     }
     assert set(told) == set(Limits.model_fields)
+
+
+def test_readme_tells_every_rule_of_the_gate_with_its_default() -> None:
+    told = dict(
+        re.findall(r"^\| `gate\.(\w+)`(?:, `gate\.\w+`)? \| (\w[^ ]*)", README, re.MULTILINE)
+    )
+    gate = Gate()
+    shown = {name: str(getattr(gate, name) or "none").lower() for name in told if name != "floors"}
+    assert {name: text for name, text in told.items() if name != "floors"} == shown
+    assert {name for name in Gate.model_fields if f"`gate.{name}`" not in README} == set()
+    assert f"`gate.margin` ({gate.margin})" in README
+    assert f"`gate.level` ({gate.level})" in README
+    assert f"`gate.metric` ({gate.metric})" in README
+    assert f"`gate.latency` ({gate.latency} s)" in README
 
 
 def test_every_entry_point_calls_its_verb() -> None:

@@ -1,4 +1,4 @@
-"""Promotion in a real, empty MLflow store."""
+"""Versions and aliases in a real, empty MLflow store."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sklearn.linear_model import LogisticRegression
 
-from pipeline import manifest, registry, scorer, serving
+from pipeline import durable, manifest, registry, scorer, serving
 from pipeline.columns import Column
 from pipeline.contract import Contract
 from pipeline.errors import ModelError, RegistryError
-from pipeline.results import Candidate, Decision
+from pipeline.results import Candidate
 
 NAME = "visits"
 
@@ -33,16 +33,24 @@ def log_model(client: MlflowClient, folder: Path) -> str:
     return model_id
 
 
-def decide(client: MlflowClient, model_id: str, passed: bool = True) -> Decision:
-    """A decision for a logged model, in a run of its own."""
-    candidate = Candidate(
+def candidate(client: MlflowClient, model_id: str) -> Candidate:
+    """For a logged model, of a run of its own."""
+    return Candidate(
         run_id=client.create_run("0").info.run_id,
         model_id=model_id,
         metrics={"cv/log_loss": 0.4512345678, "test/accuracy": 0.8, "test/roc_auc": float("nan")},
         params={"tune.max_evals": "48", "data.columns.x": "y" * 6000},
         digests={"data_digest": "d", "split_digest": "s"},
     )
-    return Decision(candidate, passed, ("the reason",))
+
+
+def promote(client: MlflowClient, name: str, model_id: str) -> Candidate:
+    """Registers a logged model and makes it champion."""
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    promoted = candidate(client, model_id)
+    registry.move(name, str(registry.register(name, promoted).version), previous=None)
+    return promoted
 
 
 def register_by_hand(client: MlflowClient, name: str, model_id: str) -> str:
@@ -62,59 +70,67 @@ def aliases(client: MlflowClient) -> dict[str, int]:
     return {k: int(v) for k, v in client.get_registered_model(NAME).aliases.items()}
 
 
-def test_line_of_promotions(client, tmp_path):
-    """One store for the whole line: making one costs a second."""
-    # Nothing passes: nothing is registered.
-    first = decide(client, log_model(client, tmp_path / "1"))
-    kept = registry.promote(NAME, decide(client, first.candidate.model_id, passed=False))
-    assert (kept.verdict, kept.version) == ("kept", None)
-    assert "there is no champion" in kept.sentence
-    assert "the reason" in kept.sentence
-    assert registry.champion(NAME) is None
-    assert registry.champion_version(NAME) is None
-    assert client.search_registered_models() == []
+def test_register_makes_a_version_with_its_story_once(client, tmp_path):
+    client.create_registered_model(NAME)
+    model = candidate(client, log_model(client, tmp_path / "1"))
 
-    # The first that passes becomes champion, with its story as tags.
-    promoted = registry.promote(NAME, first)
-    assert (promoted.verdict, promoted.version) == ("promoted", "1")
-    assert aliases(client) == {"champion": 1}
-    assert registry.champion_version(NAME) == "1"
-    tags = client.get_model_version(NAME, "1").tags
-    assert tags["cv/log_loss"] == "0.451235"
-    assert (tags["data_digest"], tags["tune.max_evals"]) == ("d", "48")
+    version = registry.register(NAME, model)
 
-    # Twice changes nothing.
-    again = registry.promote(NAME, first)
-    assert (again.verdict, again.version) == ("unchanged", "1")
-    assert len(client.search_model_versions(f"name = '{NAME}'")) == 1
+    assert (str(version.version), version.status) == ("1", "READY")
+    assert version.tags["cv/log_loss"] == "0.451235"
+    assert (version.tags["data_digest"], version.tags["tune.max_evals"]) == ("d", "48")
+    assert manifest.from_tags(version.tags) == manifest.of(tmp_path / "1")
+    assert aliases(client) == {}
+    assert registry.register(NAME, model).version == version.version
+    other = candidate(client, log_model(client, tmp_path / "2"))
+    assert str(registry.register(NAME, other).version) == "2"
 
-    # The next moves the alias; the one before is kept by name.
-    other = log_model(client, tmp_path / "2")
-    second = registry.promote(NAME, decide(client, other))
-    assert (second.verdict, second.version) == ("promoted", "2")
-    assert aliases(client) == {"champion": 2, "previous": 1}
 
-    # A candidate that fails leaves all as it was.
-    failed = registry.promote(NAME, decide(client, first.candidate.model_id, passed=False))
-    assert (failed.verdict, failed.version) == ("kept", "2")
-    assert "version 2 stays champion" in failed.sentence
-    assert aliases(client) == {"champion": 2, "previous": 1}
+def test_register_syncs_the_files_before_the_version_is_there(client, tmp_path, monkeypatch):
+    client.create_registered_model("synced")
+    seen = []
 
-    # A known model gets its own version again, not a third.
-    back = registry.promote(NAME, decide(client, first.candidate.model_id))
-    assert (back.verdict, back.version) == ("promoted", "1")
-    assert aliases(client) == {"champion": 1, "previous": 2}
-    assert len(client.search_model_versions(f"name = '{NAME}'")) == 2
+    def sync(folder):
+        seen.append((folder, client.search_model_versions("name = 'synced'")))
+
+    monkeypatch.setattr(durable, "sync", sync)
+    model_id = log_model(client, tmp_path / "m")
+    registry.register("synced", candidate(client, model_id))
+    assert seen == [(files(client, model_id), [])]
+
+
+def test_register_refuses_a_version_that_is_not_ready(client, tmp_path, monkeypatch):
+    client.create_registered_model("pending")
+    model = candidate(client, log_model(client, tmp_path / "m"))
+    original = MlflowClient.create_model_version
+
+    def pending(*arguments, **options):
+        version = original(*arguments, **options)
+        version._status = "PENDING_REGISTRATION"
+        return version
+
+    monkeypatch.setattr(MlflowClient, "create_model_version", pending)
+    with pytest.raises(ModelError, match="pending version 1 is PENDING_REGISTRATION, not READY"):
+        registry.register("pending", model)
+
+
+def test_move_sets_the_champion_after_the_previous(client, monkeypatch):
+    calls = []
+    for method in ("set_registered_model_alias", "delete_registered_model_alias"):
+        monkeypatch.setattr(MlflowClient, method, lambda _, *told: calls.append(told))
+    registry.move(NAME, "2", "1")
+    registry.move(NAME, "1", None)
+    first = [(NAME, "previous", "1"), (NAME, "champion", "2")]
+    assert calls == [*first, (NAME, "previous"), (NAME, "champion", "1")]
 
 
 def test_promoted_gives_the_champion_with_the_manifest_of_its_files(client, tmp_path):
-    decision = decide(client, log_model(client, tmp_path / "m"))
-    registry.promote("listed", decision)
+    model = promote(client, "listed", log_model(client, tmp_path / "m"))
 
     version, address = registry.promoted("listed")
 
     assert (version.name, version.version) == ("listed", "1")
-    assert version.run_id == decision.candidate.run_id
+    assert version.run_id == model.run_id
     assert version.metrics["cv/log_loss"] == 0.451235
     assert set(version.metrics) == {"cv/log_loss", "test/accuracy", "test/roc_auc"}
     assert set(version.manifest) == {"MLmodel", "code/a.py"}
@@ -136,26 +152,24 @@ def test_promoted_refuses_a_champion_without_manifest(client, tmp_path):
         registry.promoted("by-hand")
 
 
-def test_promoting_a_champion_without_manifest_gives_it_one(client, tmp_path):
+def test_manifest_is_added_to_a_champion_without_one(client, tmp_path):
     """It is what the refusal above tells the user to do."""
     model_id = log_model(client, tmp_path / "m")
     register_by_hand(client, "mended", model_id)
 
-    promotion = registry.promote("mended", decide(client, model_id))
+    registry.add_manifest(registry.champion("mended"), model_id)
 
     version, _ = registry.promoted("mended")
-    assert promotion.version == version.version == "1"
     assert version.manifest == manifest.of(tmp_path / "m")
 
 
-def test_promoting_a_version_registered_by_hand_gives_it_a_manifest(client, tmp_path):
+def test_version_registered_by_hand_gets_a_manifest_when_it_is_a_candidate(client, tmp_path):
     model_id = log_model(client, tmp_path / "m")
     register_by_hand(client, "waiting", model_id)
-    client.delete_registered_model_alias("waiting", registry.CHAMPION)
 
-    promotion = registry.promote("waiting", decide(client, model_id))
+    version = registry.register("waiting", candidate(client, model_id))
 
-    assert (promotion.verdict, promotion.version) == ("promoted", "1")
+    assert str(version.version) == "1"
     assert registry.promoted("waiting")[0].manifest == manifest.of(tmp_path / "m")
 
 
@@ -178,7 +192,7 @@ def real(client, tmp_path_factory) -> str:
     )
     model_id = client.create_logged_model("0", name="m").model_id
     client.log_model_artifacts(model_id, str(folder))
-    registry.promote("real", decide(client, model_id))
+    promote(client, "real", model_id)
     return model_id
 
 

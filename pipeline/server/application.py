@@ -62,7 +62,7 @@ class Application:
         _end_with_parent()
         seen.write_behind(asyncio.get_running_loop())
         self._show(served, "ready", host=serve.host, port=serve.port)
-        if serve.follow is not None:
+        if serve.follow is not None and serve.version is None:
             self._spawn(self._follow(serve.follow))
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -133,8 +133,11 @@ class Application:
 
 
 def load(config: Config, number: str | None = None) -> Served:
-    """The champion, or the version of that number, verified. Raises RegistryError, ModelError."""
-    version, address = registry.promoted(config.registry.model, number)
+    """The version of that number, or of `serve.version`, or the champion; verified.
+
+    Raises RegistryError, ModelError.
+    """
+    version, address = registry.promoted(config.registry.model, number or config.serve.version)
     with registry.files(address) as folder:
         return Served(version, folder, config.serve.limits.rows)
 

@@ -71,7 +71,7 @@ class Served:
             found = await self.answer(body, JSON, WARM_UP_SECONDS)
         except Refusal as refusal:
             raise ModelError(f"{self.shown} refuses its own example: {refusal.message}") from None
-        if not _equal(json.loads(found.body), expected):
+        if not equal(json.loads(found.body), expected):
             raise ModelError(
                 f"{self.shown} answers its own example otherwise than when it was trained; "
                 "train and promote it again on a machine like this one"
@@ -99,14 +99,14 @@ class Served:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _equal(found: Any, expected: Any) -> bool:
-    """Numbers to within the tolerance, all else exactly."""
+def equal(found: Any, expected: Any) -> bool:
+    """Whether two answers are the same: numbers to within 1e-6, all else exactly."""
     if isinstance(expected, float) and isinstance(found, (int, float)):
         return math.isclose(found, expected, abs_tol=TOLERANCE)
     if isinstance(expected, dict):
         return found.keys() == expected.keys() and all(
-            _equal(found[key], value) for key, value in expected.items()
+            equal(found[key], value) for key, value in expected.items()
         )
     if isinstance(expected, list):
-        return len(found) == len(expected) and all(map(_equal, found, expected))
+        return len(found) == len(expected) and all(map(equal, found, expected))
     return bool(type(found) is type(expected) and found == expected)

@@ -124,7 +124,7 @@ def _fold(
         scores = {OWN: _scores(part, training.model, training.threshold)}
         for name, model in others.items():
             scores[name] = _scores(part, model.fit(part.X_train, part.y_train), None)
-    inner = {name: training.metrics[name] for name in metrics.SEARCH_METRICS}
+    inner: Scores = {name: training.metrics[name] for name in metrics.SEARCH_METRICS}
     return OuterFold(place, len(train), len(test), scores, inner)
 
 

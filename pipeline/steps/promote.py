@@ -1,25 +1,37 @@
-"""Promote: which candidate is best by cross-validation, and whether it passes the gate."""
+"""Promote: which candidate is best by cross-validation, and whether it keeps the gate's rules."""
 
-from collections.abc import Sequence
-from math import nan
+from collections.abc import Collection, Sequence
 
-from pipeline.config import LOWER_IS_BETTER, Gate, Metric
+from pipeline import gate
+from pipeline.config import LOWER_IS_BETTER, Config, SearchMetric
+from pipeline.gate import Duel, Exam
 from pipeline.results import Candidate, Decision
 
 
-def decide(gate: Gate, candidates: Sequence[Candidate]) -> Decision:
-    """The best by CV log loss, the earlier of equals; the test part only passes or fails it."""
+def select(
+    primary: SearchMetric, candidates: Sequence[Candidate], rolled_back: Collection[str]
+) -> tuple[Candidate | None, str]:
+    """The best by the mean of the metric over the folds, the earlier of equals, and why.
+
+    `rolled_back` holds the ids of models that were champion and had to go: they return only when
+    they are asked for by name.
+    """
+    left = [candidate for candidate in candidates if candidate.model_id not in rolled_back]
+    out = len(candidates) - len(left)
+    if not left:
+        return None, (
+            f"every candidate ({out}) was rolled back; train another, or promote one of them by "
+            "its run: promote --run ID"
+        )
+    sign = 1 if primary in LOWER_IS_BETTER else -1
     # Candidates come the latest first, and min() takes the first of equals.
-    best = min(reversed(candidates), key=lambda candidate: candidate.metrics["cv/log_loss"])
-    failed = [
-        f"test/{name} {value:.6g} does not reach gate.floors.{name} {floor:g}"
-        for name, floor in gate.floors.items()
-        if not _reaches(name, value := best.metrics.get(f"test/{name}", nan), floor)
-    ]
-    passed = [f"best of {len(candidates)} by cv/log_loss {best.metrics['cv/log_loss']:.4f}"]
-    return Decision(best, passed=not failed, reasons=tuple(failed or passed))
+    best = min(reversed(left), key=lambda candidate: sign * candidate.metrics[f"cv/{primary}"])
+    told = f"best of {len(left)} by cv/{primary} {best.metrics[f'cv/{primary}']:.4f}"
+    return best, f"{told} ({out} left out: rolled back)" if out else told
 
 
-def _reaches(name: Metric, value: float, floor: float) -> bool:
-    """False for a metric that is not defined on the test part (NaN)."""
-    return value <= floor if name in LOWER_IS_BETTER else value >= floor
+def decide(config: Config, candidate: Candidate, choice: str, exam: Exam) -> Decision:
+    """The candidate before the gate."""
+    rulings, claim = gate.judge(config, exam)
+    digest = exam.duel.rows_digest if isinstance(exam.duel, Duel) else ""
+    return Decision(candidate, choice, rulings, claim, digest)

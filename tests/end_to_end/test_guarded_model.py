@@ -191,6 +191,18 @@ def events(door: Door, name: str) -> list[dict[str, Any]]:
     return [line for line in door.lines() if line["event"] == name]
 
 
+def test_version_that_was_asked_for_answers_whoever_is_champion(
+    registry: Registry, project: Path
+) -> None:
+    asked, champion = registry.add(), registry.add()
+    registry.promote(champion)
+    options = (f"--registry.model={NAME}", f"--serve.version={asked}", "--serve.follow=0.1")
+    with open_door(project, *options) as door:
+        registry.promote(registry.add())
+        time.sleep(1)  # ten looks, if it looked
+        assert door.get("/model").json["version"] == asked
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_server_does_not_start_with_a_model_that_was_changed(
     registry: Registry, project: Path, workers: str

@@ -1,7 +1,6 @@
 """Small models in folders as training leaves them, and as they are served from there."""
 
 import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -46,21 +45,17 @@ def save(
     graph = translate(model, dataset.X_train.shape[1]).SerializeToString()
     advice = logging.getLogger("mlflow.sklearn")
     advice.setLevel(logging.ERROR)  # against pickle
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "Operation with range is deprecated"
-        )  # MLflow's, of pandas 3
-        serving.save_model(
-            str(folder),
-            mlflow.models.Model(),
-            model,
-            dataset.contract,
-            scorer.describe(threshold, dataset.X_train.to_numpy()),
-            graph if is_compiled else None,
-            signature=serving.signature(dataset.contract, threshold),
-            pip_requirements=["scikit-learn"],
-            input_example=rows.reset_index(drop=True),
-        )
+    serving.save_model(
+        str(folder),
+        mlflow.models.Model(),
+        model,
+        dataset.contract,
+        scorer.describe(threshold, dataset.X_train.to_numpy()),
+        graph if is_compiled else None,
+        signature=serving.signature(dataset.contract, threshold),
+        pip_requirements=["scikit-learn"],
+        input_example=rows.reset_index(drop=True),
+    )
     return folder
 
 

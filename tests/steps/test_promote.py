@@ -1,114 +1,179 @@
+from dataclasses import replace
+
 import pytest
 
-from pipeline.config import Gate, Metric
-from pipeline.metrics import ALL
-from pipeline.results import Candidate
-from pipeline.steps.promote import decide
+from pipeline import gate, metrics
+from pipeline.results import Decision, Ruling
+from pipeline.steps.promote import decide, select
+from tests.builders import (
+    make_calibrated,
+    make_candidate,
+    make_config,
+    make_duel,
+    make_exam,
+    make_sure,
+)
 
+NOBODY: set[str] = set()
 LOWER_IS_BETTER = ("log_loss", "brier")
-TEST = {f"test/{name}": 0.5 for name in ALL}
 
 
-def make_candidate(run_id: str, loss: float, **test: float) -> Candidate:
-    values = {f"test/{name}": value for name, value in test.items()}
-    return Candidate(
-        run_id=run_id,
-        model_id=f"model of {run_id}",
-        metrics={"cv/log_loss": loss, **TEST, **values},
-        params={},
-        digests={},
-    )
-
-
-def floors(**values: float) -> Gate:
-    return Gate(floors=values)
+# Which candidate.
 
 
 @pytest.mark.parametrize("losses", [(0.3, 0.4, 0.5), (0.5, 0.3, 0.4), (0.4, 0.5, 0.3), (0.3,)])
-def test_decide_picks_the_lowest_cross_validated_log_loss(losses):
+def test_best_is_the_lowest_cross_validated_log_loss(losses):
     candidates = [make_candidate(f"run {loss}", loss) for loss in losses]
-    decision = decide(Gate(), candidates)
-    assert decision.candidate.run_id == "run 0.3"
-    assert decision.passed
+    best, told = select("log_loss", candidates, NOBODY)
+    assert best.run_id == "run 0.3"
+    assert told == f"best of {len(losses)} by cv/log_loss 0.3000"
 
 
-def test_decide_never_chooses_by_the_test_part():
-    by_cv = make_candidate("by cv", 0.3, log_loss=0.9, roc_auc=0.6, accuracy=0.6)
-    by_test = make_candidate("by test", 0.4, log_loss=0.1, roc_auc=0.9, accuracy=0.9)
-    assert decide(floors(roc_auc=0.8), [by_test, by_cv]).candidate is by_cv
-    assert not decide(floors(roc_auc=0.8), [by_test, by_cv]).passed
-
-
-def test_decide_keeps_to_the_earlier_of_equals_where_the_latest_comes_first():
-    latest, earlier, worst = (
-        make_candidate("latest", 0.3),
-        make_candidate("earlier", 0.3),
-        make_candidate("worst", 0.9),
+@pytest.mark.parametrize("name", metrics.SEARCH_METRICS)
+def test_best_is_that_of_the_primary_metric_whichever_way_is_better(name):
+    others = {f"cv__{other}": 0.5 for other in metrics.SEARCH_METRICS if other != "log_loss"}
+    low, high = (
+        make_candidate(told, **{"loss": 0.5, **others, **changed})
+        for told, changed in (
+            ("low", {"loss" if name == "log_loss" else f"cv__{name}": 0.21236}),
+            ("high", {"loss" if name == "log_loss" else f"cv__{name}": 0.7}),
+        )
     )
-    assert decide(Gate(), [latest, earlier, worst]).candidate is earlier
-    assert decide(Gate(), [worst, latest, earlier]).candidate is earlier
+    best, told = select(name, [low, high], NOBODY)
+    assert best.run_id == ("low" if name in LOWER_IS_BETTER else "high")
+    shown = "0.2124" if name in LOWER_IS_BETTER else "0.7000"
+    assert told == f"best of 2 by cv/{name} {shown}"
 
 
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize(("value", "passed"), [(0.5, True), (0.5001, "higher"), (0.4999, "lower")])
-def test_decide_takes_a_floor_as_the_worst_value_that_passes(name: Metric, value, passed):
-    if passed is not True:
-        passed = (passed == "lower") is (name in LOWER_IS_BETTER)
-    decision = decide(floors(**{name: 0.5}), [make_candidate("a", 0.3, **{name: value})])
-    assert decision.passed is passed
+def test_best_is_never_chosen_by_the_test_part():
+    by_cv = make_candidate("by cv", 0.3, test__log_loss=0.9, test__roc_auc=0.6)
+    by_test = make_candidate("by test", 0.4, test__log_loss=0.1, test__roc_auc=0.9)
+    for candidates in ([by_test, by_cv], [by_cv, by_test]):
+        assert select("log_loss", candidates, NOBODY)[0] is by_cv
+
+
+@pytest.mark.parametrize("name", metrics.SEARCH_METRICS)
+def test_best_is_the_earlier_of_equals_where_the_latest_comes_first(name):
+    worst = make_candidate("worst", 0.9, cv__roc_auc=0.1, cv__accuracy=0.1, cv__brier=0.9)
+    latest, earlier = make_candidate("latest"), make_candidate("earlier")
+    for candidates in ([latest, earlier, worst], [worst, latest, earlier]):
+        assert select(name, candidates, NOBODY)[0] is earlier
+
+
+def test_model_that_was_rolled_back_is_left_out_and_counted():
+    best, next_best, worst = (
+        make_candidate(run, loss) for run, loss in (("a", 1), ("b", 2), ("c", 3))
+    )
+    found, told = select("log_loss", [best, next_best, worst], {"model of a", "of another table"})
+    assert found is next_best
+    assert told == "best of 2 by cv/log_loss 2.0000 (1 left out: rolled back)"
+
+
+def test_model_that_was_rolled_back_is_known_by_its_own_id_and_not_its_runs():
+    one = make_candidate("a")
+    assert select("log_loss", [one], {"a"})[0] is one
+
+
+@pytest.mark.parametrize("runs", ["a", "ab"])
+def test_nothing_is_chosen_where_every_model_was_rolled_back(runs):
+    candidates = [make_candidate(run) for run in runs]
+    best, told = select("log_loss", candidates, {"model of a", "model of b"})
+    assert best is None
+    assert f"({len(runs)}) was rolled back" in told
+    assert "promote --run ID" in told
+
+
+# Before the gate.
+
+
+def test_decision_is_the_gates_with_how_the_candidate_was_chosen():
+    candidate, exam, config = make_candidate(), make_exam(), make_config()
+    rulings, claim = gate.judge(config, exam)
+    assert decide(config, candidate, "best of 1", exam) == Decision(
+        candidate, "best of 1", rulings, claim, ""
+    )
+
+
+def test_decision_names_the_rows_of_the_comparison():
+    sample = make_calibrated()
+    exam = make_exam(duel=make_duel(sample, sample))
+    assert decide(make_config(), make_candidate(), "", exam).rows_digest == "d" * 64
+
+
+@pytest.mark.parametrize("duel", [None, "it has no rows"])
+def test_decision_without_a_comparison_names_no_rows(duel):
+    found = decide(make_config(), make_candidate(), "", make_exam(duel=duel))
+    assert found.rows_digest == ""
+
+
+def test_candidate_that_keeps_every_rule_passes_by_its_choice():
+    found = decide(make_config(), make_candidate(), "best of 1", make_exam())
+    assert found.passed
+    assert found.claim == "first"
+    assert found.reasons == ("best of 1", "there is no champion to compare with")
+
+
+def test_candidate_that_is_not_worse_passes_with_the_comparison_as_a_reason():
+    sample = make_calibrated()
+    exam = make_exam(duel=make_duel(sample, sample, (0.4, 0.5)))
+    found = decide(make_config(), make_candidate(), "best of 2", exam)
+    assert found.passed
+    assert found.claim == "not worse"
+    choice, compared = found.reasons
+    assert choice == "best of 2"
+    assert compared.endswith("not worse by gate.margin 0.02")
+
+
+def test_candidate_that_breaks_a_rule_fails_by_that_rule_alone():
+    config = make_config(gate={"floors": {"accuracy": 1.0, "log_loss": 9.0}})
+    found = decide(config, make_candidate(), "best of 1", make_exam())
+    assert not found.passed
+    (reason,) = found.reasons
+    assert reason.startswith("test/accuracy 0.")
+    assert reason.endswith("does not reach gate.floors.accuracy 1")
+
+
+def test_candidate_that_breaks_rules_fails_by_each_of_them_in_their_order():
+    exam = make_exam(
+        logged={"accuracy": 0.1},
+        duel=make_duel(make_sure(False), make_sure(True), (0.5, 0.4)),
+    )
+    config = make_config(gate={"floors": {"accuracy": 1.0}, "calibration": 1e-9})
+    found = decide(config, make_candidate(), "best of 1", exam)
+    broken = [one.sentence for one in found.rulings if one.passed is False]
+    assert [one.rule for one in found.rulings if one.passed is False] == [
+        "reproduced",
+        "gate.floors.accuracy",
+        "gate.calibration",
+        "gate.rule",
+        "gate.primary",
+    ]
+    assert found.reasons == tuple(broken)
 
 
 @pytest.mark.parametrize(
-    ("gate", "failed"),
+    ("kept", "passed"),
     [
-        (floors(accuracy=0.7, log_loss=0.6), []),
-        (floors(accuracy=0.8, log_loss=0.6), ["accuracy"]),
-        (floors(accuracy=0.7, log_loss=0.5), ["log_loss"]),
-        (floors(accuracy=0.8, log_loss=0.5), ["accuracy", "log_loss"]),
+        ((True, True), True),
+        ((True, None), True),
+        ((None, None), True),
+        ((), True),
+        ((True, False), False),
+        ((False, None), False),
+        ((False, False), False),
     ],
 )
-def test_decide_passes_only_when_every_floor_is_reached(gate, failed):
-    decision = decide(gate, [make_candidate("a", 0.3, accuracy=0.75, log_loss=0.55)])
-    assert decision.passed is not bool(failed)
-    if failed:
-        assert [reason.split()[0] for reason in decision.reasons] == [f"test/{n}" for n in failed]
+def test_decision_passes_only_where_no_rule_is_broken(kept, passed):
+    rulings = tuple(Ruling(f"rule {n}", one, f"sentence {n}") for n, one in enumerate(kept))
+    found = Decision(make_candidate(), "the choice", rulings, "better")
+    assert found.passed is passed
+    broken = tuple(f"sentence {n}" for n, one in enumerate(kept) if one is False)
+    assert found.reasons == (broken or ("the choice",))
 
 
-def test_decide_names_the_numbers_of_a_missed_floor():
-    candidate = make_candidate("a", 0.3, roc_auc=0.71239, log_loss=0.65)
-    reasons = decide(floors(roc_auc=0.75, log_loss=0.6), [candidate]).reasons
-    assert reasons == (
-        "test/roc_auc 0.71239 does not reach gate.floors.roc_auc 0.75",
-        "test/log_loss 0.65 does not reach gate.floors.log_loss 0.6",
-    )
-
-
-def test_decide_names_the_numbers_of_a_pass():
-    candidates = [make_candidate("a", 0.51236), make_candidate("b", 0.6), make_candidate("c", 0.7)]
-    decision = decide(floors(accuracy=0.1), candidates)
-    assert decision.reasons == ("best of 3 by cv/log_loss 0.5124",)
-
-
-def test_decide_does_not_fall_back_on_the_next_best_when_the_best_misses_a_floor():
-    best, next_best = make_candidate("best", 0.3, accuracy=0.5), make_candidate("next", 0.4)
-    decision = decide(floors(accuracy=0.6), [best, next_best])
-    assert decision.candidate is best
-    assert not decision.passed
-
-
-def test_decide_tells_a_narrowly_missed_floor_with_digits_that_show_it():
-    (reason,) = decide(floors(roc_auc=0.75), [make_candidate("a", 0.3, roc_auc=0.74999)]).reasons
-    assert "0.7500 " not in reason
-
-
-def test_decide_fails_a_floor_of_a_metric_that_is_not_a_number():
-    candidate = make_candidate("a", 0.3, roc_auc=float("nan"))
-    assert not decide(floors(roc_auc=0.75), [candidate]).passed
-
-
-def test_decide_fails_a_floor_of_a_metric_that_the_candidate_lacks():
-    candidate = make_candidate("a", 0.3)
-    del candidate.metrics["test/roc_auc"]
-    decision = decide(floors(roc_auc=0.75), [candidate])
-    assert not decision.passed
-    assert "roc_auc" in decision.reasons[0]
+def test_rule_that_is_added_to_a_decision_counts():
+    found = decide(make_config(), make_candidate(), "best of 1", make_exam())
+    late = Ruling("gate.serve_check", False, "it does not answer as in the process")
+    found = replace(found, rulings=(*found.rulings, late))
+    assert not found.passed
+    assert found.reasons == (late.sentence,)

@@ -1,0 +1,111 @@
+"""The model card: one page about a version, for people (Mitchell et al. 2019)."""
+
+import base64
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, StrictUndefined
+from markdown_it import MarkdownIt
+
+from pipeline import metrics
+from pipeline.columns import Column
+from pipeline.config import Evaluate
+from pipeline.gate import Exam
+from pipeline.markdown import cell, one_line
+from pipeline.results import Dataset
+from pipeline.serving import request
+
+if TYPE_CHECKING:
+    from pipeline.promotion.record import Record
+
+TEMPLATE = Path(__file__).with_name("card.md.jinja")
+MOST_COLUMNS = 20
+CLAIMS = {
+    "better": "It is better than that champion on the same rows.",
+    "not worse": "It is not proven better than that champion, and not worse by the gate's margin.",
+    "maybe worse": "It may be worse than that champion by more than the gate's margin.",
+    "not compared": "It was not compared with that champion.",
+    "first": "There was no champion.",
+}
+STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:56em;margin:2em auto;padding:0 1em}"
+    "table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.2em .6em;text-align:left}"
+    "img{max-width:100%}code,pre{background:#f4f4f4}pre{padding:.6em;overflow:auto}"
+)
+
+
+def card(record: "Record", weights: Mapping[str, float]) -> str:
+    """The page in Markdown, without its picture `curves.png`.
+
+    `weights` are of the families in the blend.
+    """
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, autoescape=False)
+    environment.filters |= {"cell": cell, "one_line": one_line, "quoted": shlex.quote}
+    template = environment.from_string(TEMPLATE.read_text("utf-8"))
+    dataset, exam = record.dataset, record.exam
+    primary = record.config.gate.primary
+    complete = dataset.X_train.dropna()
+    return template.render(
+        record=record,
+        claim=CLAIMS[record.decision.claim],
+        contract=dataset.contract,
+        dataset=dataset,
+        rows=len(dataset.X_test),
+        metrics=_metrics(record.config.evaluate, exam),
+        rulings=record.decision.rulings,
+        source=record.config.data.source,
+        shares=_shares(dataset),
+        columns=_columns(dataset.contract.columns),
+        weights=", ".join(f"{name} {weight:.0%}" for name, weight in weights.items() if weight),
+        threshold=exam.predictions.threshold,
+        primary=primary,
+        cross_validated=record.decision.candidate.metrics[f"cv/{primary}"],
+        example=request((complete if len(complete) else dataset.X_train).head(1)),
+    )
+
+
+def html(page: str, pictures: Mapping[str, bytes]) -> str:
+    """The page with its pictures in it: one file."""
+    for name, content in pictures.items():
+        address = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+        page = page.replace(f"({name})", f"({address})")
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(page)
+    return f"<!doctype html><meta charset=utf-8><style>{STYLE}</style>{body}"
+
+
+def _metrics(evaluate: Evaluate, exam: Exam) -> list[tuple[str, float, float, float, float]]:
+    """Name, value, interval, and what the class shares alone reach."""
+    intervals = metrics.intervals(exam.predictions, evaluate.resamples, evaluate.seed)
+    return [
+        (
+            name,
+            metrics.value(name, exam.predictions),
+            *intervals[name],
+            metrics.value(name, exam.dummy),
+        )
+        for name in metrics.ALL
+    ]
+
+
+def _shares(dataset: Dataset) -> str:
+    shares = dataset.y_train.value_counts(normalize=True)
+    return ", ".join(f"`{label}` {shares[label]:.1%}" for label in dataset.contract.classes)
+
+
+def _columns(columns: Mapping[str, Column]) -> list[str]:
+    lines = []
+    for name, column in list(columns.items())[:MOST_COLUMNS]:
+        low, high = column.range
+        bounds = "" if low is None and high is None else f", {_bound(low)} to {_bound(high)}"
+        unit = f" {column.unit}" if column.unit else ""
+        lines.append(
+            f"`{name}`{': ' * bool(column.meaning)}{one_line(column.meaning)}{bounds}{unit}"
+        )
+    more = len(columns) - len(lines)
+    return [*lines, f"and {more} more"] if more else lines
+
+
+def _bound(value: float | None) -> str:
+    return "any" if value is None else f"{value:g}"

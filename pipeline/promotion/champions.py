@@ -1,0 +1,145 @@
+"""The line of champions: moved on, repaired, rolled back. The ledger leads, the alias follows."""
+
+import asyncio
+import logging
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from pipeline import registry, tracking
+from pipeline.errors import RegistryError
+from pipeline.options import Options
+from pipeline.promotion import ledger
+from pipeline.promotion.author import author
+from pipeline.promotion.ledger import Ledger
+from pipeline.promotion.proof import MOST_ROWS
+from pipeline.results import Event
+from pipeline.server.served import Served
+from pipeline.steps.history import as_markdown, table
+
+log = logging.getLogger(__name__)
+
+HISTORY = "history.csv"
+
+
+def caught_up(name: str) -> Ledger:
+    """The ledger, with what was left undone done, and what was done by other means noted."""
+    line = _settled(name, ledger.begin(name, tracking.experiment_id()))
+    number = registry.champion_version(name)
+    before = line.last.version if line.last else None
+    if number == before:
+        return line
+    found = Event(
+        action="found",
+        version=number,
+        before=before,
+        at=ledger.now(),
+        by="",
+        why="the alias was moved by other means",
+        model_id=registry.model_id(name, number) if number else "",
+    )
+    noted = ledger.append(line, found)
+    return _settled(name, noted) if noted else caught_up(name)
+
+
+def enthrone(name: str, line: Ledger, event: Event) -> Ledger | None:
+    """Enters a new champion and moves the alias; None if another entry came first."""
+    entered = ledger.append(line, event)
+    return _settled(name, entered) if entered else None
+
+
+def rollback(name: str, options: Options) -> Event:
+    """Back to the champion before, or to the version that is named; verified before.
+
+    Raises RegistryError, and ModelError for a version that is not what was promoted.
+    """
+    while True:
+        line = caught_up(name)
+        now = registry.champion(name)
+        target = _target(name, line, options.version)
+        verify(name, target)
+        event = Event(
+            action="rolled back",
+            version=target,
+            before=None if now is None else str(now.version),
+            at=ledger.now(),
+            by=author(),
+            why=options.reason,
+            model_id=registry.model_id(name, target),
+            metrics=registry.promoted(name, target)[0].metrics,
+        )
+        if enthrone(name, line, event) is not None:
+            _tag(name, event)
+            return event
+
+
+def verify(name: str, number: str) -> None:
+    """Loads a version as the server does and has it answer its example. Raises ModelError."""
+    version, address = registry.promoted(name, number)
+    with registry.files(address) as folder:
+        served = Served(version, folder, MOST_ROWS)
+    try:
+        asyncio.run(served.warm_up())
+    finally:
+        served.close()
+
+
+def _target(name: str, line: Ledger, wanted: str | None) -> str:
+    champions = {event.version for event in line.events} | {event.before for event in line.events}
+    known = sorted({version for version in champions if version}, key=int)
+    shown = f"its champions were {', '.join(known)}" if known else "it had no champion yet"
+    target = wanted or line.before()
+    now = line.last.version if line.last else None
+    if target is None:
+        raise RegistryError(f"{name} has no champion before version {now} to go back to; {shown}")
+    if target == now:
+        raise RegistryError(f"{name} version {target} is champion already; {shown}")
+    if target not in known:
+        raise RegistryError(
+            f"version {target} was never champion of {name}: {shown}. "
+            "A model that was not becomes it by `promote --run ID`"
+        )
+    return target
+
+
+def _settled(name: str, line: Ledger) -> Ledger:
+    """With the alias where the last entry says, even if others have gone on meanwhile."""
+    while line.last is not None:
+        if not line.is_done:
+            _move(name, line.last, line.before())
+            _publish(line)
+            line = ledger.done(line)
+        latest = ledger.read(name)
+        if latest is None or len(latest.events) <= len(line.events):
+            break
+        # Another entered a champion while this one moved the alias, maybe back: move it on.
+        assert latest.last is not None
+        _move(name, latest.last, latest.before())
+        line = latest
+    return line
+
+
+def _move(name: str, event: Event, previous: str | None) -> None:
+    try:
+        registry.move(name, event.version, previous)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        log.warning("%s: version %s of the ledger is gone; alias not moved", name, event.version)
+
+
+def _publish(line: Ledger) -> None:
+    """The history in the ledger's run: as a table and as its description."""
+    tracking.log_artifacts(line.run_id, {HISTORY: table(line.events)})
+    tracking.note(line.run_id, as_markdown(line.events))
+
+
+def _tag(name: str, event: Event) -> None:
+    """On the version that had to go, and on the one that came back."""
+    client = MlflowClient()
+    told = {"decided_by": event.by, "decided_at": event.at, "reasons": event.why}
+    for number, decision in ((event.before, "rolled back"), (event.version, "champion again")):
+        if number is not None:
+            version: ModelVersion = client.get_model_version(name, number)
+            registry.tag(version, {"decision": decision, **told})

@@ -1,0 +1,105 @@
+"""Models of the store on rows that none of them was trained on, each loaded as it is served."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from numpy.typing import NDArray
+
+from pipeline import manifest, metrics, records, registry, scorer, tracking
+from pipeline.arrays import unpack
+from pipeline.contract import Rules, to_matrix
+from pipeline.errors import ContractError
+from pipeline.metrics import Predictions
+from pipeline.results import Dataset
+from pipeline.row_identity import identities
+from pipeline.scorer import Scorer
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A model that can be asked."""
+
+    shown: str  # "version 3"
+    model_id: str
+    digests: Mapping[str, str]  # of the table and the split that it was trained on
+    scorer: Scorer
+
+    def ask(self, X: pd.DataFrame, y: "pd.Series[Any]") -> Predictions:
+        """What it says of rows. Raises ContractError for those that its contract refuses."""
+        columns = self.scorer.contract.columns
+        rows = to_matrix(Rules(columns), X[[name for name in columns if name in X]])
+        return metrics.of_rows(
+            self.scorer.contract, y, self.scorer.predict(rows), self.scorer.threshold
+        )
+
+
+@contextmanager
+def of_model(shown: str, model_id: str, digests: Mapping[str, str]) -> Iterator[Entrant]:
+    """A logged model as it is now."""
+    with registry.model_files(model_id) as folder:
+        yield Entrant(shown, model_id, digests, scorer.load(folder))
+
+
+@contextmanager
+def of_version(name: str, number: str) -> Iterator[Entrant]:
+    """A promoted version, held against its manifest. Raises ModelError, RegistryError."""
+    version, address = registry.promoted(name, number)
+    known = MlflowClient().get_model_version(name, number)
+    digests = {key: known.tags[key] for key in records.DIGESTS if key in known.tags}
+    model_id = registry.model_id(name, number)
+    with registry.files(address) as folder, tempfile.TemporaryDirectory() as copy:
+        manifest.copy(folder, version.manifest, Path(copy))
+        yield Entrant(f"version {number}", model_id, digests, scorer.load(Path(copy)))
+
+
+def unseen(dataset: Dataset, entrants: Sequence[Entrant]) -> NDArray[np.bool_]:
+    """Which rows of the table none of them was trained on.
+
+    Raises ContractError where that cannot be told, or they do not answer the same question.
+    """
+    left = np.ones(len(dataset.X), dtype=bool)
+    for entrant in entrants:
+        _check_question(dataset, entrant)
+        left &= _unseen_by(dataset, entrant)
+    return left
+
+
+def same_rows(dataset: Dataset, entrant: Entrant) -> bool:
+    """Whether it was trained, and cross-validated, on this table and split."""
+    return entrant.digests == records.digests(dataset)
+
+
+def _unseen_by(dataset: Dataset, entrant: Entrant) -> NDArray[np.bool_]:
+    if same_rows(dataset, entrant):
+        return np.asarray(dataset.X.index.isin(dataset.X_test.index))
+    trained = _training_rows(entrant)
+    own = identities(entrant.scorer.contract, dataset.X, dataset.y)
+    return np.isin(own, trained, invert=True)
+
+
+def _check_question(dataset: Dataset, entrant: Entrant) -> None:
+    asked, answered = dataset.contract, entrant.scorer.contract
+    for what in ("target", "classes", "positive"):
+        here, there = getattr(asked, what), getattr(answered, what)
+        if here != there:
+            raise ContractError(f"its {what} is {there!r}, and here it is {here!r}")
+
+
+def _training_rows(entrant: Entrant) -> NDArray[np.uint64]:
+    try:
+        run_id = registry.training_run(entrant.model_id)
+        content = tracking.read_artifact(run_id, records.TRAINING_ROWS)
+    except (MlflowException, OSError):
+        raise ContractError(
+            f"which rows {entrant.shown} was trained on is not known: its training run has no "
+            f"{records.TRAINING_ROWS} any more"
+        ) from None
+    return unpack(content)["identities"]

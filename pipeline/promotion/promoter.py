@@ -1,0 +1,146 @@
+"""From a decision to the registry, in an order that survives being killed anywhere.
+
+The candidate's files and the record of the decision are on the disk and in the version before the
+ledger has an entry, and the alias moves last. What was left undone is done by whoever promotes or
+rolls back next.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mlflow.entities.model_registry import ModelVersion
+from threadpoolctl import threadpool_limits
+
+from pipeline import registry
+from pipeline.config import Config
+from pipeline.gate import Exam
+from pipeline.options import Options
+from pipeline.promotion import candidates, champions, contest, examination, ledger, serve_check
+from pipeline.promotion.author import author
+from pipeline.promotion.contest import Entrant
+from pipeline.results import Candidate, Dataset, Decision, Outcome, Ruling, Verdict
+from pipeline.steps.promote import decide, select
+
+if TYPE_CHECKING:
+    from pipeline.promotion.record import Record
+
+log = logging.getLogger(__name__)
+
+ROWS = 20  # of the test part, in the proof
+MARKS = {True: "passed", False: "FAILED", None: "-"}
+
+
+@dataclass(frozen=True)
+class Promoter:
+    """A promotion under way: who decides on what."""
+
+    run_id: str
+    config: Config
+    dataset: Dataset
+    entries: Sequence[Candidate]  # the latest first; one, if it was asked for
+    options: Options
+
+    @property
+    def name(self) -> str:
+        """The registered model's."""
+        return self.config.registry.model
+
+    def promote(self) -> Outcome:
+        """Decides on the best candidate and carries it out; records both.
+
+        Of two at the same moment the second decides again, on what the first has left.
+        """
+        with threadpool_limits(1):  # a few rows at a time: threads only cost
+            while True:
+                outcome = self._try()
+                if outcome is not None:
+                    return outcome
+                log.info("promote: another promotion came first; deciding anew")
+
+    def _try(self) -> Outcome | None:
+        """None if the ledger has got another entry meanwhile."""
+        known = ledger.read if self.options.dry_run else champions.caught_up
+        line = known(self.name)
+        champion = registry.champion(self.name)
+        candidate, choice = self._select(line.rolled_back() if line else set())
+        if candidate is None:
+            return self._stays("kept", champion, choice)
+        if champion is not None and champion.source == registry.source(candidate.model_id):
+            if not self.options.dry_run:
+                registry.add_manifest(champion, candidate.model_id)
+            return self._stays("unchanged", champion, choice)
+        with contest.of_model("the candidate", candidate.model_id, candidate.digests) as entrant:
+            exam = examination.examine(self.config, self.dataset, candidate, entrant, champion)
+            decision = decide(self.config, candidate, choice, exam)
+            if line is None or self.options.dry_run:
+                return self._only_told(self._with_proof(decision, entrant, None), champion)
+            version = registry.register(self.name, candidate)
+            decision = self._with_proof(decision, entrant, str(version.version))
+        _tell(decision)
+        record = self._recorded(decision, exam, version, champion)
+        if not decision.passed:
+            return self._stays("kept", champion, f"version {version.version}: {record.why}")
+        if champions.enthrone(self.name, line, record.event()) is None:
+            return None
+        told = f"{self.name}: version {version.version} is champion now ({record.why})"
+        return Outcome("promoted", str(version.version), told)
+
+    def _select(self, rolled_back: set[str]) -> tuple[Candidate | None, str]:
+        if self.options.run is not None:
+            return self.entries[0], f"asked for by its run {self.options.run}"
+        return select(self.config.gate.primary, self.entries, rolled_back)
+
+    def _stays(self, verdict: Verdict, champion: ModelVersion | None, why: str) -> Outcome:
+        if champion is None:
+            return Outcome(verdict, None, f"{self.name}: there is no champion; {why}")
+        number = str(champion.version)
+        return Outcome(verdict, number, f"{self.name}: version {number} stays champion; {why}")
+
+    def _only_told(self, decision: Decision, champion: ModelVersion | None) -> Outcome:
+        _tell(decision)
+        would = "would become champion" if decision.passed else "would not become champion"
+        run = decision.candidate.run_id
+        told = f"{self.name}: the model of run {run} {would}; {'; '.join(decision.reasons)}"
+        return Outcome("dry run", None if champion is None else str(champion.version), told)
+
+    def _with_proof(self, decision: Decision, entrant: Entrant, number: str | None) -> Decision:
+        """`number` is None for a candidate that is not registered."""
+        rows = self.dataset.X_test.head(ROWS)
+        if number is None:
+            return _with(decision, serve_check.of_files(self.name, entrant, rows))
+        decision = _with(decision, serve_check.of_version(self.name, number, entrant, rows))
+        if decision.passed and self.config.gate.serve_check == "full":
+            return _with(decision, serve_check.of_server(self.config, number, entrant, rows))
+        return decision
+
+    def _recorded(
+        self, decision: Decision, exam: Exam, version: ModelVersion, champion: ModelVersion | None
+    ) -> "Record":
+        from pipeline.promotion.record import Record, write  # with matplotlib
+
+        record = Record(
+            config=self.config,
+            dataset=self.dataset,
+            exam=exam,
+            decision=decision,
+            version=str(version.version),
+            champion=None if champion is None else str(champion.version),
+            judged=candidates.judged(self.dataset),
+            reason=self.options.reason,
+            by=author(),
+            at=ledger.now(),
+        )
+        write(record, self.run_id, version)
+        return record
+
+
+def _with(decision: Decision, ruling: Ruling) -> Decision:
+    return replace(decision, rulings=(*decision.rulings, ruling))
+
+
+def _tell(decision: Decision) -> None:
+    log.info("promote: %s", decision.choice)
+    for ruling in decision.rulings:
+        log.info("  %-7s %s: %s", MARKS[ruling.passed], ruling.rule, ruling.sentence)

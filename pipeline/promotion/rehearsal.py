@@ -1,0 +1,130 @@
+"""A real server for a version that is not champion yet, asked over HTTP."""
+
+import asyncio
+import http.client
+import json
+import multiprocessing
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from pipeline import registry
+from pipeline.config import Config, Limits, Serve
+from pipeline.errors import ModelError
+from pipeline.promotion import proof
+from pipeline.promotion.proof import Outcome
+from pipeline.scorer import Scorer
+from pipeline.server.payload import JSON
+from pipeline.serving import request
+
+START_SECONDS = 120.0
+LOOK_AGAIN = 0.05
+TIMED = 200  # requests of one row
+SHARE = 0.95
+REFUSED = "refused"  # whatever the rule
+
+
+def rehearse(
+    config: Config, number: str, original: Scorer, rows: pd.DataFrame
+) -> tuple[int, str, float]:
+    """How many requests, in which one it differs, and seconds for 95 % of single rows.
+
+    The server has one worker on a free port of loopback, no keys and no limits but the default.
+    Raises ModelError when it does not start.
+    """
+    version, address = registry.promoted(config.registry.model, number)
+    with registry.files(address) as folder:
+        bodies = proof.requests(folder, original, rows)
+    with _served(config, version.version) as port, closing(_connect(port)) as connection:
+        door = _Door(connection)
+
+        def expect(body: bytes) -> Outcome:
+            expected = proof.expect(original, body)
+            return REFUSED if isinstance(expected, str) else expected
+
+        told = asyncio.run(proof.difference(bodies, expect, door.ask))
+        return len(bodies), told, door.latency(request(rows.iloc[:1]).encode())
+
+
+def _connect(port: int) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
+
+
+@dataclass
+class _Door:
+    """A connection to the server."""
+
+    connection: http.client.HTTPConnection
+
+    async def ask(self, body: bytes) -> Outcome:
+        status, told = self._post(body)
+        if status == http.client.BAD_REQUEST:
+            return REFUSED
+        return told if status == http.client.OK else f"status {status}"
+
+    def latency(self, body: bytes) -> float:
+        """Seconds within which 95 % of the answers came, one after the other."""
+        seconds = []
+        for _ in range(TIMED):
+            start = time.perf_counter()
+            self._post(body)
+            seconds.append(time.perf_counter() - start)
+        return float(np.quantile(seconds, SHARE))
+
+    def _post(self, body: bytes) -> tuple[int, Outcome]:
+        self.connection.request("POST", "/invocations", body, {"Content-Type": JSON})
+        response = self.connection.getresponse()
+        return response.status, json.loads(response.read())
+
+
+@contextmanager
+def _served(config: Config, number: str) -> Iterator[int]:
+    """The port of a server that is ready; ended and waited for at the end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    serve = Serve(port=port, version=number, docs=False, limits=Limits())
+    config = config.model_copy(update={"serve": serve})
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(config,))
+    process.start()
+    try:
+        _wait(process, port)
+        yield port
+    finally:
+        process.terminate()
+        process.join(serve.grace)
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def _serve(config: Config) -> None:
+    """In the process of the server: none of the environment's keys, certificates or limits."""
+    for name in list(os.environ):
+        if name.startswith(("PIPELINE_API_KEYS", "UVICORN_")):
+            del os.environ[name]
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)  # its lines, one per request
+    from pipeline.server.run import serve
+
+    serve(config)
+
+
+def _wait(process: "multiprocessing.context.SpawnProcess", port: int) -> None:
+    until = time.monotonic() + START_SECONDS
+    while process.is_alive() and time.monotonic() < until:
+        with suppress(OSError), closing(_connect(port)) as connection:
+            connection.request("GET", "/health")
+            if connection.getresponse().status == http.client.OK:
+                return
+        time.sleep(LOOK_AGAIN)
+    raise ModelError(
+        "the server of gate.serve_check: full did not start with the candidate; try "
+        "`python -m pipeline serve --serve.version N` with its version"
+    )

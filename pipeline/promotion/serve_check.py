@@ -1,0 +1,65 @@
+"""The rule `gate.serve_check`: whether a candidate answers as it should once it is served."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline import manifest, records, registry
+from pipeline.config import Config
+from pipeline.errors import ModelError
+from pipeline.promotion import proof, rehearsal
+from pipeline.promotion.contest import Entrant
+from pipeline.results import Ruling, Version
+from pipeline.scorer import Scorer, by_frames
+
+RULE = "gate.serve_check"
+RULE_OF_SERVER = "gate.latency"
+
+
+def of_files(name: str, entrant: Entrant, rows: pd.DataFrame) -> Ruling:
+    """Without a version in the registry."""
+    with registry.model_files(entrant.model_id) as folder:
+        return _proven(Version(name, "", "", {}, manifest.of(folder)), folder, entrant, rows)
+
+
+def of_version(name: str, number: str, entrant: Entrant, rows: pd.DataFrame) -> Ruling:
+    """Loaded from the registry as the server does."""
+    version, address = registry.promoted(name, number)
+    with registry.files(address) as folder:
+        return _proven(version, folder, entrant, rows)
+
+
+def of_server(config: Config, number: str, entrant: Entrant, rows: pd.DataFrame) -> Ruling:
+    """In a real server, over HTTP, and how long that takes."""
+    most = config.gate.latency
+    try:
+        count, told, seconds = rehearsal.rehearse(config, number, _original(entrant), rows)
+    except ModelError as error:
+        return Ruling(RULE_OF_SERVER, False, str(error))
+    figures = {"seconds": seconds, "requests": float(count)}
+    if told:
+        return Ruling(RULE_OF_SERVER, False, f"over HTTP, {told}", figures)
+    passed = seconds <= most
+    sentence = (
+        f"over HTTP it answers {count} requests as in the process, 95 % of single rows in "
+        f"{seconds * 1000:.2f} ms, {'within' if passed else 'beyond'} {RULE_OF_SERVER} {most:g} s"
+    )
+    return Ruling(RULE_OF_SERVER, passed, sentence, figures)
+
+
+def _proven(version: Version, folder: Path, entrant: Entrant, rows: pd.DataFrame) -> Ruling:
+    try:
+        count, told = proof.prove(version, folder, _original(entrant), rows)
+    except ModelError as error:
+        return Ruling(RULE, False, str(error))
+    sentence = f"loaded as the server does, it answers {count} requests as in the process"
+    if told:
+        sentence = f"loaded as the server does, {told}"
+    return Ruling(RULE, not told, sentence, {"requests": float(count)})
+
+
+def _original(entrant: Entrant) -> Scorer:
+    """The pipeline that was fitted, in this process."""
+    known = entrant.scorer
+    predict = by_frames(records.load_classifier(entrant.model_id), known.contract)
+    return Scorer(known.contract, predict, known.threshold, known.reference, {})

@@ -1,0 +1,150 @@
+"""Promotion as a team meets it: over a tracking server, two at once, killed, by `mlflow run`."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from .conftest import Run as RunCommand
+from .conftest import environment, wait_for
+
+SMALL = ("--tune.families", "[logistic_regression]", "--tune.max_evals", "1")
+WEAK = (*SMALL, "--tune.space.logistic_regression", "{C: 0.05}")
+STRONG = (*SMALL, "--tune.space.logistic_regression", "{C: 0.3}")
+STRONGER = (*SMALL, "--tune.space.logistic_regression", "{C: 1.0}")
+
+
+@pytest.fixture(scope="module")
+def tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An MLflow server with a store of its own that hands the artifacts on, as a team's does."""
+    folder = tmp_path_factory.mktemp("team")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["mlflow", "server", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            command, cwd=folder, env=environment(), stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health", server)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=30)
+
+
+def start(project: Path, address: str, *options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        ["python", "-m", "pipeline", *options],
+        cwd=project,
+        env={**environment(), "MLFLOW_TRACKING_URI": address, "PIPELINE_USER": "team"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def done(process: subprocess.Popen[str]) -> str:
+    told = process.communicate(timeout=180)[0]
+    assert process.returncode == 0, told
+    return told
+
+
+def line_of(client: MlflowClient, name: str) -> list[dict[str, object]]:
+    """The ledger's entries."""
+    run = client.get_run(client.get_registered_model(name).tags["ledger"])
+    keys = sorted(key for key in run.data.params if key.isdigit())
+    return [json.loads(run.data.params[key]) for key in keys]
+
+
+def test_two_that_promote_at_once_on_one_server_end_with_one_champion_and_a_true_history(
+    tracking_server: str, project: Path
+) -> None:
+    client = MlflowClient(tracking_server, tracking_server)
+    done(start(project, tracking_server, "run", *WEAK))
+    for options in (STRONG, STRONGER):
+        done(start(project, tracking_server, "evaluate", *options))
+    evaluated = {
+        run.data.params["tune.space.logistic_regression"]: run.data.tags["mlflow.parentRunId"]
+        for run in client.search_runs(["0"], "tags.step = 'evaluate'")
+    }
+    named = [run for text, run in evaluated.items() if "0.05" not in text]
+    both = [start(project, tracking_server, "promote", "--run", run) for run in named]
+    told = [done(process) for process in both]
+
+    events = line_of(client, "pima-diabetes")
+    champion = client.get_model_version_by_alias("pima-diabetes", "champion")
+    assert [event["before"] for event in events] == [None, *(e["version"] for e in events[:-1])]
+    assert events[-1]["version"] == str(champion.version)
+    assert {event["by"] for event in events} == {"team"}
+    promoted = sum("is champion now" in text for text in told)
+    assert promoted == len(events) - 1 >= 1
+    # Who decided last has looked at the champion that the other made, or made before it.
+    previous = client.get_model_version_by_alias("pima-diabetes", "previous")
+    assert str(previous.version) == events[-1]["before"]
+    assert champion.tags["champion_before"] == events[-1]["before"]
+
+
+def test_rollback_and_history_over_a_server(tracking_server: str, project: Path) -> None:
+    client = MlflowClient(tracking_server, tracking_server)
+    before = line_of(client, "pima-diabetes")
+    told = done(
+        start(project, tracking_server, "rollback", "--version", "1", "--reason", "a drill")
+    )
+    assert "version 1 is champion again" in told
+    assert str(client.get_model_version_by_alias("pima-diabetes", "champion").version) == "1"
+    history = done(start(project, tracking_server, "history"))
+    assert history.count("version ") >= len(before) + 1
+    assert "rolled back by team" in history
+    assert "a drill" in history
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.4])
+def test_killed_in_the_midst_of_a_promotion_the_next_one_finishes_it(
+    main_job: object, project: Path, run: RunCommand, seconds: float
+) -> None:
+    name = f"killed-{seconds}".replace(".", "-")
+    model = ("--registry.model", name)
+    address = f"sqlite:///{project}/mlflow.db"
+    done(start(project, address, "promote", *WEAK, *model))
+    process = start(project, address, "promote", *STRONGER, *model)
+    assert process.stdout is not None
+    for text in process.stdout:
+        if "promote: best of" in text:
+            break
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+    client = MlflowClient(address, address)
+    number = client.get_model_version_by_alias(name, "champion").version
+    assert number in (1, 2)
+    done(start(project, address, "promote", *STRONGER, *model))
+    champion = client.get_model_version_by_alias(name, "champion")
+    assert (champion.version, champion.tags["decision"]) == (2, "promoted")
+    assert [event["version"] for event in line_of(client, name)] == ["1", "2"]
+    assert len(client.search_model_versions(f"name = '{name}'")) == 2
+
+
+def test_verbs_of_promotion_are_entry_points(main_job: object, run: RunCommand) -> None:
+    mlflow_run = ("mlflow", "run", ".", "--env-manager", "local", "-e")
+    dry = run(*mlflow_run, "promote", "-P", "dry_run=true")
+    assert dry.returncode == 0, dry.stderr
+    assert "stays champion" in dry.stdout
+    history = run(*mlflow_run, "history")
+    assert history.returncode == 0, history.stderr
+    assert "version 1  promoted by" in history.stdout
+    back = run(*mlflow_run, "rollback", "-P", "version=1")
+    assert back.returncode != 0
+    assert "version 1 is champion already" in back.stderr
+    assert "Traceback" not in back.stderr.split("error: ")[1].split("\n")[0]

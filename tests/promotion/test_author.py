@@ -1,0 +1,85 @@
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline.promotion import author
+
+LOGINS = ("LOGNAME", "USER", "LNAME", "USERNAME")
+
+
+@pytest.fixture(autouse=True)
+def git_config(tmp_path: Path, monkeypatch) -> Path:
+    """The user's settings of git, which say nothing; outside of any repository."""
+    config = tmp_path / "gitconfig"
+    config.write_text("")
+    for name in (author.VARIABLE, *LOGINS, "GIT_DIR", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    monkeypatch.setenv("LOGNAME", "login")
+    monkeypatch.chdir(tmp_path)
+    return config
+
+
+def named(config: Path, name: str, encoding: str = "utf-8") -> None:
+    config.write_text(f'[user]\n\tname = "{name}"\n', encoding=encoding)
+
+
+@pytest.mark.parametrize("told", ["Ann Dee", "  Ann Dee \n", "ann@example.org", "Jörg 李"])
+def test_author_is_who_the_variable_says(git_config, monkeypatch, told):
+    named(git_config, "of git")
+    monkeypatch.setenv(author.VARIABLE, told)
+    assert author.author() == told.strip()
+
+
+@pytest.mark.parametrize("told", [None, "", "   "])
+@pytest.mark.parametrize("name", ["Ann Dee", "Jörg 李"])
+def test_author_is_who_git_knows_where_the_variable_says_nothing(
+    git_config, monkeypatch, told, name
+):
+    named(git_config, name)
+    if told is not None:
+        monkeypatch.setenv(author.VARIABLE, told)
+    assert author.author() == name
+
+
+def test_author_of_a_repository_comes_before_that_of_the_user(git_config, tmp_path):
+    named(git_config, "at home")
+    for command in (["init", "-q"], ["config", "user.name", "at work"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    assert author.author() == "at work"
+
+
+@pytest.mark.parametrize("name", [None, "", "  "])
+def test_author_is_the_login_where_git_knows_nobody(git_config, name):
+    if name is not None:
+        named(git_config, name)
+    assert author.author() == "login"
+
+
+def test_author_is_the_login_where_the_settings_of_git_are_broken(git_config):
+    git_config.write_text("[user\n")
+    assert author.author() == "login"
+
+
+def test_author_is_the_login_where_there_is_no_git(git_config, monkeypatch, tmp_path):
+    named(git_config, "of git")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert author.author() == "login"
+
+
+def test_name_in_an_old_encoding_stops_nothing(git_config):
+    named(git_config, "Jörg", "latin-1")
+    assert author.author()
+
+
+@pytest.mark.parametrize("error", [KeyError("uid not found"), OSError("no username set")])
+def test_author_without_a_login_is_the_number_of_the_user(monkeypatch, error):
+    def fail() -> str:
+        raise error
+
+    monkeypatch.setattr(author.getpass, "getuser", fail)
+    assert author.author() == f"uid {os.getuid()}"

@@ -1,0 +1,405 @@
+import json
+import re
+import subprocess
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from markdown_it import MarkdownIt
+
+from pipeline import datasets, metrics
+from pipeline.columns import Column
+from pipeline.promotion import card
+from pipeline.promotion.record import Record
+from pipeline.results import Decision, Ruling
+from tests.builders import (
+    COLUMNS,
+    make_calibrated,
+    make_candidate,
+    make_config,
+    make_dataset,
+    make_exam,
+    make_predictions,
+    make_table,
+)
+
+RULINGS = (
+    Ruling("gate.floors.accuracy", True, "test/accuracy 0.75 reaches gate.floors.accuracy 0.7"),
+    Ruling("gate.rule", None, "there is no champion to compare with"),
+)
+PNG = b"\x89PNG\r\n\x1a\n picture"
+
+
+def make_record(dataset: Any = None, **changes: Any) -> Record:
+    """Version 2 was promoted after version 1."""
+    record = Record(
+        config=make_config(),
+        dataset=make_dataset() if dataset is None else dataset,
+        exam=make_exam(make_calibrated(rows=36)),
+        decision=Decision(make_candidate(loss=0.51236), "best of 3 by cv", RULINGS, "better"),
+        version="2",
+        champion="1",
+        judged=3,
+        reason="",
+        by="Ann",
+        at="2026-03-01T09:30:15.123Z",
+    )
+    return replace(record, **changes)
+
+
+def page(record: Record | None = None, **weights: float) -> str:
+    return card.card(record or make_record(), weights)
+
+
+def ruled(*rulings: Ruling) -> Record:
+    return make_record(decision=Decision(make_candidate(), "best of 1", rulings, "first"))
+
+
+def shown(text: str) -> str:
+    return MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """Of a page, as a browser would show them: tables of rows of cells."""
+    return [
+        [
+            re.findall(r"<t[dh]>(.*?)</t[dh]>", row, re.DOTALL)
+            for row in re.findall(r"<tr>(.*?)</tr>", one, re.DOTALL)
+        ]
+        for one in re.findall(r"<table>(.*?)</table>", shown(text), re.DOTALL)
+    ]
+
+
+def items(text: str) -> list[str]:
+    return re.findall(r"<li>(.*?)</li>", shown(text), re.DOTALL)
+
+
+def section(text: str, title: str) -> str:
+    return text.partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
+# The page.
+
+
+@pytest.mark.parametrize("reason", ["", "it is faster", "one\n\n## two", "| a | b |"], ids=repr)
+def test_page_has_its_sections_whatever_the_reason(reason):
+    titles = re.findall(r"<h(\d)>(.*?)</h\1>", shown(page(make_record(reason=reason))))
+    assert titles == [
+        ("1", "people version 2"),
+        ("2", "Metrics on the 36 test rows"),
+        ("2", "The gate"),
+        ("2", "Data"),
+        ("2", "Procedure"),
+        ("2", "Limits"),
+        ("2", "How to call it"),
+    ]
+
+
+def test_page_leaves_nothing_unfilled():
+    found = page()
+    assert not re.search(r"[{}]{2}|\{%|None\b|\bnan\b", found.replace("}]}", ""))
+
+
+@pytest.mark.parametrize(
+    ("labels", "positive", "told"),
+    [
+        ((0, 1), 1, "Predicts `label` (the probability of `1`) from 4 columns"),
+        ((0, 1), 0, "Predicts `label` (the probability of `0`) from 4 columns"),
+        ((False, True), False, "Predicts `label` (the probability of `False`) from 4 columns"),
+        (("no", "yes"), "no", "Predicts `label` (the probability of `no`) from 4 columns"),
+        (
+            ("a", "b", "c"),
+            None,
+            "Predicts `label` (a probability for each of a, b, c) from 4 columns",
+        ),
+    ],
+)
+def test_page_tells_what_is_predicted_and_the_shares_of_its_classes(labels, positive, told):
+    dataset = make_dataset(labels, positive)
+    rows = len(dataset.X_test)
+    exam = make_exam(make_predictions(len(labels), rows=rows, positive=1))
+    found = page(make_record(dataset, exam=exam, config=make_config(positive=positive)))
+    assert f"{told} of the table `people`." in found
+    shares = [f"`{label}` {(dataset.y_train == label).mean():.1%}" for label in labels]
+    assert f"classes in the training part: {', '.join(shares)}." in found
+
+
+@pytest.mark.parametrize("claim", card.CLAIMS)
+def test_page_makes_the_claim_of_the_decision_and_no_other(claim):
+    found = page(make_record(decision=Decision(make_candidate(), "chosen", RULINGS, claim)))
+    assert [one for one in card.CLAIMS.values() if one in found] == [card.CLAIMS[claim]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {},
+            "**Promoted** on 2026-03-01T09:30:15.123Z by Ann; the champion until then was "
+            "version 1. It is better than that champion on the same rows.\n",
+        ),
+        ({"champion": None}, "**Promoted** on 2026-03-01T09:30:15.123Z by Ann. It is better"),
+        ({"reason": "it is faster"}, "on the same rows. Reason given: it is faster\n"),
+    ],
+)
+def test_page_tells_who_decided_when_and_why(changes, told):
+    assert told in page(make_record(**changes))
+
+
+def test_page_of_a_candidate_that_was_not_promoted_says_so():
+    broken = Ruling("gate.rule", False, "it may be worse")
+    assert "**Kept** on" in page(ruled(broken))
+    assert "Promoted" not in page(ruled(broken))
+
+
+# Metrics.
+
+
+def test_metrics_have_their_interval_and_what_the_class_shares_reach():
+    record = make_record()
+    sample, dummy = record.exam.predictions, record.exam.dummy
+    measured, _ = tables(page(record))
+    assert measured[0] == ["metric", "value", "95 % interval", "class shares alone"]
+    assert [row[0] for row in measured[1:]] == list(metrics.ALL)
+    intervals = metrics.intervals(sample, 100, 0)
+    for name, value, interval, alone in measured[1:]:
+        low, high = intervals[name]
+        assert value == f"{metrics.value(name, sample):.3f}"
+        assert interval == f"{low:.3f} to {high:.3f}"
+        assert alone == f"{metrics.value(name, dummy):.3f}"
+
+
+# The gate.
+
+
+@pytest.mark.parametrize(
+    ("passed", "told"),
+    [(True, "passed"), (None, "not judged"), (False, "<strong>failed</strong>")],
+)
+def test_rule_is_told_with_what_came_of_it(passed, told):
+    record = ruled(Ruling("gate.dummy", passed, "test/log_loss 0.5 and 0.7"))
+    assert tables(page(record))[1][1:] == [["gate.dummy", told, "test/log_loss 0.5 and 0.7"]]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "cell"),
+    [
+        ("where a | b < 3", "where a | b &lt; 3"),
+        ("where <b>x</b> < 3", "where &lt;b&gt;x&lt;/b&gt; &lt; 3"),
+        ("row 1, Age: must be a number\nrow 2, Age: must be a number", None),
+        ("one\n\n## two", None),
+        ("one\r\ntwo", None),
+        ("word " * 100, None),
+        ("x" * 500, None),
+        ("|" * 400, None),
+    ],
+    ids=lambda text: repr(text)[:20],
+)
+def test_rules_stay_a_table_whatever_they_tell(sentence, cell):
+    """Why two models cannot be compared may be a fault for each of ten rows."""
+    kept = Ruling("gate.dummy", True, "it is better")
+    found = page(ruled(kept, Ruling("gate.rule", False, sentence), kept))
+    assert re.findall(r"<h2>(.*?)</h2>", shown(found))[1:3] == ["The gate", "Data"]
+    _, gate = tables(found)
+    assert [len(row) for row in gate] == [3] * 4
+    assert gate[2][0] == "gate.rule"
+    if cell:
+        assert gate[2][2] == cell
+
+
+def test_sentence_of_usual_length_is_told_in_full():
+    sentence = (
+        "average_precision 0.7124 against 0.7000 of version 123 on the same 100000 rows, gain "
+        "+0.0124, at least -0.0124 (95% confidence): may be worse by more than gate.margin 0.0125"
+    )
+    assert sentence in page(ruled(Ruling("gate.rule", False, sentence)))
+
+
+# Data and procedure.
+
+
+def test_data_are_told_with_source_digests_and_rows():
+    record = make_record()
+    told = section(page(record), "Data")
+    assert "`folder/people.csv`, sha256 `0000000000000000`: 84 rows to train on, 36 to test on" in (
+        told
+    )
+    assert f"(split `{record.dataset.split_digest[:16]}`)" in told
+
+
+def test_columns_are_told_with_meaning_range_and_unit():
+    assert items(section(page(), "Data")) == [
+        "<code>height</code> cm",
+        "<code>gap</code>: a quarter of it is missing",
+        "<code>noise</code>",
+        "<code>flag</code>, 0 to 1",
+    ]
+
+
+def with_columns(columns: dict[str, Column]) -> Record:
+    """A record of a table with those columns."""
+    rng = np.random.default_rng(0)
+    table = make_table()[["label"]].assign(**{name: rng.uniform(0, 1, 120) for name in columns})
+    config = make_config(columns=columns)
+    return make_record(datasets.build(config, table, "0" * 64), config=config)
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [
+        (Column(range=(0, None), unit="cm"), "<code>x</code>, 0 to any cm"),
+        (Column(range=(None, 2.5)), "<code>x</code>, any to 2.5"),
+        (Column(meaning="how tall", range=(-3, 100000)), "<code>x</code>: how tall, -3 to 100000"),
+        (Column(meaning="<script>"), "<code>x</code>: &lt;script&gt;"),
+        (Column(meaning="first line\nsecond line"), None),
+        (Column(meaning="first part\n\nsecond part\n\n- third"), None),
+    ],
+)
+def test_column_is_one_item(column, told):
+    found = items(section(page(with_columns({"x": column, "y": Column()})), "Data"))
+    assert len(found) == 2
+    assert found[0] == told or told is None
+
+
+@pytest.mark.parametrize("count", [1, 20, 21, 50])
+def test_many_columns_are_counted_after_the_first_twenty(count):
+    record = with_columns({f"x{number}": Column() for number in range(count)})
+    found = items(section(page(record), "Data"))
+    assert found[:20] == [f"<code>x{number}</code>" for number in range(min(count, 20))]
+    assert found[20:] == ([f"and {count - 20} more"] if count > 20 else [])
+
+
+def test_procedure_tells_choice_blend_threshold_and_cross_validation():
+    exam = make_exam(replace(make_calibrated(rows=36), threshold=0.31236))
+    told = section(page(make_record(exam=exam), svc=0.756, mlp=0.0, extra_trees=0.244), "Procedure")
+    assert told.strip() == (
+        "Best of 3 by cv. A blend of svc 76%, extra_trees 24%. `1` is predicted from a probability "
+        "of 0.312. Chosen by cross-validation on the training part: cv/log_loss 0.5124."
+    )
+
+
+def test_procedure_leaves_out_weights_and_threshold_that_are_not_known():
+    exam = make_exam(replace(make_calibrated(rows=36), threshold=None))
+    told = section(page(make_record(exam=exam)), "Procedure")
+    assert "blend" not in told
+    assert "predicted from" not in told
+
+
+def test_procedure_tells_the_primary_metric_of_the_gate():
+    decision = Decision(make_candidate(cv__roc_auc=0.83456), "chosen", RULINGS, "first")
+    config = make_config(gate={"primary": "roc_auc"})
+    told = section(page(make_record(config=config, decision=decision)), "Procedure")
+    assert "cv/roc_auc 0.8346." in told
+
+
+def test_choice_keeps_its_letters():
+    """The id of a run, or a name in it, is not to be written otherwise."""
+    decision = Decision(make_candidate(), "asked for by its run aBcD", RULINGS, "first")
+    assert "Asked for by its run aBcD." in page(make_record(decision=decision))
+
+
+@pytest.mark.parametrize(("judged", "told"), [(1, "judged 1 model;"), (2, "judged 2 models;")])
+def test_limits_tell_how_many_models_the_test_part_has_judged(judged, told):
+    assert told in section(page(make_record(judged=judged)), "Limits")
+
+
+# How to call it.
+
+
+SHELL = """
+python() { printf '%s\\0' python "$@"; }
+curl() { printf '%s\\0' curl "$@"; }
+"""
+
+
+def commands(found: str) -> list[list[str]]:
+    """The words of each command, as a shell hands them on."""
+    (block,) = re.findall(r"```sh\n(.*?)```", found, re.DOTALL)
+    return [
+        subprocess.run(["sh", "-c", SHELL + line], capture_output=True, check=True, env={})
+        .stdout.decode()
+        .split("\0")[:-1]
+        for line in block.strip().split("\n")
+    ]
+
+
+@pytest.mark.parametrize("name", ["height", "patient's age", 'a "b" c', "größe", "a`b", "$HOME"])
+def test_example_is_a_request_that_a_shell_hands_on(name):
+    columns = {name: Column(), "flag": Column(range=(0.0, 1.0))}
+    record = with_columns(columns)
+    _, curl = commands(page(record))
+    (row,) = json.loads(curl[-1])["dataframe_records"]
+    assert row == record.dataset.X_train.iloc[0].to_dict()
+
+
+@pytest.mark.parametrize("model", ["people", "two words", "$HOME", "a;b", "größe_1"])
+def test_server_is_started_with_the_version_by_a_command_that_a_shell_hands_on(model):
+    config = make_config()
+    registry = config.registry.model_copy(update={"model": model})
+    start, _ = commands(page(make_record(config=config.model_copy(update={"registry": registry}))))
+    assert start == [
+        *("python", "-m", "pipeline", "serve"),
+        *("--registry.model", model, "--serve.version", "2"),
+    ]
+
+
+def test_example_is_a_row_without_gaps_if_there_is_one():
+    dataset = make_dataset()
+    first, second = dataset.X_train.copy(), dataset.X_train.copy()
+    first.iloc[0, 1] = np.nan
+    second.iloc[0, 1] = 0.5
+    for X_train, place in ((first, "the first complete one"), (second, "the first")):
+        _, curl = commands(page(make_record(replace(dataset, X_train=X_train))))
+        (row,) = json.loads(curl[-1])["dataframe_records"]
+        complete = X_train.dropna()
+        assert list(row.values()) == complete.iloc[0].tolist(), place
+
+
+def test_example_has_null_where_every_row_has_gaps():
+    dataset = make_dataset()
+    dataset = replace(dataset, X_train=dataset.X_train.assign(gap=np.nan))
+    _, curl = commands(page(make_record(dataset)))
+    (row,) = json.loads(curl[-1])["dataframe_records"]
+    assert row["gap"] is None
+    assert set(row) == set(COLUMNS)
+
+
+# One file.
+
+
+def test_html_has_the_picture_in_it():
+    found = card.html(page(), {"curves.png": PNG})
+    assert 'src="data:image/png;base64,iVBORw0KGgogcGljdHVyZQ=="' in found
+    assert "curves.png" not in found
+    assert 'alt="ROC and calibration"' in found
+
+
+def test_html_is_the_page():
+    found = card.html(page(), {})
+    assert found.startswith("<!doctype html><meta charset=utf-8><style>")
+    assert found.count("<table>") == 2
+    assert "<h1>people version 2</h1>" in found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "[x](javascript:alert(1))",
+        "![x](javascript:alert(1))",
+    ],
+)
+@pytest.mark.parametrize("place", ["reason", "by", "sentence", "meaning"])
+def test_html_runs_nothing_that_people_wrote(place, text):
+    if place == "sentence":
+        record = ruled(Ruling("gate.rule", False, text))
+    elif place == "meaning":
+        record = with_columns({"x": Column(meaning=text)})
+    else:
+        record = make_record(**{place: text})
+    found = card.html(page(record), {})
+    assert "<script" not in found
+    assert not re.search(r"<[^>]*(onerror|javascript)", found)
+    assert "alert(1)" in found

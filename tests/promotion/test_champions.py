@@ -1,0 +1,310 @@
+"""The line of champions over what goes wrong: killed, raced, moved by hand, rolled back."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from pipeline import flow, manifest, registry, tracking
+from pipeline.errors import ModelError, RegistryError
+from pipeline.options import Options
+from pipeline.promotion import candidates, champions, ledger
+from pipeline.results import Candidate, Event
+
+from .lab import STRONG, WEAK, Lab, aliases, latest
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@contextmanager
+def killed_at(method: str, call: int, after: bool) -> Iterator[None]:
+    """Ends at the n-th call of a method of the client, before it or after it."""
+    original: Callable[..., Any] = getattr(MlflowClient, method)
+    seen = 0
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen == call and not after:
+            raise Killed
+        result = original(*arguments, **options)
+        if seen == call:
+            raise Killed
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MlflowClient, method, counted)
+        with pytest.raises(Killed):
+            yield
+
+
+def history(name: str) -> list[tuple[str, str | None, str | None]]:
+    line = ledger.read(name)
+    assert line is not None
+    return [(event.action, event.version, event.before) for event in line.events]
+
+
+POINTS = [
+    *[("create_model_version", 1, after) for after in (False, True)],
+    *[("set_model_version_tag", call, False) for call in (1, 5)],
+    *[("update_model_version", 1, after) for after in (False, True)],
+    *[("log_param", 1, after) for after in (False, True)],  # the ledger's entry
+    *[("set_registered_model_alias", 1, after) for after in (False, True)],  # previous
+    *[("set_registered_model_alias", 2, after) for after in (False, True)],  # champion
+    *[("log_param", 2, after) for after in (False, True)],  # that it is done
+]
+
+
+@pytest.mark.parametrize("point", POINTS, ids=str)
+def test_killed_anywhere_the_champion_is_whole_and_the_next_run_does_the_rest(
+    lab: Lab,
+    client: MlflowClient,
+    trained: dict[float, Candidate],
+    point: tuple[str, int, bool],
+):
+    name = "-".join(map(str, point))
+    crown(name, trained[WEAK])
+    with killed_at(*point):
+        lab.promote(lab.config(name, STRONG))
+
+    number = aliases(client, name)["champion"]
+    assert number in ("1", "2")
+    champions.verify(name, number)  # loads, and answers as it did when it was trained
+    version = client.get_model_version(name, number)
+    assert version.status == "READY"
+    if number == "2":
+        assert version.tags["decision"] == "promoted"
+        assert version.description.startswith(f"# {name} version 2")
+
+    lab.promote(lab.config(name, STRONG))
+
+    assert aliases(client, name) == {"champion": "2", "previous": "1"}
+    assert history(name) == [("promoted", "1", None), ("promoted", "2", "1")]
+    assert ledger.read(name).is_done
+    assert len(client.search_model_versions(f"name = '{name}'")) == 2
+    table = tracking.read_artifact(ledger.read(name).run_id, champions.HISTORY).decode()
+    assert [row.split(",")[2] for row in table.splitlines()[1:]] == ["1", "2"]
+
+
+def test_of_two_at_the_same_moment_the_second_decides_anew(
+    lab, client, trained, monkeypatch, caplog
+):
+    """While the weak one is judged, the strong one is promoted."""
+    caplog.set_level("INFO")
+    crown("raced", trained[0.03])
+    original = champions.enthrone
+    others = [lab.config("raced", STRONG)]
+
+    def beaten(*arguments: Any) -> Any:
+        if others:
+            with other_process():
+                lab.promote(others.pop())
+        return original(*arguments)
+
+    monkeypatch.setattr(champions, "enthrone", beaten)
+    lab.promote(lab.config("raced", WEAK))
+
+    assert "another promotion came first; deciding anew" in caplog.text
+    assert aliases(client, "raced")["champion"] == "3"
+    assert history("raced") == [("promoted", "1", None), ("promoted", "3", "1")]
+    assert client.get_model_version("raced", "2").tags["decision"] == "kept"
+    assert "version 3" in client.get_model_version("raced", "2").tags["reasons"]
+
+
+@contextmanager
+def other_process() -> Iterator[None]:
+    """As if no run were active here."""
+    import mlflow
+
+    active = mlflow.active_run()
+    mlflow.tracking.fluent._active_run_stack.set([])
+    try:
+        yield
+    finally:
+        mlflow.tracking.fluent._active_run_stack.set([active])
+
+
+def test_one_who_moves_the_alias_late_moves_it_on_to_the_last_champion(
+    client, trained, monkeypatch
+):
+    """Between its entry and its alias, another finished it and went further."""
+    crown("late", trained[WEAK])
+    line = ledger.read("late")
+    version = registry.register("late", trained[STRONG])
+    original = registry.move
+    others = [True]
+
+    def late(name: str, number: str | None, previous: str | None) -> None:
+        if others and others.pop():
+            with monkeypatch.context() as patch:
+                patch.setattr(registry, "move", original)
+                line = _caught_up(name)  # finishes the entry of the first
+                champions.enthrone(name, line, _entry("1", str(version.version)))
+        original(name, number, previous)
+
+    monkeypatch.setattr(registry, "move", late)
+    champions.enthrone("late", line, _entry(str(version.version), "1"))
+
+    assert aliases(client, "late") == {"champion": "1", "previous": "2"}
+    assert [version for _, version, _ in history("late")] == ["1", "2", "1"]
+
+
+def _entry(version: str, before: str | None, model_id: str = "") -> Event:
+    return Event("promoted", version, before, ledger.now(), "me", "why", "", model_id)
+
+
+@pytest.fixture(scope="module")
+def trained(lab, client) -> dict[float, Candidate]:
+    """Of each C the model, evaluated."""
+    found = {}
+    for C in (0.03, WEAK, STRONG):
+        lab.promote(lab.config("trained", C), dry_run=True)
+        found[C] = candidates.of_run(latest(client).data.tags["mlflow.parentRunId"])
+    return found
+
+
+def crown(name: str, *models: Candidate) -> None:
+    """One after the other, without a gate."""
+    for model in models:
+        line = ledger.begin(name, "0")
+        number = str(registry.register(name, model).version)
+        before = line.last.version if line.last else None
+        assert champions.enthrone(name, line, _entry(number, before, model.model_id))
+
+
+@pytest.fixture
+def three(client, trained, request) -> str:
+    """A line of three champions."""
+    name = re.sub(r"\W", "-", request.node.name)
+    crown(name, trained[0.03], trained[WEAK], trained[STRONG])
+    assert aliases(client, name) == {"champion": "3", "previous": "2"}
+    return name
+
+
+def rollback(lab: Lab, name: str, **options: Any) -> None:
+    flow.rollback(lab.config(name, STRONG), Options(**options))
+
+
+def test_rollback_goes_back_step_by_step_and_no_further_than_the_first(lab, client, three):
+    rollback(lab, three, reason="it was too slow")
+    assert aliases(client, three) == {"champion": "2", "previous": "1"}
+    rollback(lab, three)
+    assert aliases(client, three) == {"champion": "1"}
+    with pytest.raises(RegistryError, match="has no champion before version 1 to go back to"):
+        rollback(lab, three)
+    assert history(three)[3:] == [("rolled back", "2", "3"), ("rolled back", "1", "2")]
+    assert ledger.read(three).events[3].why == "it was too slow"
+    gone, back = (client.get_model_version(three, number).tags for number in ("3", "1"))
+    assert (gone["decision"], gone["reasons"]) == ("rolled back", "it was too slow")
+    assert back["decision"] == "champion again"
+    (run,) = client.search_runs(
+        ["0"], "tags.verb = 'rollback' and tags.model_version = '2'", max_results=1
+    )
+    assert run.data.tags["decision"] == "rolled back"
+    assert run.data.tags["decided_by"]
+
+
+def test_model_that_was_rolled_back_returns_only_when_it_is_named(lab, client, three):
+    rollback(lab, three, version="1")
+    lab.promote(lab.config(three, STRONG))
+    assert aliases(client, three) == {"champion": "1"}
+    run = latest(client)
+    assert "every candidate (1) was rolled back" in run.data.tags["mlflow.note.content"]
+    parent = run.data.tags["mlflow.parentRunId"]
+    lab.promote(lab.config(three, STRONG), run=parent)
+    assert aliases(client, three) == {"champion": "3", "previous": "1"}
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        ("3", "version 3 is champion already"),
+        ("9", "version 9 was never champion"),
+        ("x", "version x was never champion"),
+    ],
+)
+def test_rollback_to_what_it_cannot_is_told(lab, client, three, version, told):
+    with pytest.raises(RegistryError, match=told):
+        rollback(lab, three, version=version)
+    assert aliases(client, three) == {"champion": "3", "previous": "2"}
+
+
+def test_rollback_of_a_model_without_a_history_is_told(lab):
+    with pytest.raises(RegistryError, match="it had no champion yet"):
+        rollback(lab, "nobody")
+
+
+def test_rollback_to_a_version_that_was_tampered_with_is_refused(lab, client, three):
+    with registry.model_files(registry.model_id(three, "2")) as folder:
+        content = (folder / "model.pkl").read_bytes()
+        (folder / "model.pkl").write_bytes(b"no pickle")
+        try:
+            with pytest.raises(ModelError, match=r"model\.pkl was changed"):
+                rollback(lab, three)
+        finally:
+            (folder / "model.pkl").write_bytes(content)
+    assert aliases(client, three) == {"champion": "3", "previous": "2"}
+    assert len(history(three)) == 3
+
+
+def test_alias_that_was_moved_by_hand_is_noted_and_respected(lab, client, three):
+    client.set_registered_model_alias(three, "champion", "1")
+    line = _caught_up(three)
+    assert history(three)[-1] == ("found", "1", "3")
+    assert aliases(client, three)["champion"] == "1"
+    assert line.before() is None
+
+
+def test_alias_that_was_taken_away_by_hand_is_noted(lab, client, three):
+    client.delete_registered_model_alias(three, "champion")
+    _caught_up(three)
+    assert history(three)[-1] == ("found", None, "3")
+    lab.promote(lab.config(three, STRONG))
+    assert aliases(client, three)["champion"] == "3"
+
+
+def test_champion_from_before_the_ledger_is_noted_and_can_be_returned_to(lab, client, three):
+    client.delete_run(ledger.read(three).run_id)
+    _caught_up(three)
+    assert history(three) == [("found", "3", None)]
+
+
+def test_version_of_an_unfinished_entry_that_is_gone_does_not_stop_the_line(lab, client, three):
+    line = ledger.read(three)
+    assert ledger.append(line, _entry("7", "3")) is not None  # and killed
+    lab.promote(lab.config(three, STRONG))
+    assert aliases(client, three)["champion"] == "3"
+    assert history(three)[-1] == ("found", "3", "7")
+
+
+def _caught_up(name: str) -> ledger.Ledger:
+    with tracking.parent_run("promote"):
+        return champions.caught_up(name)
+
+
+def test_history_is_told(lab, client, three, caplog):
+    caplog.set_level("INFO")
+    rollback(lab, three, reason="it was too slow")
+    caplog.clear()
+    flow.history(lab.config(three, STRONG))
+    lines = caplog.messages[0].splitlines()
+    heads = [line for line in lines if not line.startswith(" ")]
+    assert [line.split("version ")[1].split()[0] for line in heads] == ["1", "2", "3", "2"]
+    assert "it was too slow" in lines[-1]
+
+
+def test_history_of_nobody_is_told(lab, client, caplog):
+    caplog.set_level("INFO")
+    flow.history(lab.config("nobody-yet", STRONG))
+    assert "nobody-yet has no history yet" in caplog.text
+
+
+def test_manifest_of_a_promoted_version_is_that_of_its_files(client, three):
+    tags = client.get_model_version(three, "3").tags
+    with registry.model_files(registry.model_id(three, "3")) as folder:
+        assert manifest.from_tags(tags) == manifest.of(folder)

@@ -1,0 +1,139 @@
+"""Which rows two models can be compared on, and what is said where they cannot."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from pipeline import flow, registry
+from pipeline.config import Config
+from pipeline.errors import ContractError, RegistryError
+from pipeline.options import Options
+from pipeline.promotion import candidates
+from pipeline.results import Candidate, Dataset
+from tests.builders import make_table
+
+from .lab import ROWS, STRONG, WEAK, Lab, latest, rulings
+
+
+def trained(lab: Lab, client: MlflowClient, **options: object) -> Candidate:
+    lab.promote(lab.config("any", **options), dry_run=True)
+    return candidates.of_run(latest(client).data.tags["mlflow.parentRunId"])
+
+
+def dataset(config: Config) -> Dataset:
+    return flow._Flow(config, Options()).dataset
+
+
+def test_table_that_grew_is_compared_on_rows_that_the_champion_was_not_trained_on(lab, client):
+    more = make_table(rows=100, seed=7)
+    lab.keep("grown", pd.concat([lab.table, more], ignore_index=True))
+    before, now = lab.config("grown", WEAK), lab.config("grown", STRONG, table="grown")
+    lab.promote(before)
+    lab.promote(now)
+    trained_on, judged_on = dataset(before).X_train, dataset(now).X_test
+    expected = ~judged_on["height"].isin(trained_on["height"])
+    assert 40 < expected.sum() < 150
+    found = rulings(latest(client))
+    assert found["gate.rule"]["figures"]["rows"] == expected.sum()
+    assert found["gate.primary"]["passed"] is None
+
+
+def test_table_of_other_rows_is_compared_on_the_whole_test_part(lab, client):
+    lab.keep("others", make_table(rows=ROWS, seed=9))
+    lab.promote(lab.config("others", WEAK))
+    lab.promote(lab.config("others", STRONG, table="others"))
+    assert rulings(latest(client))["gate.rule"]["figures"]["rows"] == 120
+
+
+def test_rows_in_another_order_are_known_again(lab, client):
+    shuffled = lab.table.sample(frac=1, random_state=3)[["flag", "gap", "label", "noise", "height"]]
+    lab.keep("shuffled", shuffled)
+    lab.promote(lab.config("shuffled", WEAK))
+    lab.promote(lab.config("shuffled", STRONG, table="shuffled"))
+    rows = rulings(latest(client))["gate.rule"]["figures"]["rows"]
+    assert rows == pytest.approx(120 * 0.3, abs=15)
+
+
+def test_champion_that_refuses_the_rows_cannot_be_compared(lab, client):
+    """The rows have a flag of 2, which the champion's contract does not know."""
+    lab.keep("flags", lab.table.assign(flag=lab.table["flag"] + 1))
+    lab.promote(lab.config("flags", WEAK))
+    config = lab.config("flags", STRONG, table="flags")
+    flag = config.data.columns["flag"].model_copy(update={"range": (0.0, 2.0)})
+    columns = {**config.data.columns, "flag": flag}
+    data = config.data.model_copy(update={"columns": columns})
+    lab.promote(config.model_copy(update={"data": data}))
+    ruling = rulings(latest(client))["gate.rule"]
+    assert ruling["passed"] is False
+    assert "flag: must be at most 1" in ruling["sentence"]
+
+
+def test_champion_of_another_question_cannot_be_compared(lab, client):
+    lab.keep("texts", lab.table.assign(label=np.where(lab.table["label"] == 1, "yes", "no")))
+    lab.promote(lab.config("texts", WEAK))
+    config = lab.config("texts", STRONG, table="texts")
+    data = config.data.model_copy(update={"positive": "yes"})
+    lab.promote(config.model_copy(update={"data": data}))
+    ruling = rulings(latest(client))["gate.rule"]
+    assert ruling["passed"] is False
+    assert "its classes is (0, 1), and here it is ('no', 'yes')" in ruling["sentence"]
+
+
+def test_champion_that_was_tampered_with_cannot_be_compared(lab, client):
+    lab.promote(lab.config("tampered", WEAK))
+    with registry.model_files(registry.model_id("tampered", "1")) as folder:
+        content = (folder / "served.json").read_bytes()
+        (folder / "served.json").write_bytes(content + b" ")
+        try:
+            lab.promote(lab.config("tampered", STRONG))
+        finally:
+            (folder / "served.json").write_bytes(content)
+    ruling = rulings(latest(client))["gate.rule"]
+    assert ruling["passed"] is False
+    assert "served.json was changed" in ruling["sentence"]
+
+
+def compare(lab: Lab, one: Candidate, other: Candidate, **options: object) -> None:
+    runs = (one.run_id, other.run_id)
+    flow.run("compare", lab.config("any", STRONG, **options), Options(runs=runs))
+
+
+def test_compare_leaves_metrics_settings_and_the_picture(lab, client):
+    weak, strong = trained(lab, client, C=WEAK), trained(lab, client, C=STRONG)
+    compare(lab, weak, strong)
+    run = latest(client, "compare")
+    metrics, note = run.data.metrics, run.data.tags["mlflow.note.content"]
+    apart = weak.metrics["test/log_loss"] - strong.metrics["test/log_loss"]
+    assert metrics["difference/log_loss"] == pytest.approx(apart)
+    low, high = (metrics[f"difference_95/log_loss_{end}"] for end in ("low", "high"))
+    assert low < apart < high
+    assert note.startswith("On 120 rows that neither was trained on")
+    assert f"| setting | run {weak.run_id[:8]} | run {strong.run_id[:8]} |" in note
+    assert "'C': 0.05" in note or "C: 0.05" in note
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
+        *("metrics.csv", "settings.csv", "curves.png"),
+    }
+    parent = client.get_run(run.data.tags["mlflow.parentRunId"])
+    assert note in parent.data.tags["mlflow.note.content"]
+
+
+def test_compare_of_runs_with_the_same_model_is_told(lab, client):
+    strong = trained(lab, client, C=STRONG)
+    again = trained(lab, client, C=STRONG)
+    with pytest.raises(RegistryError, match=f"both runs have the same model, {strong.model_id}"):
+        compare(lab, strong, again)
+
+
+def test_compare_of_splits_takes_the_rows_that_neither_was_trained_on(lab, client):
+    compare(lab, trained(lab, client, C=WEAK), trained(lab, client, C=STRONG, split=2))
+    note = latest(client, "compare").data.tags["mlflow.note.content"]
+    assert int(note.split()[1]) == pytest.approx(120 * 0.3, abs=15)
+
+
+def test_compare_without_a_row_that_neither_has_seen_is_told(lab, client):
+    one = trained(lab, client, C=WEAK)
+    known = dataset(lab.config("any", STRONG))
+    lab.keep("seen", pd.concat([known.X_train, known.y_train], axis=1))
+    with pytest.raises(ContractError, match="there is no row that neither was trained on"):
+        compare(lab, one, trained(lab, client, C=STRONG), table="seen")

@@ -1,0 +1,141 @@
+"""The proof, on models in folders as training leaves them."""
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import manifest, scorer
+from pipeline.errors import ModelError
+from pipeline.promotion import proof
+from pipeline.results import Dataset, Version
+from pipeline.scorer import Scorer
+from tests.builders import make_dataset
+from tests.server import folders
+
+
+class Case:
+    """A model in a folder, and the pipeline that it was made of."""
+
+    def __init__(self, folder: Path, dataset: Dataset, **options: Any) -> None:
+        self.dataset = dataset
+        self.folder = folders.save(folder, dataset, **options)
+        model = pickle.loads((self.folder / scorer.PICKLE).read_bytes())
+        served = json.loads((self.folder / scorer.SERVED).read_text())
+        self.original = scorer.of_model(model, dataset.contract, served)
+
+    def prove(self, folder: Path | None = None) -> tuple[int, str]:
+        folder = folder or self.folder
+        version = Version("visits", "7", "", {}, manifest.of(folder))
+        return proof.prove(version, folder, self.original, self.dataset.X_test.head(20))
+
+    def changed(self, target: Path, change: Callable[[Path], None]) -> Path:
+        """A copy of the folder, of which the manifest is taken after the change."""
+        shutil.copytree(self.folder, target)
+        change(target)
+        return target
+
+
+@pytest.fixture(scope="module")
+def pima(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return Case(tmp_path_factory.mktemp("pima") / "model", folders.pima())
+
+
+def test_model_that_is_as_it_was_fitted_is_proven(pima: Case) -> None:
+    count, told = pima.prove()
+    assert told == ""
+    assert count > 50
+
+
+def test_three_classes_and_an_optional_column_are_proven(tmp_path: Path) -> None:
+    case = Case(tmp_path / "model", make_dataset(("a", "b", "c"), None))
+    assert case.prove()[1] == ""
+
+
+def test_model_that_is_not_compiled_is_proven_in_the_process_beside(tmp_path: Path) -> None:
+    case = Case(tmp_path / "model", make_dataset(), is_compiled=False)
+    assert case.prove()[1] == ""
+
+
+def test_requests_hold_the_example_gaps_and_every_broken_rule(pima: Case) -> None:
+    rows = pima.dataset.X_test.head(20)
+    bodies = proof.requests(pima.folder, pima.original, rows)
+    expected = [proof.expect(pima.original, body) for body in bodies]
+    answered = [one for one in expected if not isinstance(one, str)]
+    assert bodies[0] == (pima.folder / scorer.EXAMPLE).read_bytes()
+    assert len(answered[1]["predictions"]) == 20
+    assert {one for one in expected if isinstance(one, str)} == {"columns", "type", "range"}
+    columns = pima.dataset.contract.columns
+    assert expected.count("columns") == len(columns) + 1  # each absent, and one unknown
+    assert expected.count("type") == 2 * len(columns)
+    cells = [json.loads(body)["dataframe_records"][0] for body in bodies]
+    for name in columns:
+        assert any(row.get(name, 0) is None for row in cells)
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("Glucose", 20, 600), ("Age", 18, 120)])
+def test_requests_are_just_outside_of_each_range(pima: Case, name, low, high) -> None:
+    bodies = proof.requests(pima.folder, pima.original, pima.dataset.X_test.head(1))
+    numbers = {json.loads(body)["dataframe_records"][0].get(name) for body in bodies}
+    assert np.nextafter(low, -np.inf) in numbers
+    assert np.nextafter(high, np.inf) in numbers
+
+
+def swap_graph(folder: Path) -> None:
+    """For that of a model with other weights."""
+    other = folders.save(folder.parent / "other", folders.pima(), family="extra_trees")
+    shutil.copy(other / scorer.GRAPH, folder)
+
+
+def other_threshold(folder: Path) -> None:
+    served = json.loads((folder / scorer.SERVED).read_text())
+    (folder / scorer.SERVED).write_text(json.dumps({**served, "threshold": 0.01}))
+
+
+def wider_range(folder: Path) -> None:
+    contract = json.loads((folder / scorer.CONTRACT).read_text())
+    contract["columns"]["Glucose"]["range"] = [20, 601]
+    (folder / scorer.CONTRACT).write_text(json.dumps(contract))
+
+
+def no_mark(folder: Path) -> None:
+    contract = json.loads((folder / scorer.CONTRACT).read_text())
+    contract["columns"]["Insulin"] |= {"missing": None, "range": [0, 1500]}
+    (folder / scorer.CONTRACT).write_text(json.dumps(contract))
+
+
+@pytest.mark.parametrize("change", [swap_graph, other_threshold, wider_range, no_mark])
+def test_model_that_answers_otherwise_is_told_with_the_request(
+    pima: Case, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    _, told = pima.prove(pima.changed(tmp_path / "model", change))
+    assert "dataframe_records" in told
+    assert ", and in the process " in told
+
+
+def test_model_that_is_not_what_its_manifest_lists_is_refused(pima: Case, tmp_path: Path) -> None:
+    folder = pima.changed(tmp_path / "model", lambda folder: None)
+    version = Version("visits", "7", "", {}, manifest.of(folder))
+    (folder / scorer.PICKLE).write_bytes(b"")
+    with pytest.raises(ModelError, match=r"model\.pkl was changed"):
+        proof.prove(version, folder, pima.original, pima.dataset.X_test.head(1))
+
+
+def test_model_without_an_example_is_proven_by_the_rest(pima: Case, tmp_path: Path) -> None:
+    folder = pima.changed(tmp_path / "m", lambda copy: (copy / scorer.EXAMPLE).unlink())
+    count, told = pima.prove(folder)
+    assert (count, told) == (pima.prove()[0] - 1, "")
+
+
+def test_expected_outcome_of_a_pipeline_is_its_own_answer(pima: Case) -> None:
+    row = pima.dataset.X_test.iloc[:1]
+    body = json.dumps({"dataframe_records": json.loads(row.to_json(orient="records"))}).encode()
+    (answer,) = proof.expect(pima.original, body)["predictions"]
+    assert isinstance(pima.original, Scorer)
+    assert answer["probability"] == pima.original.predict(pd.DataFrame(row).to_numpy())[0, 1]
