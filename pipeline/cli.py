@@ -175,12 +175,13 @@ def _options(known: argparse.Namespace, runs: tuple[str, ...]) -> Options:
 
 
 def _take_runs(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
-    """The words without the runs to compare, and these: the last ones before the options."""
+    """The words without the runs to compare, and these: all before the options but a YAML file."""
     if arguments[:1] != ["compare"]:
         return list(arguments), ()
     words = list(takewhile(lambda word: not word.startswith("-"), arguments))
-    first = max(1, len(words) - RUNS)
-    return [*words[:first], *arguments[len(words) :]], tuple(words[first:])
+    runs = [word for word in words[1:] if not word.endswith((".yaml", ".yml"))]
+    rest = [word for word in words if word not in runs]
+    return [*rest, *arguments[len(words) :]], tuple(runs)
 
 
 def _truth(text: str) -> bool:
