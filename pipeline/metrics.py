@@ -83,6 +83,12 @@ def value(name: Metric, predictions: Predictions) -> float:
     return float(_POINT[name](predictions))
 
 
+def values(predictions: Predictions) -> dict[Metric, float]:
+    """All at once: many times faster, and as `value` to within rounding."""
+    once = np.ones((1, len(predictions.truth)))
+    return {name: float(found[0]) for name, found in _bootstrap(predictions, once).items()}
+
+
 def intervals(
     predictions: Predictions, resamples: int, seed: int, level: float = 0.95
 ) -> dict[Metric, tuple[float, float]]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline.config import LOWER_IS_BETTER, Metric
-from pipeline.metrics import Predictions, draws, middle, value
+from pipeline.metrics import Predictions, draws, middle, values
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,9 @@ def differences(
     Each resample draws the same rows for both (Efron and Tibshirani 1993, ch. 13). NaN for a
     metric that is not defined on the rows; resamples on which it is not are left out.
     """
+    one, other = values(first), values(second)
     before = draws(second, resamples, seed)
     return {
-        name: Difference(
-            name, value(name, first), value(name, second), *middle(values - before[name], level)
-        )
-        for name, values in draws(first, resamples, seed).items()
+        name: Difference(name, one[name], other[name], *middle(drawn - before[name], level))
+        for name, drawn in draws(first, resamples, seed).items()
     }

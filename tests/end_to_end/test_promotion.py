@@ -72,14 +72,7 @@ def test_two_that_promote_at_once_on_one_server_end_with_one_champion_and_a_true
 ) -> None:
     client = MlflowClient(tracking_server, tracking_server)
     done(start(project, tracking_server, "run", *WEAK))
-    for options in (STRONG, STRONGER):
-        done(start(project, tracking_server, "evaluate", *options))
-    evaluated = {
-        run.data.params["tune.space.logistic_regression"]: run.data.tags["mlflow.parentRunId"]
-        for run in client.search_runs(["0"], "tags.step = 'evaluate'")
-    }
-    named = [run for text, run in evaluated.items() if "0.05" not in text]
-    both = [start(project, tracking_server, "promote", "--run", run) for run in named]
+    both = [start(project, tracking_server, "promote", *one) for one in (STRONG, STRONGER)]
     told = [done(process) for process in both]
 
     events = line_of(client, "pima-diabetes")
@@ -109,11 +102,10 @@ def test_rollback_and_history_over_a_server(tracking_server: str, project: Path)
     assert "a drill" in history
 
 
-@pytest.mark.parametrize("seconds", [0.1, 0.4])
 def test_killed_in_the_midst_of_a_promotion_the_next_one_finishes_it(
-    main_job: object, project: Path, run: RunCommand, seconds: float
+    main_job: object, project: Path
 ) -> None:
-    name = f"killed-{seconds}".replace(".", "-")
+    name = "killed"
     model = ("--registry.model", name)
     address = f"sqlite:///{project}/mlflow.db"
     done(start(project, address, "promote", *WEAK, *model))
@@ -122,7 +114,7 @@ def test_killed_in_the_midst_of_a_promotion_the_next_one_finishes_it(
     for text in process.stdout:
         if "promote: best of" in text:
             break
-    time.sleep(seconds)
+    time.sleep(0.2)
     process.send_signal(signal.SIGKILL)
     process.communicate()
 
@@ -141,9 +133,6 @@ def test_verbs_of_promotion_are_entry_points(main_job: object, run: RunCommand) 
     dry = run(*mlflow_run, "promote", "-P", "dry_run=true")
     assert dry.returncode == 0, dry.stderr
     assert "stays champion" in dry.stdout
-    history = run(*mlflow_run, "history")
-    assert history.returncode == 0, history.stderr
-    assert "version 1  promoted by" in history.stdout
     back = run(*mlflow_run, "rollback", "-P", "version=1")
     assert back.returncode != 0
     assert "version 1 is champion already" in back.stderr

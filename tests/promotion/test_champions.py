@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import flow, manifest, registry, tracking
+from pipeline import figures, flow, manifest, registry, tracking
 from pipeline.errors import ModelError, RegistryError
 from pipeline.options import Options
 from pipeline.promotion import candidates, champions, ledger
-from pipeline.results import Candidate, Event
+from pipeline.results import Candidate
 
-from .lab import STRONG, WEAK, Lab, aliases, latest
+from .lab import STRONG, WEAK, Lab, aliases, crown, entry, latest
 
 
 class Killed(BaseException):
@@ -47,6 +47,12 @@ def history(name: str) -> list[tuple[str, str | None, str | None]]:
     line = ledger.read(name)
     assert line is not None
     return [(event.action, event.version, event.before) for event in line.events]
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch):
+    """They are drawn elsewhere, and half of a promotion's time here."""
+    monkeypatch.setattr(figures, "png", lambda _: b"")
 
 
 POINTS = [
@@ -144,18 +150,14 @@ def test_one_who_moves_the_alias_late_moves_it_on_to_the_last_champion(
             with monkeypatch.context() as patch:
                 patch.setattr(registry, "move", original)
                 line = _caught_up(name)  # finishes the entry of the first
-                champions.enthrone(name, line, _entry("1", str(version.version)))
+                champions.enthrone(name, line, entry("1", str(version.version)))
         original(name, number, previous)
 
     monkeypatch.setattr(registry, "move", late)
-    champions.enthrone("late", line, _entry(str(version.version), "1"))
+    champions.enthrone("late", line, entry(str(version.version), "1"))
 
     assert aliases(client, "late") == {"champion": "1", "previous": "2"}
     assert [version for _, version, _ in history("late")] == ["1", "2", "1"]
-
-
-def _entry(version: str, before: str | None, model_id: str = "") -> Event:
-    return Event("promoted", version, before, ledger.now(), "me", "why", "", model_id)
 
 
 @pytest.fixture(scope="module")
@@ -166,15 +168,6 @@ def trained(lab, client) -> dict[float, Candidate]:
         lab.promote(lab.config("trained", C), dry_run=True)
         found[C] = candidates.of_run(latest(client).data.tags["mlflow.parentRunId"])
     return found
-
-
-def crown(name: str, *models: Candidate) -> None:
-    """One after the other, without a gate."""
-    for model in models:
-        line = ledger.begin(name, "0")
-        number = str(registry.register(name, model).version)
-        before = line.last.version if line.last else None
-        assert champions.enthrone(name, line, _entry(number, before, model.model_id))
 
 
 @pytest.fixture
@@ -276,7 +269,7 @@ def test_champion_from_before_the_ledger_is_noted_and_can_be_returned_to(lab, cl
 
 def test_version_of_an_unfinished_entry_that_is_gone_does_not_stop_the_line(lab, client, three):
     line = ledger.read(three)
-    assert ledger.append(line, _entry("7", "3")) is not None  # and killed
+    assert ledger.append(line, entry("7", "3")) is not None  # and killed
     lab.promote(lab.config(three, STRONG))
     assert aliases(client, three)["champion"] == "3"
     assert history(three)[-1] == ("found", "3", "7")

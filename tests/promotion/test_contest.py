@@ -13,7 +13,7 @@ from pipeline.promotion import candidates
 from pipeline.results import Candidate, Dataset
 from tests.builders import make_table
 
-from .lab import ROWS, STRONG, WEAK, Lab, latest, rulings
+from .lab import ROWS, STRONG, WEAK, Lab, crown, latest, rulings
 
 
 def trained(lab: Lab, client: MlflowClient, **options: object) -> Candidate:
@@ -25,11 +25,11 @@ def dataset(config: Config) -> Dataset:
     return flow._Flow(config, Options()).dataset
 
 
-def test_table_that_grew_is_compared_on_rows_that_the_champion_was_not_trained_on(lab, client):
+def test_table_that_grew_is_compared_on_rows_that_the_champion_has_not_seen(lab, client, weak):
     more = make_table(rows=100, seed=7)
     lab.keep("grown", pd.concat([lab.table, more], ignore_index=True))
     before, now = lab.config("grown", WEAK), lab.config("grown", STRONG, table="grown")
-    lab.promote(before)
+    crown("grown", weak)
     lab.promote(now)
     trained_on, judged_on = dataset(before).X_train, dataset(now).X_test
     expected = ~judged_on["height"].isin(trained_on["height"])
@@ -39,26 +39,26 @@ def test_table_that_grew_is_compared_on_rows_that_the_champion_was_not_trained_o
     assert found["gate.primary"]["passed"] is None
 
 
-def test_table_of_other_rows_is_compared_on_the_whole_test_part(lab, client):
+def test_table_of_other_rows_is_compared_on_the_whole_test_part(lab, client, weak):
     lab.keep("others", make_table(rows=ROWS, seed=9))
-    lab.promote(lab.config("others", WEAK))
+    crown("others", weak)
     lab.promote(lab.config("others", STRONG, table="others"))
     assert rulings(latest(client))["gate.rule"]["figures"]["rows"] == 120
 
 
-def test_rows_in_another_order_are_known_again(lab, client):
+def test_rows_in_another_order_are_known_again(lab, client, weak):
     shuffled = lab.table.sample(frac=1, random_state=3)[["flag", "gap", "label", "noise", "height"]]
     lab.keep("shuffled", shuffled)
-    lab.promote(lab.config("shuffled", WEAK))
+    crown("shuffled", weak)
     lab.promote(lab.config("shuffled", STRONG, table="shuffled"))
     rows = rulings(latest(client))["gate.rule"]["figures"]["rows"]
     assert rows == pytest.approx(120 * 0.3, abs=15)
 
 
-def test_champion_that_refuses_the_rows_cannot_be_compared(lab, client):
+def test_champion_that_refuses_the_rows_cannot_be_compared(lab, client, weak):
     """The rows have a flag of 2, which the champion's contract does not know."""
     lab.keep("flags", lab.table.assign(flag=lab.table["flag"] + 1))
-    lab.promote(lab.config("flags", WEAK))
+    crown("flags", weak)
     config = lab.config("flags", STRONG, table="flags")
     flag = config.data.columns["flag"].model_copy(update={"range": (0.0, 2.0)})
     columns = {**config.data.columns, "flag": flag}
@@ -69,9 +69,9 @@ def test_champion_that_refuses_the_rows_cannot_be_compared(lab, client):
     assert "flag: must be at most 1" in ruling["sentence"]
 
 
-def test_champion_of_another_question_cannot_be_compared(lab, client):
+def test_champion_of_another_question_cannot_be_compared(lab, client, weak):
     lab.keep("texts", lab.table.assign(label=np.where(lab.table["label"] == 1, "yes", "no")))
-    lab.promote(lab.config("texts", WEAK))
+    crown("texts", weak)
     config = lab.config("texts", STRONG, table="texts")
     data = config.data.model_copy(update={"positive": "yes"})
     lab.promote(config.model_copy(update={"data": data}))
@@ -80,8 +80,8 @@ def test_champion_of_another_question_cannot_be_compared(lab, client):
     assert "its classes is (0, 1), and here it is ('no', 'yes')" in ruling["sentence"]
 
 
-def test_champion_that_was_tampered_with_cannot_be_compared(lab, client):
-    lab.promote(lab.config("tampered", WEAK))
+def test_champion_that_was_tampered_with_cannot_be_compared(lab, client, weak):
+    crown("tampered", weak)
     with registry.model_files(registry.model_id("tampered", "1")) as folder:
         content = (folder / "served.json").read_bytes()
         (folder / "served.json").write_bytes(content + b" ")
@@ -94,13 +94,18 @@ def test_champion_that_was_tampered_with_cannot_be_compared(lab, client):
     assert "served.json was changed" in ruling["sentence"]
 
 
+@pytest.fixture(scope="module")
+def weak(lab, client) -> Candidate:
+    return trained(lab, client, C=WEAK)
+
+
 def compare(lab: Lab, one: Candidate, other: Candidate, **options: object) -> None:
     runs = (one.run_id, other.run_id)
     flow.run("compare", lab.config("any", STRONG, **options), Options(runs=runs))
 
 
-def test_compare_leaves_metrics_settings_and_the_picture(lab, client):
-    weak, strong = trained(lab, client, C=WEAK), trained(lab, client, C=STRONG)
+def test_compare_leaves_metrics_settings_and_the_picture(lab, client, weak):
+    strong = trained(lab, client, C=STRONG)
     compare(lab, weak, strong)
     run = latest(client, "compare")
     metrics, note = run.data.metrics, run.data.tags["mlflow.note.content"]
@@ -125,14 +130,14 @@ def test_compare_of_runs_with_the_same_model_is_told(lab, client):
         compare(lab, strong, again)
 
 
-def test_compare_of_splits_takes_the_rows_that_neither_was_trained_on(lab, client):
-    compare(lab, trained(lab, client, C=WEAK), trained(lab, client, C=STRONG, split=2))
+def test_compare_of_splits_takes_the_rows_that_neither_was_trained_on(lab, client, weak):
+    compare(lab, weak, trained(lab, client, C=STRONG, split=2))
     note = latest(client, "compare").data.tags["mlflow.note.content"]
     assert int(note.split()[1]) == pytest.approx(120 * 0.3, abs=15)
 
 
-def test_compare_without_a_row_that_neither_has_seen_is_told(lab, client):
-    one = trained(lab, client, C=WEAK)
+def test_compare_without_a_row_that_neither_has_seen_is_told(lab, client, weak):
+    one = weak
     known = dataset(lab.config("any", STRONG))
     lab.keep("seen", pd.concat([known.X_train, known.y_train], axis=1))
     with pytest.raises(ContractError, match="there is no row that neither was trained on"):

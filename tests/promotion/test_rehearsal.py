@@ -31,15 +31,26 @@ def _is_tracker(pid: int) -> bool:
     return any("resource_tracker" in word for word in psutil.Process(pid).cmdline())
 
 
-def test_server_that_is_too_slow_keeps_the_candidate_out(lab, client):
-    lab.promote(lab.config("slow", STRONG, serve_check="full", latency=1e-9))
-    assert rulings(latest(client))["gate.latency"]["passed"] is False
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ((57, "", 0.2), "in 200.00 ms, beyond gate.latency 0.1 s"),
+        ((57, "a request gives an answer", 0.001), "over HTTP, a request gives an answer"),
+    ],
+)
+def test_server_that_is_slow_or_wrong_keeps_the_candidate_out(
+    lab, client, monkeypatch, found, told
+):
+    monkeypatch.setattr(rehearsal, "rehearse", lambda *_: found)
+    lab.promote(lab.config("slow", STRONG, serve_check="full"))
+    ruling = rulings(latest(client))["gate.latency"]
+    assert ruling["passed"] is False
+    assert told in ruling["sentence"]
     assert aliases(client, "slow") == {}
 
 
 def test_server_that_does_not_start_is_told(lab, client, monkeypatch):
     monkeypatch.setattr(rehearsal, "START_SECONDS", 30.0)
-    lab.promote(lab.config("broken", STRONG), dry_run=True)
     monkeypatch.setattr(rehearsal, "_serve", print)  # ends at once
     config = lab.config("broken", STRONG)
     with pytest.raises(ModelError, match="did not start"), rehearsal._served(config, "1"):

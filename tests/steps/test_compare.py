@@ -59,8 +59,8 @@ def test_every_metric_is_compared_as_the_first_minus_the_second(pair, found):
     table = found.artifacts["metrics.csv"].set_index("metric")
     assert set(table.index) == set(metrics.ALL)
     for name, row in table.iterrows():
-        assert row["run a"] == metrics.value(name, pair[0])
-        assert row["run b"] == metrics.value(name, pair[1])
+        assert row["run a"] == pytest.approx(metrics.value(name, pair[0]), nan_ok=True)
+        assert row["run b"] == pytest.approx(metrics.value(name, pair[1]), nan_ok=True)
         assert row["difference"] == row["run a"] - row["run b"]
         assert row["low (95 %)"] == expected[name].low
         assert row["high (95 %)"] == expected[name].high
