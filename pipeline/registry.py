@@ -1,7 +1,7 @@
 """The model registry: versions, the aliases `champion` and `previous`."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from math import nan
 from pathlib import Path
@@ -22,13 +22,22 @@ PREVIOUS = "previous"
 READY = "READY"
 LONGEST_TAG = 5000  # and description
 MEASURED = ("cv/", "cv_std/", "test/", "test_95/")
-ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, no such alias
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, version, alias
 
 
 def champion(name: str) -> ModelVersion | None:
     """The version that answers now."""
+    return _if_any(MlflowClient().get_model_version_by_alias, name, CHAMPION)
+
+
+def find(name: str, number: str) -> ModelVersion | None:
+    """A version, if it is there."""
+    return _if_any(MlflowClient().get_model_version, name, number)
+
+
+def _if_any(look: Callable[[str, str], ModelVersion], name: str, key: str) -> ModelVersion | None:
     try:
-        return MlflowClient().get_model_version_by_alias(name, CHAMPION)
+        return look(name, key)
     except MlflowException as error:
         if error.error_code in ABSENT:
             return None

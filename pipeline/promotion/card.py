@@ -4,7 +4,6 @@ import base64
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jinja2 import Environment, StrictUndefined
 from markdown_it import MarkdownIt
@@ -14,11 +13,9 @@ from pipeline.columns import Column
 from pipeline.config import Evaluate
 from pipeline.gate import Exam
 from pipeline.markdown import cell, one_line
+from pipeline.promotion.record import Record
 from pipeline.results import Dataset
 from pipeline.serving import request
-
-if TYPE_CHECKING:
-    from pipeline.promotion.record import Record
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 MOST_COLUMNS = 20
@@ -36,7 +33,7 @@ STYLE = (
 )
 
 
-def card(record: "Record", weights: Mapping[str, float]) -> str:
+def card(record: Record, weights: Mapping[str, float]) -> str:
     """The page in Markdown, without its picture `curves.png`.
 
     `weights` are of the families in the blend.

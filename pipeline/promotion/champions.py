@@ -3,8 +3,6 @@
 import asyncio
 import logging
 
-from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from pipeline import registry, tracking
@@ -70,7 +68,6 @@ def rollback(name: str, options: Options) -> Event:
             metrics=registry.promoted(name, target)[0].metrics,
         )
         if enthrone(name, line, event) is not None:
-            _tag(name, event)
             return event
 
 
@@ -107,7 +104,7 @@ def _settled(name: str, line: Ledger) -> Ledger:
     """With the alias where the last entry says, even if others have gone on meanwhile."""
     while line.last is not None:
         if not line.is_done:
-            _move(name, line.last, line.before())
+            _carry_out(name, line.last, line.before())
             _publish(line)
             line = ledger.done(line)
         latest = ledger.read(name)
@@ -115,13 +112,16 @@ def _settled(name: str, line: Ledger) -> Ledger:
             break
         # Another entered a champion while this one moved the alias, maybe back: move it on.
         assert latest.last is not None
-        _move(name, latest.last, latest.before())
+        _carry_out(name, latest.last, latest.before())
         line = latest
     return line
 
 
-def _move(name: str, event: Event, previous: str | None) -> None:
+def _carry_out(name: str, event: Event, previous: str | None) -> None:
+    """What an entry says: the tags of a rollback, then the alias. Twice is as good as once."""
     try:
+        if event.action == "rolled back":
+            _tag(name, event)
         registry.move(name, event.version, previous)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
@@ -137,9 +137,8 @@ def _publish(line: Ledger) -> None:
 
 def _tag(name: str, event: Event) -> None:
     """On the version that had to go, and on the one that came back."""
-    client = MlflowClient()
     told = {"decided_by": event.by, "decided_at": event.at, "reasons": event.why}
     for number, decision in ((event.before, "rolled back"), (event.version, "champion again")):
-        if number is not None:
-            version: ModelVersion = client.get_model_version(name, number)
+        version = registry.find(name, number) if number is not None else None
+        if version is not None:
             registry.tag(version, {"decision": decision, **told})

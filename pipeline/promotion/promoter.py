@@ -8,7 +8,6 @@ rolls back next.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from mlflow.entities.model_registry import ModelVersion
 from threadpoolctl import threadpool_limits
@@ -20,11 +19,9 @@ from pipeline.options import Options
 from pipeline.promotion import candidates, champions, contest, examination, ledger, serve_check
 from pipeline.promotion.author import author
 from pipeline.promotion.contest import Entrant
+from pipeline.promotion.record import Record
 from pipeline.results import Candidate, Dataset, Decision, Outcome, Ruling, Verdict
 from pipeline.steps.promote import decide, select
-
-if TYPE_CHECKING:
-    from pipeline.promotion.record import Record
 
 log = logging.getLogger(__name__)
 
@@ -117,8 +114,8 @@ class Promoter:
 
     def _recorded(
         self, decision: Decision, exam: Exam, version: ModelVersion, champion: ModelVersion | None
-    ) -> "Record":
-        from pipeline.promotion.record import Record, write  # with matplotlib
+    ) -> Record:
+        from pipeline.promotion.publication import publish  # with matplotlib
 
         record = Record(
             config=self.config,
@@ -132,7 +129,7 @@ class Promoter:
             by=author(),
             at=ledger.now(),
         )
-        write(record, self.run_id, version)
+        publish(record, self.run_id, version)
         return record
 
 

@@ -1,21 +1,13 @@
-"""The record of a decision: on the run, on the version and as a page for people."""
+"""The record of a decision: all that is known of it, as entry, tags and JSON."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mlflow.entities.model_registry import ModelVersion
-
-from pipeline import figures, manifest, metrics, registry, tracking
+from pipeline import metrics
 from pipeline.config import Config
-from pipeline.gate import Duel, Exam
-from pipeline.promotion import card
-from pipeline.results import Artifacts, Dataset, Decision, Event
-
-PICTURE = "curves.png"
-RULES = "rules"  # tag of a version: every rule with its figures, in JSON
-SHOWN = ("gate.rule", "gate.dummy", "gate.calibration", "gate.latency")  # as metrics
+from pipeline.gate import Exam
+from pipeline.results import Dataset, Decision, Event
 
 
 @dataclass(frozen=True)
@@ -85,58 +77,7 @@ class Record:
         return {"model": self.model, **self.tags(), "choice": self.decision.choice, "rules": rules}
 
 
-def write(record: Record, run_id: str, version: ModelVersion) -> None:
-    """To the run and the disk, then to the version."""
-    page = card.card(record, _weights(record.decision.candidate.model_id))
-    contestants = _contestants(record)
-    drawn = figures.png(figures.contest(contestants, record.dataset.contract.classes))
-    artifacts: Artifacts = {
-        "decision.json": record.as_json(),
-        "model_card.md": page,
-        "model_card.html": card.html(page, {PICTURE: drawn}),
-        PICTURE: drawn,
-    }
-    tracking.log_artifacts(run_id, artifacts)
-    tracking.log(run_id, metrics=_metrics(record.decision), tags=record.tags())
-    tracking.sync_artifacts(run_id)
-    rules = json.dumps(record.as_json()["rules"])
-    registry.tag(version, {**record.tags(), **manifest.parts(RULES, rules)})
-    address = f"get-artifact?path={PICTURE}&run_uuid={run_id}"  # as the UI asks for it
-    registry.describe(version, page.replace(f"({PICTURE})", f"({address})"))
-
-
 def key_metrics(measured: Mapping[str, float]) -> dict[str, float]:
     """The few that tell champions apart."""
     wanted = [f"{part}/{name}" for part in ("cv", "test") for name in metrics.SEARCH_METRICS]
     return {name: measured[name] for name in wanted if name in measured}
-
-
-def _weights(model_id: str) -> dict[str, float]:
-    """Of the families in the blend, if the training run is still there."""
-    trained = tracking.find_run(registry.training_run(model_id))
-    measured = trained.data.metrics if trained else {}
-    return {
-        name.removeprefix("weight/"): value
-        for name, value in measured.items()
-        if name.startswith("weight/")
-    }
-
-
-def _metrics(decision: Decision) -> dict[str, float]:
-    """The candidate's own, and what the gate found."""
-    measured = decision.candidate.metrics.items()
-    figures = {
-        f"{ruling.rule.replace('.', '/')}/{name}": value
-        for ruling in decision.rulings
-        if ruling.rule in SHOWN
-        for name, value in ruling.figures.items()
-    }
-    return {n: v for n, v in measured if n.startswith(registry.MEASURED)} | figures
-
-
-def _contestants(record: Record) -> dict[str, metrics.Predictions]:
-    """On the rows of the duel, if there was one."""
-    own, duel = f"version {record.version}", record.exam.duel
-    if isinstance(duel, Duel):
-        return {own: duel.first, f"version {duel.champion}": duel.second}
-    return {own: record.exam.predictions}

@@ -202,6 +202,36 @@ def test_rollback_goes_back_step_by_step_and_no_further_than_the_first(lab, clie
     assert run.data.tags["decided_by"]
 
 
+@pytest.mark.parametrize(
+    "point",
+    [
+        ("log_param", 1, True),  # the ledger's entry
+        ("set_model_version_tag", 2, False),
+        ("set_registered_model_alias", 1, True),  # previous
+        ("set_registered_model_alias", 2, True),  # champion
+    ],
+    ids=str,
+)
+def test_rollback_that_was_killed_is_finished_by_the_next_verb(
+    lab: Lab, client: MlflowClient, three: str, point: tuple[str, int, bool]
+):
+    with killed_at(*point):
+        rollback(lab, three, reason="it was too slow")
+    lab.promote(lab.config(three, STRONG))
+    assert aliases(client, three) == {"champion": "2", "previous": "1"}
+    assert history(three)[3:] == [("rolled back", "2", "3")]
+    gone, back = (client.get_model_version(three, number).tags for number in ("3", "2"))
+    assert (gone["decision"], gone["reasons"]) == ("rolled back", "it was too slow")
+    assert back["decision"] == "champion again"
+
+
+def test_rollback_from_a_version_that_was_deleted(lab, client, three):
+    client.delete_model_version(three, "3")
+    rollback(lab, three, version="2")
+    assert aliases(client, three) == {"champion": "2", "previous": "1"}
+    assert history(three)[3:] == [("found", None, "3"), ("rolled back", "2", None)]
+
+
 def test_model_that_was_rolled_back_returns_only_when_it_is_named(lab, client, three):
     rollback(lab, three, version="1")
     lab.promote(lab.config(three, STRONG))

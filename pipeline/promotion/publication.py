@@ -1,0 +1,66 @@
+"""Publishes a decision's record: on the run and the disk, then on the version."""
+
+import json
+
+from mlflow.entities.model_registry import ModelVersion
+
+from pipeline import figures, manifest, metrics, registry, tracking
+from pipeline.gate import Duel
+from pipeline.promotion import card
+from pipeline.promotion.record import Record
+from pipeline.results import Artifacts, Decision
+
+PICTURE = "curves.png"
+RULES = "rules"  # tag of a version: every rule with its figures, in JSON
+SHOWN = ("gate.rule", "gate.dummy", "gate.calibration", "gate.latency")  # as metrics
+
+
+def publish(record: Record, run_id: str, version: ModelVersion) -> None:
+    """As artifacts, metrics, tags, and the model card as the version's description."""
+    page = card.card(record, _weights(record.decision.candidate.model_id))
+    contestants = _contestants(record)
+    drawn = figures.png(figures.contest(contestants, record.dataset.contract.classes))
+    artifacts: Artifacts = {
+        "decision.json": record.as_json(),
+        "model_card.md": page,
+        "model_card.html": card.html(page, {PICTURE: drawn}),
+        PICTURE: drawn,
+    }
+    tracking.log_artifacts(run_id, artifacts)
+    tracking.log(run_id, metrics=_metrics(record.decision), tags=record.tags())
+    tracking.sync_artifacts(run_id)
+    rules = json.dumps(record.as_json()["rules"])
+    registry.tag(version, {**record.tags(), **manifest.parts(RULES, rules)})
+    address = f"get-artifact?path={PICTURE}&run_uuid={run_id}"  # as the UI asks for it
+    registry.describe(version, page.replace(f"({PICTURE})", f"({address})"))
+
+
+def _weights(model_id: str) -> dict[str, float]:
+    """Of the families in the blend, if the training run is still there."""
+    trained = tracking.find_run(registry.training_run(model_id))
+    measured = trained.data.metrics if trained else {}
+    return {
+        name.removeprefix("weight/"): value
+        for name, value in measured.items()
+        if name.startswith("weight/")
+    }
+
+
+def _metrics(decision: Decision) -> dict[str, float]:
+    """The candidate's own, and what the gate found."""
+    measured = decision.candidate.metrics.items()
+    figures = {
+        f"{ruling.rule.replace('.', '/')}/{name}": value
+        for ruling in decision.rulings
+        if ruling.rule in SHOWN
+        for name, value in ruling.figures.items()
+    }
+    return {n: v for n, v in measured if n.startswith(registry.MEASURED)} | figures
+
+
+def _contestants(record: Record) -> dict[str, metrics.Predictions]:
+    """On the rows of the duel, if there was one."""
+    own, duel = f"version {record.version}", record.exam.duel
+    if isinstance(duel, Duel):
+        return {own: duel.first, f"version {duel.champion}": duel.second}
+    return {own: record.exam.predictions}
