@@ -1,26 +1,15 @@
 """What each step leaves in its run, and reads back when the run is reused."""
 
 import json
-import logging
-import re
-import shutil
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.metadata import version
 from math import nan
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import get_args
 
-import mlflow
 import pandas as pd
 from mlflow.entities import Run
-from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from pipeline import packages, tracking
+from pipeline import tracking
 from pipeline.arrays import pack, unpack
 from pipeline.config import Config, Metric
 from pipeline.results import (
@@ -37,9 +26,6 @@ from pipeline.results import (
 )
 from pipeline.row_identity import identities
 
-if TYPE_CHECKING:  # with scikit-learn
-    from pipeline.compilation import Compilation
-
 OUT_OF_FOLD = "out_of_fold.npz"
 TRAINING_ROWS = "training_rows.npz"  # by which another table's rows are known again
 SHARED_TAGS = (
@@ -48,22 +34,6 @@ SHARED_TAGS = (
 )
 DIGESTS = ("data_digest", "split_digest")
 MEASURED = ("tune", "train", "evaluate", "promote", "audit")
-EXAMPLE_ROWS = 3
-SHIPPED = (  # what answers a request
-    *("__init__", "errors", "columns", "contract", "compiled", "explain", "linear", "manifest"),
-    *("scorer", "serving"),
-)
-REQUIREMENTS = (
-    "mlflow",
-    "scikit-learn",
-    "numpy",
-    "scipy",
-    "pandas",
-    "pydantic",
-    "onnxruntime",
-    "httptools",
-    "uvloop",
-)
 
 
 def ingest(run_id: str, config: Config, dataset: Dataset) -> None:
@@ -128,11 +98,12 @@ def load_tuning(run: Run) -> Tuning:
 
 def train(run_id: str, config: Config, dataset: Dataset, training: Training) -> None:
     """The model, logged once, and what cross-validation says of it."""
-    from pipeline.compilation import compile_model  # with scikit-learn, as below
+    from pipeline import logged_model  # with scikit-learn
+    from pipeline.compilation import compile_model
 
     log_input(config, dataset, "training")
     compilation = compile_model(dataset, training)
-    model_id = _log_model(config, dataset, training, compilation)
+    model_id = logged_model.log(config, dataset, training, compilation)
     tracking.log(
         run_id,
         metrics={
@@ -160,16 +131,10 @@ def train(run_id: str, config: Config, dataset: Dataset, training: Training) -> 
 
 def load_training(run: Run) -> Training:
     """A finished training with its model."""
+    from pipeline import logged_model  # with scikit-learn: a reused training does without
+
     known = json.loads(tracking.read_artifact(run.info.run_id, "training.json"))
-    return Training(model=load_classifier(run.data.tags["model_id"]), **known)
-
-
-def load_classifier(model_id: str) -> Any:
-    """The fitted scikit-learn classifier of a logged model."""
-    path = list(sys.path)
-    model = mlflow.sklearn.load_model(f"models:/{model_id}")
-    sys.path[:] = path  # MLflow puts the model's own code before the project's
-    return model
+    return Training(model=logged_model.load(run.data.tags["model_id"]), **known)
 
 
 def evaluate(
@@ -286,62 +251,3 @@ def _search_summary(tuning: Tuning, failed: int, read_back: int) -> str:
 def digests(dataset: Dataset) -> dict[str, str]:
     """Which table and which split."""
     return dict(zip(DIGESTS, (dataset.digest, dataset.split_digest), strict=True))
-
-
-def _log_model(
-    config: Config, dataset: Dataset, training: Training, compilation: "Compilation"
-) -> str:
-    from pipeline import scorer, serving  # with scikit-learn: a reused training does without
-
-    estimators = config.tune.import_paths()
-    required = {name: version(name) for name in REQUIREMENTS} | packages.distributions(estimators)
-    X_train = dataset.X_train.to_numpy()
-    served = scorer.describe(training.threshold, X_train, compilation.linear)
-    with _staged_code() as code, _quiet():
-        info = Model.log(
-            name=re.sub(r"[^\w -]", "_", dataset.name),
-            artifact_path=None,
-            flavor=serving,
-            model=training.model,
-            contract=dataset.contract,
-            served=served,
-            graph=compilation.graph,
-            code_paths=[code, *map(str, packages.files(estimators))],
-            pip_requirements=[f"{name}=={number}" for name, number in required.items()],
-            signature=serving.signature(dataset.contract, training.threshold),
-            input_example=_example(dataset),
-        )
-    return str(info.model_id)
-
-
-def _example(dataset: Dataset) -> pd.DataFrame:
-    """Complete rows where there are any: MLflow writes a gap as NaN, which is not JSON."""
-    complete = dataset.X_train.dropna()
-    rows = dataset.X_train if complete.empty else complete
-    return rows.head(EXAMPLE_ROWS).reset_index(drop=True)
-
-
-@contextmanager
-def _staged_code() -> Iterator[str]:
-    """The few modules that the served model needs, in a folder of the package's name."""
-    here = Path(__file__).parent
-    with tempfile.TemporaryDirectory() as folder:
-        package = Path(folder) / here.name
-        package.mkdir()
-        for module in SHIPPED:
-            shutil.copy(here / f"{module}.py", package)
-        yield str(package)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences advice at each save: against pickle, which the user asked for, and on pip."""
-    loggers = [logging.getLogger(f"mlflow.{name}") for name in ("sklearn", "utils.environment")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

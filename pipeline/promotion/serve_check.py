@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline import manifest, records, registry
+from pipeline import logged_model, manifest, registry
 from pipeline.config import Config
 from pipeline.errors import ModelError
 from pipeline.promotion import proof, rehearsal
@@ -61,5 +61,5 @@ def _proven(version: Version, folder: Path, entrant: Entrant, rows: pd.DataFrame
 def _original(entrant: Entrant) -> Scorer:
     """The pipeline that was fitted, in this process."""
     known = entrant.scorer
-    predict = by_frames(records.load_classifier(entrant.model_id), known.contract)
+    predict = by_frames(logged_model.load(entrant.model_id), known.contract)
     return Scorer(known.contract, predict, known.threshold, known.reference, {})
