@@ -24,7 +24,7 @@ class Duel:
     `cross_validated` holds the primary metric of both, None where that is of other rows.
     """
 
-    champion: str  # its version
+    champion: str  # as it is told: version 3
     first: Predictions  # the candidate's
     second: Predictions
     rows_digest: str  # sha256 of the rows' places in the table
@@ -169,7 +169,7 @@ def _paired(gate: Gate, duel: Duel, pair: Difference) -> Ruling:
     else:
         meant = f"may be worse by more than gate.margin {gate.margin:g}"
     told = (
-        f"{pair.metric} {pair.first:.4f} against {pair.second:.4f} of version {duel.champion} on "
+        f"{pair.metric} {pair.first:.4f} against {pair.second:.4f} of {duel.champion} on "
         f"the same {len(duel.first.truth)} rows, {_gain(pair, gate)}: {meant}"
     )
     rows = {"rows": float(len(duel.first.truth))}
@@ -178,13 +178,13 @@ def _paired(gate: Gate, duel: Duel, pair: Difference) -> Ruling:
 
 def _cross_validated(name: SearchMetric, duel: Duel) -> Iterator[Ruling]:
     if duel.cross_validated is None:
-        told = f"version {duel.champion} was cross-validated on other rows: not compared"
+        told = f"{duel.champion} was cross-validated on other rows: not compared"
         yield Ruling("gate.primary", None, told)
         return
     first, second = duel.cross_validated
     passed = first < second if name in LOWER_IS_BETTER else first > second
     is_better = "is better than" if passed else "is not better than"
-    told = f"cv/{name} {first:.6g} {is_better} {second:.6g} of version {duel.champion}"
+    told = f"cv/{name} {first:.6g} {is_better} {second:.6g} of {duel.champion}"
     yield Ruling("gate.primary", passed, told, {"first": first, "second": second})
 
 

@@ -4,9 +4,9 @@ Two classes: F1, precision, recall, ROC AUC and average precision are the positi
 More: they are the mean over the classes (macro, one class against the rest).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, get_args
 
 import numpy as np
@@ -24,7 +24,7 @@ Values = NDArray[np.float64]
 SEARCH_METRICS: tuple[SearchMetric, ...] = get_args(SearchMetric)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Predictions:
     """True classes and predicted probabilities of the same rows.
 
@@ -97,7 +97,8 @@ def intervals(
     return {name: middle(values, level) for name, values in drawn.items()}
 
 
-def draws(predictions: Predictions, resamples: int, seed: int) -> dict[Metric, Values]:
+@lru_cache(maxsize=8)  # the gate, its paired comparisons and the model card ask for the same
+def draws(predictions: Predictions, resamples: int, seed: int) -> Mapping[Metric, Values]:
     """Every metric on every resample; a seed draws the same rows of any model's predictions."""
     rng = np.random.default_rng(seed)
     drawn: dict[Metric, list[Values]] = {name: [] for name in _POINT}
@@ -175,11 +176,12 @@ def _resamples(rows: int, count: int, rng: np.random.Generator) -> Iterator[Valu
 def _bootstrap(p: Predictions, weights: Values) -> dict[Metric, Values]:
     """Every metric on every resample at once; each equals `value` on the resampled rows."""
     rows = weights.shape[1]
+    curves = [_cumulated(p, k, weights) for k in p.judged]
     return {
         "log_loss": weights @ _row_log_loss(p) / rows,
         "brier": weights @ _row_brier(p) / rows,
-        "roc_auc": np.mean([_roc_auc(p, k, weights) for k in p.judged], axis=0),
-        "average_precision": np.mean([_average_precision(p, k, weights) for k in p.judged], axis=0),
+        "roc_auc": np.mean([_roc_auc(*curve) for curve in curves], axis=0),
+        "average_precision": np.mean([_average_precision(*curve) for curve in curves], axis=0),
         **_from_confusion(p, weights),
     }
 
@@ -222,15 +224,13 @@ def _cumulated(p: Predictions, positive: int, weights: Values) -> tuple[Values, 
     return np.cumsum(grouped[0], axis=1), np.cumsum(grouped[1], axis=1)
 
 
-def _roc_auc(p: Predictions, positive: int, weights: Values) -> Values:
-    above, false = _cumulated(p, positive, weights)
+def _roc_auc(above: Values, false: Values) -> Values:
     area = np.trapezoid(np.pad(above, ((0, 0), (1, 0))), np.pad(false, ((0, 0), (1, 0))), axis=1)
     pairs = above[:, -1] * false[:, -1]
     return np.divide(area, pairs, out=np.full_like(area, np.nan), where=pairs != 0)
 
 
-def _average_precision(p: Predictions, positive: int, weights: Values) -> Values:
-    above, false = _cumulated(p, positive, weights)
+def _average_precision(above: Values, false: Values) -> Values:
     gained = np.diff(above, axis=1, prepend=0)
     area = (gained * _ratio(above, above + false)).sum(axis=1)
     total = above[:, -1]

@@ -172,7 +172,7 @@ def make_duel(
     first: Predictions, second: Predictions, cross_validated: tuple[float, float] | None = None
 ) -> Duel:
     """Of a candidate and version 3."""
-    return Duel("3", first, second, rows_digest="d" * 64, cross_validated=cross_validated)
+    return Duel("version 3", first, second, rows_digest="d" * 64, cross_validated=cross_validated)
 
 
 def make_candidate(run_id: str = "run", loss: float = 0.5, **measured: float) -> Candidate:

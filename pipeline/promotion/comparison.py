@@ -22,7 +22,7 @@ def compare_runs(config: Config, dataset: Dataset, pair: Sequence[Candidate]) ->
     names = [f"run {one.run_id[:8]}" for one in pair]
     with ExitStack() as stack:
         entrants = [
-            stack.enter_context(contest.of_model(name, one.model_id, one.digests))
+            stack.enter_context(contest.of_candidate(name, one))
             for name, one in zip(names, pair, strict=True)
         ]
         where = contest.unseen(dataset, entrants)

@@ -18,7 +18,7 @@ from pipeline.arrays import unpack
 from pipeline.contract import Rules, to_matrix
 from pipeline.errors import ContractError
 from pipeline.metrics import Predictions
-from pipeline.results import Dataset
+from pipeline.results import Candidate, Dataset
 from pipeline.row_identity import identities
 from pipeline.scorer import Scorer
 
@@ -30,6 +30,7 @@ class Entrant:
     shown: str  # "version 3"
     model_id: str
     digests: Mapping[str, str]  # of the table and the split that it was trained on
+    metrics: Mapping[str, float]  # as logged: cv/log_loss, test/accuracy, ...
     scorer: Scorer
 
     def ask(self, X: pd.DataFrame, y: "pd.Series[Any]") -> Predictions:
@@ -42,10 +43,11 @@ class Entrant:
 
 
 @contextmanager
-def of_model(shown: str, model_id: str, digests: Mapping[str, str]) -> Iterator[Entrant]:
+def of_candidate(shown: str, candidate: Candidate) -> Iterator[Entrant]:
     """A logged model as it is now."""
+    model_id = candidate.model_id
     with registry.model_files(model_id) as folder:
-        yield Entrant(shown, model_id, digests, scorer.load(folder))
+        yield Entrant(shown, model_id, candidate.digests, candidate.metrics, scorer.load(folder))
 
 
 @contextmanager
@@ -57,7 +59,8 @@ def of_version(name: str, number: str) -> Iterator[Entrant]:
     model_id = registry.model_id(name, number)
     with registry.files(address) as folder, tempfile.TemporaryDirectory() as copy:
         manifest.copy(folder, version.manifest, Path(copy))
-        yield Entrant(f"version {number}", model_id, digests, scorer.load(Path(copy)))
+        loaded = scorer.load(Path(copy))
+        yield Entrant(f"version {number}", model_id, digests, version.metrics, loaded)
 
 
 def unseen(dataset: Dataset, entrants: Sequence[Entrant]) -> NDArray[np.bool_]:
@@ -72,6 +75,11 @@ def unseen(dataset: Dataset, entrants: Sequence[Entrant]) -> NDArray[np.bool_]:
     return left
 
 
+def test_part(dataset: Dataset) -> NDArray[np.bool_]:
+    """Which rows of the table are its."""
+    return np.asarray(dataset.X.index.isin(dataset.X_test.index))
+
+
 def same_rows(dataset: Dataset, entrant: Entrant) -> bool:
     """Whether it was trained, and cross-validated, on this table and split."""
     return entrant.digests == records.digests(dataset)
@@ -79,7 +87,7 @@ def same_rows(dataset: Dataset, entrant: Entrant) -> bool:
 
 def _unseen_by(dataset: Dataset, entrant: Entrant) -> NDArray[np.bool_]:
     if same_rows(dataset, entrant):
-        return np.asarray(dataset.X.index.isin(dataset.X_test.index))
+        return test_part(dataset)
     trained = _training_rows(entrant)
     own = identities(entrant.scorer.contract, dataset.X, dataset.y)
     return np.isin(own, trained, invert=True)

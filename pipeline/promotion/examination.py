@@ -1,6 +1,7 @@
 """What the gate looks at: candidate and champion asked afresh."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 from mlflow.entities.model_registry import ModelVersion
@@ -12,47 +13,55 @@ from pipeline.gate import Duel, Exam
 from pipeline.metrics import Predictions
 from pipeline.promotion import contest
 from pipeline.promotion.contest import Entrant
-from pipeline.results import Candidate, Dataset, Probabilities
+from pipeline.results import Dataset, Probabilities
 
 
 def examine(
-    config: Config,
-    dataset: Dataset,
-    candidate: Candidate,
-    entrant: Entrant,
-    champion: ModelVersion | None,
+    config: Config, dataset: Dataset, candidate: Entrant, champion: ModelVersion | None
 ) -> Exam:
     """The candidate on its test part, and beside the champion on what neither was trained on."""
-    return Exam(
+    exam = Exam(
         logged=gate.tested(candidate.metrics),
-        predictions=entrant.ask(dataset.X_test, dataset.y_test),
+        predictions=candidate.ask(dataset.X_test, dataset.y_test),
         dummy=_dummy(dataset),
         X=dataset.X_test,
-        duel=None if champion is None else _duel(config, dataset, candidate, entrant, champion),
+        duel=None,
     )
+    if champion is None:
+        return exam
+    try:
+        with contest.of_version(champion.name, str(champion.version)) as holder:
+            return replace(exam, duel=_duel(config, dataset, candidate, holder, exam))
+    except (ContractError, ModelError, RegistryError) as error:
+        return replace(exam, duel=str(error))
 
 
 def _duel(
-    config: Config, dataset: Dataset, candidate: Candidate, entrant: Entrant, champion: ModelVersion
-) -> Duel | str:
-    """The duel, or why there can be none."""
-    number = str(champion.version)
-    try:
-        with contest.of_version(champion.name, number) as holder:
-            where = contest.unseen(dataset, [entrant, holder])
-            X, y = dataset.X[where], dataset.y[where]
-            first, second = entrant.ask(X, y), holder.ask(X, y)
-    except (ContractError, ModelError, RegistryError) as error:
-        return str(error)
-    known = champion.tags.get(name := f"cv/{config.gate.primary}")
-    is_same = contest.same_rows(dataset, holder) and known is not None
+    config: Config, dataset: Dataset, candidate: Entrant, champion: Entrant, exam: Exam
+) -> Duel:
+    """Raises ContractError if there can be none."""
+    where = contest.unseen(dataset, [candidate, champion])
+    if np.array_equal(where, contest.test_part(dataset)):
+        first, X, y = exam.predictions, dataset.X_test, dataset.y_test
+    else:
+        X, y = dataset.X[where], dataset.y[where]
+        first = candidate.ask(X, y)
     return Duel(
-        champion=number,
+        champion=champion.shown,
         first=first,
-        second=second,
+        second=champion.ask(X, y),
         rows_digest=hashlib.sha256(np.flatnonzero(where).astype("<i8").tobytes()).hexdigest(),
-        cross_validated=(candidate.metrics[name], float(known)) if is_same and known else None,
+        cross_validated=_cross_validated(f"cv/{config.gate.primary}", dataset, candidate, champion),
     )
+
+
+def _cross_validated(
+    name: str, dataset: Dataset, candidate: Entrant, champion: Entrant
+) -> tuple[float, float] | None:
+    """Of both, if that is of the same rows."""
+    if not contest.same_rows(dataset, champion) or name not in champion.metrics:
+        return None
+    return candidate.metrics[name], champion.metrics[name]
 
 
 def _dummy(dataset: Dataset) -> Predictions:

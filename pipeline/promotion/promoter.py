@@ -68,8 +68,8 @@ class Promoter:
             if not self.options.dry_run:
                 registry.add_manifest(champion, candidate.model_id)
             return self._stays("unchanged", champion, choice)
-        with contest.of_model("the candidate", candidate.model_id, candidate.digests) as entrant:
-            exam = examination.examine(self.config, self.dataset, candidate, entrant, champion)
+        with contest.of_candidate("the candidate", candidate) as entrant:
+            exam = examination.examine(self.config, self.dataset, entrant, champion)
             decision = decide(self.config, candidate, choice, exam)
             if line is None or self.options.dry_run:
                 return self._only_told(self._with_proof(decision, entrant, None), champion)

@@ -62,5 +62,5 @@ def _contestants(record: Record) -> dict[str, metrics.Predictions]:
     """On the rows of the duel, if there was one."""
     own, duel = f"version {record.version}", record.exam.duel
     if isinstance(duel, Duel):
-        return {own: duel.first, f"version {duel.champion}": duel.second}
+        return {own: duel.first, duel.champion: duel.second}
     return {own: record.exam.predictions}

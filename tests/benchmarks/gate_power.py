@@ -177,7 +177,9 @@ def _judged(config: Config, dataset: Dataset, first: Side, second: Side) -> dict
         predictions=first.predictions,
         dummy=metrics.predict(dataset, dummy, None),
         X=dataset.X_test,
-        duel=Duel("1", first.predictions, second.predictions, rows_digest="", cross_validated=cv),
+        duel=Duel(
+            "version 1", first.predictions, second.predictions, rows_digest="", cross_validated=cv
+        ),
     )
     rulings, claim = gate.judge(config, exam)
     broken = [ruling.rule for ruling in rulings if ruling.passed is False]
