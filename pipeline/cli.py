@@ -57,24 +57,36 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stdout)
     logging.getLogger("pipeline").setLevel(logging.INFO)
     try:
-        overrides = {**_given(known), **_unknown_keys(rest)}
-        options = _options(known, runs)
-        config = load(known.config, overrides)
-    except ConfigError as error:
-        from pipeline import tracking
-
-        tracking.record_failure(known.verb, str(error))
-        return _complain(error)
-    signal.signal(signal.SIGTERM, _terminate)
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # files of a few KiB
-    try:
-        _do(known.verb, config, options)
+        _follow(known, rest, runs)
     except PipelineError as error:
         return _complain(error)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from what has finished", file=sys.stderr)
         return SIGNALLED + signal.SIGINT
+    except Exception as error:
+        from pipeline import store
+
+        mistake = store.mistake(error)
+        if mistake is None:
+            raise
+        return _complain(mistake)
     return 0
+
+
+def _follow(known: argparse.Namespace, rest: Sequence[str], runs: tuple[str, ...]) -> None:
+    try:
+        overrides = {**_given(known), **_unknown_keys(rest)}
+        options = _options(known, runs)
+        config = load(known.config, overrides)
+    except ConfigError as error:
+        from pipeline import store, tracking
+
+        with store.tolerated():
+            tracking.record_failure(known.verb, str(error))
+        raise
+    signal.signal(signal.SIGTERM, _terminate)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # files of a few KiB
+    _do(known.verb, config, options)
 
 
 def _terminate(number: int, _: Any) -> None:

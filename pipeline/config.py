@@ -69,12 +69,22 @@ def _rate(text: str) -> str:
 Ranges = dict[str, Annotated[Any, AfterValidator(_range)]]
 
 
+SHA256 = r"^[0-9a-f]{64}$"
+MODEL_NAME = r"^[^/:.%\"'\s][^/:%\"']*$"
+VERSION = r"^[1-9]\d*$"
+MEANT = {  # by a pattern, for people
+    SHA256: "64 hexadecimal digits in lower case",
+    MODEL_NAME: "a name without / : % and quotes that does not begin with a dot or a blank",
+    VERSION: "the number of a version, such as 3",
+}
+
+
 class Data(Frozen):
     """Where the table comes from and what its columns hold."""
 
     source: str = Field(description="path or http(s) URL of a CSV or Parquet file", min_length=1)
     sha256: str | None = Field(
-        None, description="sha256 of the file, checked before it is read", pattern="^[0-9a-f]{64}$"
+        None, description="sha256 of the file, checked before it is read", pattern=SHA256
     )
     timeout: Positive = Field(60.0, description="seconds that a download may take in all")
     target: str = Field(description="the column to predict", min_length=1)
@@ -317,9 +327,7 @@ class Gate(Frozen):
 class Registry(Frozen):
     """Where the promoted model goes."""
 
-    model: str = Field(
-        description="name of the registered model", pattern=r"^[^/:.%\"'\s][^/:%\"']*$"
-    )
+    model: str = Field(description="name of the registered model", pattern=MODEL_NAME)
 
 
 class Limits(Frozen):
@@ -361,7 +369,7 @@ class Serve(Frozen):
         5.0, description="seconds between two looks for a new champion, null for never"
     )
     version: str | None = Field(
-        None, description="version to answer with, null for the champion", pattern=r"^[1-9]\d*$"
+        None, description="version to answer with, null for the champion", pattern=VERSION
     )
     grace: Positive = Field(30.0, description="seconds to finish what is in flight at the end")
     docs: bool = Field(True, description="show the OpenAPI description at /docs")

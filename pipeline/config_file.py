@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from pipeline.config import Config
+from pipeline.config import MEANT, Config
 from pipeline.errors import ConfigError, nearest
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -167,6 +167,8 @@ def _sentence(fault: ErrorDetails, tree: dict[str, Any]) -> str:
             )
         case "value_error":
             told = f"{': ' * bool(name)}{fault['ctx']['error']}"
+        case "string_pattern_mismatch":
+            told = f" is {given!r}; it should be {MEANT[fault['ctx']['pattern']]}"
         case "model_type" | "dict_type":
             told = f" is {given!r}; it should be a mapping of settings, {{}} for none"
         case _:

@@ -6,7 +6,8 @@ PipelineError
 ├── ContractError   a table or a row breaks the contract
 ├── SearchError     no model could be tuned
 ├── RegistryError   there is no model to promote or to serve
-└── ModelError      a model is not the one that was promoted, or not for this environment
+├── ModelError      a model is not the one that was promoted, or not for this environment
+└── StoreError      MLflow's store cannot be reached or used
 
 The command line prints the message without a traceback and ends with status 2.
 Anything else is a fault of the program and keeps its traceback.
@@ -51,6 +52,10 @@ class RegistryError(PipelineError):
 
 class ModelError(PipelineError):
     """A model is not the one that was promoted, or not for this environment."""
+
+
+class StoreError(PipelineError):
+    """MLflow's store cannot be reached or used."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -55,12 +55,9 @@ def promoted(name: str, number: str | None = None) -> tuple[Version, str]:
 
     Raises RegistryError, ModelError.
     """
-    version = MlflowClient().get_model_version(name, number) if number else champion(name)
+    version = find(name, number) if number else champion(name)
     if version is None:
-        raise RegistryError(
-            f"registry.model {name!r} has no version with the alias {CHAMPION!r} to serve; "
-            "promote one first: `mlflow run .` or `python -m pipeline run`"
-        )
+        raise RegistryError(_absent(name, number))
     known = manifest.from_tags(version.tags)
     if known is None:
         raise ModelError(
@@ -70,6 +67,17 @@ def promoted(name: str, number: str | None = None) -> tuple[Version, str]:
     metrics = {key: _number(text) for key, text in version.tags.items() if key.startswith(MEASURED)}
     address = MlflowClient().get_model_version_download_uri(name, version.version)
     return Version(name, str(version.version), str(version.run_id), metrics, known), str(address)
+
+
+def _absent(name: str, number: str | None) -> str:
+    if number is None:
+        return (
+            f"registry.model {name!r} has no version with the alias {CHAMPION!r} to serve; "
+            "promote one first: `mlflow run .` or `python -m pipeline run`"
+        )
+    found = MlflowClient().search_model_versions(f"name = '{name}'")
+    there = ", ".join(sorted((str(version.version) for version in found), key=int))
+    return f"registry.model {name!r} has no version {number}; it has {there or 'none'}"
 
 
 def _number(text: str) -> float:

@@ -139,6 +139,10 @@ def test_load_refuses_what_is_no_rate(faults, rate):
         ("serve: {host: 127}", "serve.host is 127; it should be a valid string"),
         ("serve: {port: 70000}", "serve.port is 70000; it should be less than or equal to 65535"),
         ("serve: {port: 0}", "serve.port is 0; it should be greater than or equal to 1"),
+        (
+            "serve: {version: '0'}",
+            "serve.version is '0'; it should be the number of a version, such as 3",
+        ),
         ("serve: {workers: 0}", "serve.workers is 0; it should be greater than or equal to 1"),
         ("serve: {insecure: 1}", "serve.insecure is 1; it should be a valid boolean"),
         ("serve: {insecure: 'yes'}", "serve.insecure is 'yes'; it should be a valid boolean"),
@@ -204,6 +208,17 @@ def test_load_refuses_a_setting_with_name_value_and_rule(faults, section, senten
         ),
         ("source: people.csv", "", "data.source is missing; the config must set it"),
         ("registry: {model: m}", "", "registry is missing; the config must set it"),
+        (
+            "{model: m}",
+            "{model: a/b}",
+            "registry.model is 'a/b'; it should be a name without / : % and quotes that does not "
+            "begin with a dot or a blank",
+        ),
+        (
+            "source: people.csv",
+            "source: people.csv\n  sha256: AB",
+            "data.sha256 is 'AB'; it should be 64 hexadecimal digits in lower case",
+        ),
         ("{model: m}", "{model: 2024}", "registry.model is 2024; it should be a valid string"),
     ],
 )

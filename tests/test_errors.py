@@ -5,7 +5,7 @@ from pipeline.errors import LONGEST_NAME, ContractError, PipelineError, nearest
 
 MISTAKES = [
     *("ConfigError", "SourceError", "ContractError", "SearchError", "RegistryError"),
-    "ModelError",
+    *("ModelError", "StoreError"),
 ]
 
 

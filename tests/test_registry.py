@@ -145,6 +145,14 @@ def test_promoted_refuses_where_there_is_no_champion():
         registry.promoted("nobody")
 
 
+def test_promoted_tells_which_versions_there_are(client, tmp_path):
+    register_by_hand(client, "one-only", log_model(client, tmp_path / "m"))
+    with pytest.raises(RegistryError, match=r"'one-only' has no version 99; it has 1$"):
+        registry.promoted("one-only", "99")
+    with pytest.raises(RegistryError, match=r"'nobody' has no version 1; it has none$"):
+        registry.promoted("nobody", "1")
+
+
 def test_promoted_refuses_a_champion_without_manifest(client, tmp_path):
     register_by_hand(client, "by-hand", log_model(client, tmp_path / "m"))
 
