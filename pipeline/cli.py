@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from pipeline.config import Config
+from pipeline.config import MEANT, VERSION, Config
 from pipeline.config_file import load, settings
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.options import Options
@@ -178,9 +179,13 @@ def _parser() -> argparse.ArgumentParser:
 def _options(known: argparse.Namespace, runs: tuple[str, ...]) -> Options:
     """Raises ConfigError for an option that the verb does not take, or runs that it lacks."""
     for name, verbs in OF_VERBS.items():
-        if getattr(known, name) and known.verb not in verbs:
+        if getattr(known, name) not in (None, False, "") and known.verb not in verbs:
             shown = name.replace("_", "-")
             raise ConfigError(f"--{shown} is an option of {', '.join(verbs)}, not of {known.verb}")
+    if known.version is not None and not re.fullmatch(VERSION, known.version):
+        raise ConfigError(f"--version is {known.version!r}; it should be {MEANT[VERSION]}")
+    if known.run == "":
+        raise ConfigError("--run is ''; it should be the id of a run")
     if known.verb == "compare" and len(runs) != RUNS:
         raise ConfigError("compare takes two runs: compare RUN RUN; a config comes before them")
     return Options(known.fresh, known.dry_run, known.run, known.version, known.reason, runs)

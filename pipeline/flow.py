@@ -60,15 +60,14 @@ def _steps(verb: str, options: Options) -> tuple[str, ...]:
 def rollback(config: Config, options: Options) -> None:
     """Back to an earlier champion, in a run of its own."""
     from pipeline.promotion import champions  # with the server
+    from pipeline.steps.history import after
 
     with tracking.parent_run("rollback") as run_id:
         tracking.log_config(run_id, fingerprint.flatten(config, ["registry"]))
         event = champions.rollback(config.registry.model, options)
         tracking.log(run_id, tags=records.rolled_back(event))
-        told = (
-            f"{config.registry.model}: version {event.version} is champion again, after "
-            f"version {event.before}"
-        )
+        name = config.registry.model
+        told = f"{name}: version {event.version} is champion again{after(event)}"
         tracking.note(run_id, told)
         log.info("%s", told)
 
@@ -86,7 +85,9 @@ def history(config: Config) -> None:
         log.info("%s has no history yet: `python -m pipeline run` begins it", name)
         return
     log.info("%s", as_text(line.events))
-    if now != line.last.version:
+    if not line.is_done:
+        log.info("%s: the last is under way, or was killed: the next verb finishes it", name)
+    elif now != line.last.version:
         log.info("%s now: version %s, by other means than the pipeline", name, now or "none")
 
 

@@ -8,6 +8,11 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def shortened(text: str, most: int) -> str:
+    """At most so many characters, the last of them an ellipsis if more was there."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def cell(text: str) -> str:
     """Of a table."""
     return one_line(text).replace("|", "\\|")

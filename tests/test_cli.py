@@ -348,6 +348,20 @@ def test_option_of_another_verb_is_refused(*, calls, recorded, capsys, option, v
         assert capsys.readouterr().err == f"error: {told}\n"
 
 
+@pytest.mark.parametrize("given", ["", "x", "0", "-1", "3.5"])
+def test_version_to_go_back_to_is_a_number(calls, capsys, given):
+    """An empty shell variable is no wish to go one back."""
+    assert cli.main(["rollback", f"--version={given}"]) == MISTAKE
+    told = f"error: --version is {given!r}; it should be the number of a version, such as 3\n"
+    assert (calls, capsys.readouterr().err) == ([], told)
+
+
+def test_run_to_promote_is_not_an_empty_text(calls, capsys):
+    assert cli.main(["promote", "--run="]) == MISTAKE
+    assert "--run is ''; it should be the id of a run" in capsys.readouterr().err
+    assert calls == []
+
+
 @pytest.mark.parametrize("verb", ["run", "rollback", "serve"])
 def test_dry_run_that_is_not_wanted_is_taken_by_every_verb(calls, verb):
     assert cli.main([verb, "--dry-run", "false"]) == 0

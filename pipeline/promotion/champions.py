@@ -3,8 +3,6 @@
 import asyncio
 import logging
 
-from mlflow.exceptions import MlflowException
-
 from pipeline import registry, tracking
 from pipeline.errors import RegistryError
 from pipeline.options import Options
@@ -12,9 +10,10 @@ from pipeline.promotion import ledger
 from pipeline.promotion.author import author
 from pipeline.promotion.ledger import Ledger
 from pipeline.promotion.proof import MOST_ROWS
+from pipeline.promotion.record import key_metrics
 from pipeline.results import Event
 from pipeline.server.served import Served
-from pipeline.steps.history import as_markdown, table
+from pipeline.steps.history import after, as_markdown, table
 
 log = logging.getLogger(__name__)
 
@@ -50,25 +49,44 @@ def enthrone(name: str, line: Ledger, event: Event) -> Ledger | None:
 def rollback(name: str, options: Options) -> Event:
     """Back to the champion before, or to the version that is named; verified before.
 
-    Raises RegistryError, and ModelError for a version that is not what was promoted.
+    A rollback that was killed is finished by the same command. Raises RegistryError, and
+    ModelError for a version that is not what was promoted.
     """
+    known = ledger.read(name)
+    if (known is None or known.last is None) and registry.champion(name) is None:
+        raise RegistryError(f"registry.model {name!r} has had no champion yet: none to go back to")
+    if known is not None and _is_asked_for(known, options):
+        return _last(_settled(name, known))
     while True:
         line = caught_up(name)
-        now = registry.champion(name)
         target = _target(name, line, options.version)
         verify(name, target)
         event = Event(
             action="rolled back",
             version=target,
-            before=None if now is None else str(now.version),
+            before=_last(line).version,
             at=ledger.now(),
             by=author(),
             why=options.reason,
             model_id=registry.model_id(name, target),
-            metrics=registry.promoted(name, target)[0].metrics,
+            metrics=key_metrics(registry.promoted(name, target)[0].metrics),
         )
         if enthrone(name, line, event) is not None:
             return event
+
+
+def _is_asked_for(line: Ledger, options: Options) -> bool:
+    """Whether what was left undone is the rollback that is asked for now."""
+    last = line.last
+    if last is None or line.is_done or last.action != "rolled back":
+        return False
+    return options.version in {None, last.version}
+
+
+def _last(line: Ledger) -> Event:
+    """Of a line that has been caught up with a champion, or had one."""
+    assert line.last is not None
+    return line.last
 
 
 def verify(name: str, number: str) -> None:
@@ -85,9 +103,9 @@ def verify(name: str, number: str) -> None:
 def _target(name: str, line: Ledger, wanted: str | None) -> str:
     champions = {event.version for event in line.events} | {event.before for event in line.events}
     known = sorted({version for version in champions if version}, key=int)
-    shown = f"its champions were {', '.join(known)}" if known else "it had no champion yet"
-    target = wanted or line.before()
-    now = line.last.version if line.last else None
+    shown = f"its champions were {', '.join(known)}"
+    now = _last(line).version
+    target = _previous(name, line) if wanted is None else wanted
     if target is None:
         raise RegistryError(f"{name} has no champion before version {now} to go back to; {shown}")
     if target == now:
@@ -100,33 +118,36 @@ def _target(name: str, line: Ledger, wanted: str | None) -> str:
     return target
 
 
+def _previous(name: str, line: Ledger) -> str | None:
+    """The champion to go back to, if it was not deleted."""
+    return next((number for number in line.earlier() if registry.find(name, number)), None)
+
+
 def _settled(name: str, line: Ledger) -> Ledger:
     """With the alias where the last entry says, even if others have gone on meanwhile."""
     while line.last is not None:
         if not line.is_done:
-            _carry_out(name, line.last, line.before())
+            _carry_out(name, line)
             _publish(line)
             line = ledger.done(line)
         latest = ledger.read(name)
         if latest is None or len(latest.events) <= len(line.events):
             break
         # Another entered a champion while this one moved the alias, maybe back: move it on.
-        assert latest.last is not None
-        _carry_out(name, latest.last, latest.before())
+        _carry_out(name, latest)
         line = latest
     return line
 
 
-def _carry_out(name: str, event: Event, previous: str | None) -> None:
-    """What an entry says: the tags of a rollback, then the alias. Twice is as good as once."""
-    try:
-        if event.action == "rolled back":
-            _tag(name, event)
-        registry.move(name, event.version, previous)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+def _carry_out(name: str, line: Ledger) -> None:
+    """What the last entry says: a rollback's record, then the alias. Twice is as good as once."""
+    event = _last(line)
+    if event.version is not None and registry.find(name, event.version) is None:
         log.warning("%s: version %s of the ledger is gone; alias not moved", name, event.version)
+        return
+    if event.action == "rolled back":
+        _note(name, event)
+    registry.move(name, event.version, _previous(name, line))
 
 
 def _publish(line: Ledger) -> None:
@@ -135,10 +156,17 @@ def _publish(line: Ledger) -> None:
     tracking.note(line.run_id, as_markdown(line.events))
 
 
-def _tag(name: str, event: Event) -> None:
-    """On the version that had to go, and on the one that came back."""
-    told = {"decided_by": event.by, "decided_at": event.at, "reasons": event.why}
-    for number, decision in ((event.before, "rolled back"), (event.version, "champion again")):
+def _note(name: str, event: Event) -> None:
+    """On the version that had to go, and on the one that came back, beside their own decisions."""
+    why = f": {event.why}" if event.why else ""
+    when = f"on {event.at} by {event.by}"
+    told = (
+        (event.before, "rolled_back", f"{when}, to version {event.version}{why}"),
+        (event.version, "champion_again", f"{when}{after(event)}{why}"),
+    )
+    for number, tag, sentence in told:
         version = registry.find(name, number) if number is not None else None
-        if version is not None:
-            registry.tag(version, {"decision": decision, **told})
+        if version is not None and version.tags.get(tag) != sentence:
+            registry.tag(version, {tag: sentence})
+            shown = tag.replace("_", " ").capitalize()
+            registry.describe(version, f"**{shown}** {sentence}\n\n{version.description or ''}")

@@ -7,6 +7,7 @@ alias for it. So there is one order of champions, and it is the same for everyon
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
@@ -14,7 +15,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from pipeline import tracking
+from pipeline.markdown import shortened
 from pipeline.results import Event
+from pipeline.steps.promote import alike
 
 TAG = "ledger"  # of the registered model: the id of the run
 DONE = ".done"
@@ -35,31 +38,40 @@ class Ledger:
         """The entry of the champion that is."""
         return self.events[-1] if self.events else None
 
-    def before(self) -> str | None:
-        """The champion to go back to: the one before, without those that were rolled back."""
+    def earlier(self) -> list[str]:
+        """The champions to go back to, the latest first, without those that were rolled back."""
         line = self._line()
-        return line[-2] if len(line) > 1 else None
+        gone = self.last is not None and self.last.version is None
+        return line[::-1] if gone else line[-2::-1]
 
-    def _line(self) -> list[str | None]:
+    def _line(self) -> list[str]:
         """A return to an earlier champion takes those after it out of the line."""
-        line: list[str | None] = []
+        line: list[str] = []
         for event in self.events:
             if event.before is not None and not line:
                 line.append(event.before)
+            if event.version is None:
+                continue
             if event.action != "promoted" and event.version in line:
                 del line[line.index(event.version) + 1 :]
-            elif event.version is not None:
-                line.append(event.version)
+                continue
+            if event.action == "rolled back" and line[-1:] == [event.before]:
+                line.pop()
+            line.append(event.version)
         return line
 
-    def rolled_back(self) -> set[str]:
-        """Ids of the models that had to go and have not been promoted since."""
-        models = {event.version: event.model_id for event in self.events}
-        out: set[str] = set()
+    def rolled_back(self) -> dict[str, Mapping[str, float]]:
+        """The models that had to go and have not been champion since: id -> metrics."""
+        made = {event.version: event for event in self.events if event.action != "rolled back"}
+        out: dict[str, Mapping[str, float]] = {}
         for event in self.events:
-            out.discard(event.model_id)
-            if event.action == "rolled back" and event.before in models:
-                out.add(models[event.before])
+            back = made.get(event.version, event)
+            for model_id, metrics in list(out.items()):
+                if model_id == back.model_id or alike(metrics, back.metrics):
+                    del out[model_id]
+            if event.action == "rolled back" and event.before in made:
+                gone = made[event.before]
+                out[gone.model_id] = gone.metrics
         return out
 
 
@@ -108,7 +120,7 @@ def _tag(name: str) -> str:
 
 def append(ledger: Ledger, event: Event) -> Ledger | None:
     """The ledger with one more entry, which is to be done; None if another came first."""
-    event = replace(event, why=event.why[:LONGEST_REASON])
+    event = replace(event, why=shortened(event.why, LONGEST_REASON))
     key = _key(len(ledger.events) + 1)
     try:
         MlflowClient().log_param(ledger.run_id, key, json.dumps(asdict(event)))

@@ -19,6 +19,7 @@ from pipeline.options import Options
 from pipeline.promotion import candidates, champions, contest, examination, ledger, serve_check
 from pipeline.promotion.author import author
 from pipeline.promotion.contest import Entrant
+from pipeline.promotion.ledger import Ledger
 from pipeline.promotion.record import Record
 from pipeline.results import Candidate, Dataset, Decision, Outcome, Ruling, Verdict
 from pipeline.steps.promote import decide, select
@@ -61,7 +62,7 @@ class Promoter:
         known = ledger.read if self.options.dry_run else champions.caught_up
         line = known(self.name)
         champion = registry.champion(self.name)
-        candidate, choice = self._select(line.rolled_back() if line else set())
+        candidate, choice = self._select(line)
         if candidate is None:
             return self._stays("kept", champion, choice)
         if champion is not None and champion.source == registry.source(candidate.model_id):
@@ -84,9 +85,10 @@ class Promoter:
         told = f"{self.name}: version {version.version} is champion now ({record.why})"
         return Outcome("promoted", str(version.version), told)
 
-    def _select(self, rolled_back: set[str]) -> tuple[Candidate | None, str]:
+    def _select(self, line: Ledger | None) -> tuple[Candidate | None, str]:
         if self.options.run is not None:
             return self.entries[0], f"asked for by its run {self.options.run}"
+        rolled_back = line.rolled_back() if line else {}
         return select(self.config.gate.primary, self.entries, rolled_back)
 
     def _stays(self, verdict: Verdict, champion: ModelVersion | None, why: str) -> Outcome:

@@ -38,11 +38,15 @@ def as_text(events: Sequence[Event]) -> str:
         figures = [f"{name} {event.metrics[name]:.4f}" for name in SHOWN if name in event.metrics]
         head = f"{event.at[:16].replace('T', ' ')}  version {event.version or 'none'}"
         by = f" by {event.by}" if event.by else ""
-        lines.append(
-            f"{head}  {event.action}{by}{', after ' + event.before if event.before else ''}"
-        )
+        action = "again, rolled back" if event.action == "rolled back" else event.action
+        lines.append(f"{head}  {action}{by}{after(event)}")
         lines += [f"    {text}" for text in (", ".join(figures), one_line(event.why)) if text]
     return "\n".join(lines)
+
+
+def after(event: Event) -> str:
+    """Which champion it follows, if there was one."""
+    return f", after version {event.before}" if event.before else ""
 
 
 def as_markdown(events: Sequence[Event]) -> str:

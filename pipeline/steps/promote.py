@@ -1,22 +1,27 @@
 """Promote: which candidate is best by cross-validation, and whether it keeps the gate's rules."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from math import isclose
 
 from pipeline import gate
 from pipeline.config import LOWER_IS_BETTER, Config, SearchMetric
 from pipeline.gate import Duel, Exam
 from pipeline.results import Candidate, Decision
 
+SAME = 1e-9  # between metrics of one model on two machines
+
 
 def select(
-    primary: SearchMetric, candidates: Sequence[Candidate], rolled_back: Collection[str]
+    primary: SearchMetric,
+    candidates: Sequence[Candidate],
+    rolled_back: Mapping[str, Mapping[str, float]],
 ) -> tuple[Candidate | None, str]:
     """The best by the mean of the metric over the folds, the earlier of equals, and why.
 
-    `rolled_back` holds the ids of models that were champion and had to go: they return only when
-    they are asked for by name.
+    `rolled_back` holds the models that were champion and had to go, id -> metrics: they, and what
+    is the same model trained once more, return only when they are asked for by name.
     """
-    left = [candidate for candidate in candidates if candidate.model_id not in rolled_back]
+    left = [candidate for candidate in candidates if not _had_to_go(candidate, rolled_back)]
     out = len(candidates) - len(left)
     if not left:
         return None, (
@@ -28,6 +33,18 @@ def select(
     best = min(reversed(left), key=lambda candidate: sign * candidate.metrics[f"cv/{primary}"])
     told = f"best of {len(left)} by cv/{primary} {best.metrics[f'cv/{primary}']:.4f}"
     return best, f"{told} ({out} left out: rolled back)" if out else told
+
+
+def alike(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    """Whether two models have the same metrics: then it is one model, trained twice."""
+    shared = one.keys() & other.keys()
+    return bool(shared) and all(isclose(one[name], other[name], rel_tol=SAME) for name in shared)
+
+
+def _had_to_go(candidate: Candidate, rolled_back: Mapping[str, Mapping[str, float]]) -> bool:
+    return candidate.model_id in rolled_back or any(
+        alike(candidate.metrics, metrics) for metrics in rolled_back.values()
+    )
 
 
 def decide(config: Config, candidate: Candidate, choice: str, exam: Exam) -> Decision:

@@ -193,8 +193,10 @@ def test_rollback_goes_back_step_by_step_and_no_further_than_the_first(lab, clie
     assert history(three)[3:] == [("rolled back", "2", "3"), ("rolled back", "1", "2")]
     assert ledger.read(three).events[3].why == "it was too slow"
     gone, back = (client.get_model_version(three, number).tags for number in ("3", "1"))
-    assert (gone["decision"], gone["reasons"]) == ("rolled back", "it was too slow")
-    assert back["decision"] == "champion again"
+    assert re.fullmatch(r"on 20\S+Z by .+, to version 2: it was too slow", gone["rolled_back"])
+    assert re.fullmatch(r"on 20\S+Z by .+, after version 2", back["champion_again"])
+    told = client.get_model_version(three, "3").description
+    assert told.startswith(f"**Rolled back** {gone['rolled_back']}\n\n")
     (run,) = client.search_runs(
         ["0"], "tags.verb = 'rollback' and tags.model_version = '2'", max_results=1
     )
@@ -220,9 +222,33 @@ def test_rollback_that_was_killed_is_finished_by_the_next_verb(
     lab.promote(lab.config(three, STRONG))
     assert aliases(client, three) == {"champion": "2", "previous": "1"}
     assert history(three)[3:] == [("rolled back", "2", "3")]
-    gone, back = (client.get_model_version(three, number).tags for number in ("3", "2"))
-    assert (gone["decision"], gone["reasons"]) == ("rolled back", "it was too slow")
-    assert back["decision"] == "champion again"
+    gone, back = (client.get_model_version(three, number) for number in ("3", "2"))
+    assert gone.tags["rolled_back"].endswith(", to version 2: it was too slow")
+    assert gone.description.count("**Rolled back**") == 1
+    assert back.tags["champion_again"].endswith(", after version 3: it was too slow")
+
+
+def test_rollback_that_was_killed_is_finished_by_the_same_command(lab, client, three):
+    with killed_at("set_registered_model_alias", 1, after=False):
+        rollback(lab, three, reason="it was too slow")
+    assert aliases(client, three)["champion"] == "3"
+    rollback(lab, three, reason="it was too slow")
+    assert aliases(client, three) == {"champion": "2", "previous": "1"}
+    assert history(three)[3:] == [("rolled back", "2", "3")]
+
+
+def test_rollback_passes_over_a_champion_that_was_deleted(lab, client, three):
+    client.delete_model_version(three, "2")
+    rollback(lab, three)
+    assert aliases(client, three) == {"champion": "1"}
+    with pytest.raises(RegistryError, match=f"'{three}' has no version 2; it has 1, 3$"):
+        rollback(lab, three, version="2")
+
+
+def test_rollback_after_the_alias_was_taken_away_is_to_the_last_champion(lab, client, three):
+    client.delete_registered_model_alias(three, "champion")
+    rollback(lab, three)
+    assert aliases(client, three) == {"champion": "3", "previous": "2"}
 
 
 def test_rollback_from_a_version_that_was_deleted(lab, client, three):
@@ -248,7 +274,7 @@ def test_model_that_was_rolled_back_returns_only_when_it_is_named(lab, client, t
     [
         ("3", "version 3 is champion already"),
         ("9", "version 9 was never champion"),
-        ("x", "version x was never champion"),
+        ("", "version  was never champion"),
     ],
 )
 def test_rollback_to_what_it_cannot_is_told(lab, client, three, version, told):
@@ -257,9 +283,10 @@ def test_rollback_to_what_it_cannot_is_told(lab, client, three, version, told):
     assert aliases(client, three) == {"champion": "3", "previous": "2"}
 
 
-def test_rollback_of_a_model_without_a_history_is_told(lab):
-    with pytest.raises(RegistryError, match="it had no champion yet"):
+def test_rollback_of_a_model_without_a_history_is_told_and_makes_none(lab, client):
+    with pytest.raises(RegistryError, match="'nobody' has had no champion yet"):
         rollback(lab, "nobody")
+    assert client.search_registered_models("name = 'nobody'") == []
 
 
 def test_rollback_to_a_version_that_was_tampered_with_is_refused(lab, client, three):
@@ -280,7 +307,7 @@ def test_alias_that_was_moved_by_hand_is_noted_and_respected(lab, client, three)
     line = _caught_up(three)
     assert history(three)[-1] == ("found", "1", "3")
     assert aliases(client, three)["champion"] == "1"
-    assert line.before() is None
+    assert line.earlier() == []
 
 
 def test_alias_that_was_taken_away_by_hand_is_noted(lab, client, three):

@@ -67,7 +67,7 @@ def test_table_reads_back_from_its_file(tmp_path):
 
 def test_text_tells_who_became_champion_when_after_whom_and_why():
     assert as_text((SECOND,)) == (
-        "2026-03-02 10:00  version 2  promoted by Ann, after 1\n"
+        "2026-03-02 10:00  version 2  promoted by Ann, after version 1\n"
         "    cv/log_loss 0.5000, test/log_loss 0.5124, test/roc_auc 0.8000\n"
         "    best of 2 by cv/log_loss 0.5000"
     )
@@ -77,8 +77,8 @@ def test_text_tells_who_became_champion_when_after_whom_and_why():
     ("event", "told"),
     [
         (FIRST, "2026-03-01 09:30  version 1  promoted by Ann"),
-        (BACK, "2026-03-03 11:59  version 1  rolled back by Bob, after 2"),
-        (FOUND, "2026-03-01 09:30  version none  found, after 1"),
+        (BACK, "2026-03-03 11:59  version 1  again, rolled back by Bob, after version 2"),
+        (FOUND, "2026-03-01 09:30  version none  found, after version 1"),
         (make_event("7", None, action="found", by=""), "2026-03-01 09:30  version 7  found"),
     ],
 )

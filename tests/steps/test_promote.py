@@ -14,7 +14,7 @@ from tests.builders import (
     make_sure,
 )
 
-NOBODY: set[str] = set()
+NOBODY: dict[str, dict[str, float]] = {}
 LOWER_IS_BETTER = ("log_loss", "brier")
 
 
@@ -64,20 +64,33 @@ def test_model_that_was_rolled_back_is_left_out_and_counted():
     best, next_best, worst = (
         make_candidate(run, loss) for run, loss in (("a", 1), ("b", 2), ("c", 3))
     )
-    found, told = select("log_loss", [best, next_best, worst], {"model of a", "of another table"})
+    found, told = select(
+        "log_loss", [best, next_best, worst], {"model of a": {}, "of another table": {}}
+    )
     assert found is next_best
     assert told == "best of 2 by cv/log_loss 2.0000 (1 left out: rolled back)"
 
 
 def test_model_that_was_rolled_back_is_known_by_its_own_id_and_not_its_runs():
     one = make_candidate("a")
-    assert select("log_loss", [one], {"a"})[0] is one
+    assert select("log_loss", [one], {"a": {}})[0] is one
+
+
+def test_model_that_was_rolled_back_is_known_again_when_it_is_trained_once_more():
+    first, twin, other = (
+        make_candidate(run, loss, test__roc_auc=auc)
+        for run, loss, auc in (("a", 0.4, 0.8), ("b", 0.4, 0.8), ("c", 0.4, 0.81))
+    )
+    gone = {first.model_id: {name: first.metrics[name] for name in ("cv/log_loss", "test/roc_auc")}}
+    found, told = select("log_loss", [twin, other], gone)
+    assert found is other
+    assert told.endswith("(1 left out: rolled back)")
 
 
 @pytest.mark.parametrize("runs", ["a", "ab"])
 def test_nothing_is_chosen_where_every_model_was_rolled_back(runs):
     candidates = [make_candidate(run) for run in runs]
-    best, told = select("log_loss", candidates, {"model of a", "model of b"})
+    best, told = select("log_loss", candidates, {"model of a": {}, "model of b": {}})
     assert best is None
     assert f"({len(runs)}) was rolled back" in told
     assert "promote --run ID" in told
