@@ -15,7 +15,7 @@ import mlflow
 import pandas as pd
 from mlflow.models import Model
 
-from pipeline import packages, scorer, serving
+from pipeline import model_files, packages, scorer, serving
 from pipeline.compilation import Compilation
 from pipeline.config import Config
 from pipeline.results import Dataset, Training
@@ -58,13 +58,14 @@ def log(config: Config, dataset: Dataset, training: Training, compilation: Compi
             signature=serving.signature(dataset.contract, training.threshold),
             input_example=_example(dataset),
         )
+    model_files.seal(info.model_id)
     return str(info.model_id)
 
 
-def load(model_id: str) -> Any:
-    """The fitted scikit-learn classifier of a logged model."""
+def load(folder: Path) -> Any:
+    """The fitted scikit-learn classifier among a logged model's files."""
     path = list(sys.path)
-    model = mlflow.sklearn.load_model(f"models:/{model_id}")
+    model = mlflow.sklearn.load_model(str(folder))
     sys.path[:] = path  # MLflow puts the model's own code before the project's
     return model
 

@@ -14,7 +14,10 @@ TAG = "manifest"
 LONGEST_TAG = 4000  # registries take 5000 characters
 # MLflow writes the first beside a model that it fetches from the registry, Python the second.
 NOT_OURS = ("registered_model_meta", "__pycache__")
-REMEDY = "promote the model again, or serve another version; nothing of it was loaded"
+REMEDY = (
+    "restore them, or train it anew (--fresh) and promote that run by its id; nothing was loaded"
+)
+MOST_FAULTS = 5  # told
 
 
 def of(folder: Path) -> Manifest:
@@ -40,7 +43,9 @@ def copy(folder: Path, manifest: Manifest, target: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
     if faults:
-        raise ModelError(f"the model is not what was promoted: {', '.join(faults)}; {REMEDY}")
+        more = f" and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
+        told = ", ".join(faults[:MOST_FAULTS]) + more
+        raise ModelError(f"the model's files are not what was logged: {told}; {REMEDY}")
 
 
 def digest(manifest: Manifest) -> str:
@@ -70,7 +75,7 @@ def from_tags(tags: Mapping[str, str]) -> Manifest | None:
     except ValueError:
         known = None
     if not isinstance(known, dict):
-        raise ModelError(f"the tags {TAG!r} of the model version are damaged; {REMEDY}")
+        raise ModelError(f"the tags {TAG!r} of the model are damaged; nothing was loaded")
     return known
 
 
@@ -86,7 +91,7 @@ def _files(folder: Path) -> Iterator[str]:
             shown = path.relative_to(folder).as_posix()
             if stat.S_ISLNK(mode) or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 raise ModelError(
-                    f"the model is not what was promoted: {shown} is no plain file; {REMEDY}"
+                    f"the model's files are not what was logged: {shown} is no plain file; {REMEDY}"
                 )
             if stat.S_ISREG(mode):
                 yield shown

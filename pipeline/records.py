@@ -1,17 +1,21 @@
 """What each step leaves in its run, and reads back when the run is reused."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from math import nan
 from typing import get_args
 
 import pandas as pd
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from pipeline import tracking
+from pipeline import model_files, store, tracking
 from pipeline.arrays import pack, unpack
 from pipeline.config import Config, Metric
+from pipeline.errors import StoreError
 from pipeline.results import (
     Analysis,
     Audit,
@@ -88,12 +92,13 @@ def tune(run_id: str, tuning: Tuning, read_back: int) -> None:
 
 
 def load_tuning(run: Run) -> Tuning:
-    """A finished search."""
-    known = json.loads(tracking.read_artifact(run.info.run_id, "tuning.json"))
-    out_of_fold = unpack(tracking.read_artifact(run.info.run_id, OUT_OF_FOLD))
-    trials = {trial["number"]: Trial(**trial) for trial in known["trials"]}
-    chosen = {family: trials[number] for family, number in known["chosen"].items()}
-    return Tuning(tuple(trials.values()), chosen, out_of_fold)
+    """A finished search. Raises StoreError."""
+    with _reading(run):
+        known = json.loads(tracking.read_artifact(run.info.run_id, "tuning.json"))
+        out_of_fold = unpack(tracking.read_artifact(run.info.run_id, OUT_OF_FOLD))
+        trials = {trial["number"]: Trial(**trial) for trial in known["trials"]}
+        chosen = {family: trials[number] for family, number in known["chosen"].items()}
+        return Tuning(tuple(trials.values()), chosen, out_of_fold)
 
 
 def train(run_id: str, config: Config, dataset: Dataset, training: Training) -> None:
@@ -130,11 +135,25 @@ def train(run_id: str, config: Config, dataset: Dataset, training: Training) -> 
 
 
 def load_training(run: Run) -> Training:
-    """A finished training with its model."""
+    """A finished training with its model. Raises StoreError, ModelError."""
     from pipeline import logged_model  # with scikit-learn: a reused training does without
 
-    known = json.loads(tracking.read_artifact(run.info.run_id, "training.json"))
-    return Training(model=logged_model.load(run.data.tags["model_id"]), **known)
+    with _reading(run):
+        known = json.loads(tracking.read_artifact(run.info.run_id, "training.json"))
+        with model_files.verified(run.data.tags["model_id"]) as folder:
+            return Training(model=logged_model.load(folder), **known)
+
+
+@contextmanager
+def _reading(run: Run) -> Iterator[None]:
+    """What cannot be read back of a run, as an error with the remedy."""
+    try:
+        yield
+    except (MlflowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise store.mistake(error) or StoreError(
+            f"what run {run.info.run_id} has left is gone or damaged ({error}); "
+            "--fresh runs all steps anew"
+        ) from error
 
 
 def evaluate(

@@ -1,19 +1,13 @@
 """The model registry: versions, the aliases `champion` and `previous`."""
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
 from math import nan
-from pathlib import Path
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.utils.file_utils import local_file_uri_to_path
-from mlflow.utils.uri import is_local_uri
 
-from pipeline import durable, manifest
+from pipeline import manifest, model_files
 from pipeline.errors import ModelError, RegistryError
 from pipeline.results import Candidate, Version
 
@@ -109,7 +103,7 @@ def register(name: str, candidate: Candidate) -> ModelVersion:
         model_id=candidate.model_id,
         tags={
             **{key: value[:LONGEST_TAG] for key, value in story.items()},
-            **manifest.to_tags(_manifest(candidate.model_id)),
+            **manifest.to_tags(model_files.sealed(candidate.model_id)),
         },
     )
     if version.status != READY:
@@ -131,7 +125,7 @@ def known(name: str, model_id: str) -> ModelVersion | None:
 def add_manifest(version: ModelVersion, model_id: str) -> None:
     """For one that was registered by hand."""
     if manifest.from_tags(version.tags) is None:
-        tag(version, manifest.to_tags(_manifest(model_id)))
+        tag(version, manifest.to_tags(model_files.sealed(model_id)))
 
 
 def tag(version: ModelVersion, tags: Mapping[str, str]) -> None:
@@ -156,12 +150,6 @@ def move(name: str, version: str | None, previous: str | None) -> None:
         client.set_registered_model_alias(name, CHAMPION, version)
 
 
-def _manifest(model_id: str) -> manifest.Manifest:
-    with model_files(model_id) as folder:
-        durable.sync(folder)
-        return manifest.of(folder)
-
-
 def model_id(name: str, number: str) -> str:
     """The logged model that a version is of."""
     version = MlflowClient().get_model_version(name, number)
@@ -171,21 +159,6 @@ def model_id(name: str, number: str) -> str:
 def training_run(model_id: str) -> str:
     """The id of the run that logged a model."""
     return str(MlflowClient().get_logged_model(model_id).source_run_id or "")
-
-
-def model_files(model_id: str) -> AbstractContextManager[Path]:
-    """The folder of a logged model."""
-    return files(str(MlflowClient().get_logged_model(model_id).artifact_location))
-
-
-@contextmanager
-def files(address: str) -> Iterator[Path]:
-    """The folder at an address of artifacts: where it is on this machine, or fetched meanwhile."""
-    if is_local_uri(address):
-        yield Path(local_file_uri_to_path(address))
-    else:
-        with tempfile.TemporaryDirectory() as target:
-            yield Path(mlflow.artifacts.download_artifacts(address, dst_path=target))
 
 
 def source(model_id: str) -> str:

@@ -1,5 +1,6 @@
 """What MLflow raises when its store cannot be used, as an error for people."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from pipeline.errors import StoreError
 
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
 
 
@@ -28,6 +30,10 @@ def mistake(error: BaseException) -> StoreError | None:
             return StoreError(
                 f"{address} cannot be used: {_line(one.orig or one)}; is it MLflow's database, "
                 "and may you write to it?"
+            )
+        if isinstance(one, OSError) and one.errno in FORBIDDEN:
+            return StoreError(
+                f"{address}: {one.filename or 'a file'} cannot be written or read: {one.strerror}"
             )
         if isinstance(one, MlflowException) and one.error_code in REFUSED:
             return StoreError(

@@ -63,7 +63,7 @@ def test_changed_file_is_refused_by_its_name(folder, target, name):
     (folder / name).write_bytes(FILES[name] + b"\n")
 
     assert refusal(folder, known, target) == (
-        f"the model is not what was promoted: {name} was changed"
+        f"the model's files are not what was logged: {name} was changed"
     )
 
 
@@ -73,7 +73,10 @@ def test_added_file_is_refused_by_its_name(folder, target, name):
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).touch()
 
-    assert refusal(folder, known, target) == f"the model is not what was promoted: {name} was added"
+    assert (
+        refusal(folder, known, target)
+        == f"the model's files are not what was logged: {name} was added"
+    )
 
 
 @pytest.mark.parametrize("name", ["model.pkl", "code/pipeline/a.py"])
@@ -82,7 +85,7 @@ def test_missing_file_is_refused_by_its_name(folder, target, name):
     (folder / name).unlink()
 
     assert refusal(folder, known, target) == (
-        f"the model is not what was promoted: {name} is missing"
+        f"the model's files are not what was logged: {name} is missing"
     )
 
 
@@ -94,9 +97,19 @@ def test_all_faults_are_told_at_once(folder, target):
     (folder / "model.pkl").write_bytes(b"other")
 
     assert refusal(folder, known, target) == (
-        "the model is not what was promoted: a was added, b was added, MLmodel is missing, "
+        "the model's files are not what was logged: a was added, b was added, MLmodel is missing, "
         "model.pkl was changed"
     )
+
+
+def test_of_many_faults_the_first_are_told(folder, target):
+    known = manifest.of(folder)
+    for number in range(manifest.MOST_FAULTS + 2):
+        (folder / f"a{number}").touch()
+
+    told = refusal(folder, known, target)
+    assert told.count("was added") == manifest.MOST_FAULTS
+    assert told.endswith("a4 was added and 2 more")
 
 
 def test_file_swapped_for_another_of_the_model_is_refused(folder, target):
@@ -147,7 +160,7 @@ def test_what_is_no_plain_file_is_refused_by_its_name(folder, target, tmp_path, 
     name = make(folder, tmp_path / "elsewhere")
 
     assert refusal(folder, known, target) == (
-        f"the model is not what was promoted: {name} is no plain file"
+        f"the model's files are not what was logged: {name} is no plain file"
     )
     assert held(target) == {}
 
@@ -175,7 +188,7 @@ def test_path_out_of_the_folder_is_never_read(folder, target, tmp_path):
     outside = {"../secret": hashlib.sha256(b"secret").hexdigest()}
 
     told = refusal(folder, {**manifest.of(folder), **outside}, target)
-    assert told == "the model is not what was promoted: ../secret is missing"
+    assert told == "the model's files are not what was logged: ../secret is missing"
 
 
 def test_digest_is_of_the_whole_whatever_the_order():
@@ -221,5 +234,5 @@ def without(name):
 )
 def test_damaged_tags_are_refused(tags):
     assert list(WHOLE) == ["manifest", "manifest.1", "manifest.2"]
-    with pytest.raises(ModelError, match="the tags 'manifest' of the model version are damaged; "):
+    with pytest.raises(ModelError, match="the tags 'manifest' of the model are damaged; "):
         manifest.from_tags(tags)

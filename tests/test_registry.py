@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sklearn.linear_model import LogisticRegression
 
-from pipeline import durable, manifest, registry, scorer, serving
+from pipeline import durable, manifest, model_files, registry, scorer, serving
 from pipeline.columns import Column
 from pipeline.contract import Contract
 from pipeline.errors import ModelError, RegistryError
@@ -135,7 +135,7 @@ def test_promoted_gives_the_champion_with_the_manifest_of_its_files(client, tmp_
     assert set(version.metrics) == {"cv/log_loss", "test/accuracy", "test/roc_auc"}
     assert set(version.manifest) == {"MLmodel", "code/a.py"}
     assert version.manifest == manifest.of(tmp_path / "m")
-    with registry.files(address) as folder:
+    with model_files.at(address) as folder:
         manifest.copy(folder, version.manifest, tmp_path / "copy")
     assert (tmp_path / "copy" / "code" / "a.py").read_text() == "a = 1\n"
 
@@ -235,7 +235,7 @@ def test_mlflow_refuses_a_promoted_model_that_was_changed_unread(client, real, n
     before = path.read_bytes() if path.exists() else None
     path.write_bytes(content)
     try:
-        with pytest.raises(MlflowException, match=f"the model is not what was promoted: {told}; "):
+        with pytest.raises(MlflowException, match=f"files are not what was logged: {told}; "):
             mlflow.pyfunc.load_model("models:/real@champion")
     finally:
         path.unlink() if before is None else path.write_bytes(before)

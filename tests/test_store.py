@@ -1,5 +1,7 @@
 """Stores that cannot be used, told for people."""
 
+import errno
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -80,12 +82,19 @@ def test_file_that_is_no_database_is_told(tmp_path: Path):
     assert "store.db' cannot be used: file is not a database; is it MLflow's database" in told
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_file_that_cannot_be_written_is_told(number):
+    told = str(store.mistake(OSError(number, os.strerror(number), "/mnt/mlruns/0/a.json")))
+    assert f": /mnt/mlruns/0/a.json cannot be written or read: {os.strerror(number)}" in told
+
+
 def test_fault_of_the_program_is_none_of_the_store(tmp_path: Path):
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/store.db")
     with pytest.raises(MlflowException) as raised:
         MlflowClient().get_run("nobody's")
     assert store.mistake(raised.value) is None
     assert store.mistake(KeyError("no such thing")) is None
+    assert store.mistake(FileNotFoundError(errno.ENOENT, "gone", "a")) is None
     with pytest.raises(KeyError), store.tolerated():
         raise KeyError("no such thing")
 

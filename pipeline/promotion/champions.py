@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from pipeline import registry, tracking
+from pipeline import model_files, registry, tracking
 from pipeline.errors import RegistryError
 from pipeline.options import Options
 from pipeline.promotion import ledger
@@ -92,7 +92,7 @@ def _last(line: Ledger) -> Event:
 def verify(name: str, number: str) -> None:
     """Loads a version as the server does and has it answer its example. Raises ModelError."""
     version, address = registry.promoted(name, number)
-    with registry.files(address) as folder:
+    with model_files.at(address) as folder:
         served = Served(version, folder, MOST_ROWS)
     try:
         asyncio.run(served.warm_up())

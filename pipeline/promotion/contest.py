@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
-from pipeline import manifest, metrics, records, registry, scorer, tracking
+from pipeline import manifest, metrics, model_files, records, registry, scorer, tracking
 from pipeline.arrays import unpack
 from pipeline.contract import Rules, to_matrix
 from pipeline.errors import ContractError
@@ -31,6 +31,7 @@ class Entrant:
     model_id: str
     digests: Mapping[str, str]  # of the table and the split that it was trained on
     metrics: Mapping[str, float]  # as logged: cv/log_loss, test/accuracy, ...
+    folder: Path  # its verified files
     scorer: Scorer
 
     def ask(self, X: pd.DataFrame, y: "pd.Series[Any]") -> Predictions:
@@ -44,10 +45,11 @@ class Entrant:
 
 @contextmanager
 def of_candidate(shown: str, candidate: Candidate) -> Iterator[Entrant]:
-    """A logged model as it is now."""
-    model_id = candidate.model_id
-    with registry.model_files(model_id) as folder:
-        yield Entrant(shown, model_id, candidate.digests, candidate.metrics, scorer.load(folder))
+    """A logged model, held against what was logged. Raises ModelError."""
+    digests, measured = candidate.digests, candidate.metrics
+    with model_files.verified(candidate.model_id) as folder:
+        loaded = scorer.load(folder)
+        yield Entrant(shown, candidate.model_id, digests, measured, folder, loaded)
 
 
 @contextmanager
@@ -57,10 +59,11 @@ def of_version(name: str, number: str) -> Iterator[Entrant]:
     known = MlflowClient().get_model_version(name, number)
     digests = {key: known.tags[key] for key in records.DIGESTS if key in known.tags}
     model_id = registry.model_id(name, number)
-    with registry.files(address) as folder, tempfile.TemporaryDirectory() as copy:
-        manifest.copy(folder, version.manifest, Path(copy))
-        loaded = scorer.load(Path(copy))
-        yield Entrant(f"version {number}", model_id, digests, version.metrics, loaded)
+    with model_files.at(address) as source, tempfile.TemporaryDirectory() as copy:
+        folder = Path(copy)
+        manifest.copy(source, version.manifest, folder)
+        loaded = scorer.load(folder)
+        yield Entrant(f"version {number}", model_id, digests, version.metrics, folder, loaded)
 
 
 def unseen(dataset: Dataset, entrants: Sequence[Entrant]) -> NDArray[np.bool_]:
@@ -104,10 +107,9 @@ def _check_question(dataset: Dataset, entrant: Entrant) -> None:
 def _training_rows(entrant: Entrant) -> NDArray[np.uint64]:
     try:
         run_id = registry.training_run(entrant.model_id)
-        content = tracking.read_artifact(run_id, records.TRAINING_ROWS)
-    except (MlflowException, OSError):
+        return unpack(tracking.read_artifact(run_id, records.TRAINING_ROWS))["identities"]
+    except (MlflowException, OSError, ValueError, KeyError):
         raise ContractError(
-            f"which rows {entrant.shown} was trained on is not known: its training run has no "
-            f"{records.TRAINING_ROWS} any more"
+            f"which rows {entrant.shown} was trained on is not known: {records.TRAINING_ROWS} of "
+            "its training run is gone or damaged"
         ) from None
-    return unpack(content)["identities"]

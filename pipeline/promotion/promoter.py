@@ -68,6 +68,7 @@ class Promoter:
         if champion is not None and champion.source == registry.source(candidate.model_id):
             if not self.options.dry_run:
                 registry.add_manifest(champion, candidate.model_id)
+                champions.verify(self.name, str(champion.version))
             return self._stays("unchanged", champion, choice)
         with contest.of_candidate("the candidate", candidate) as entrant:
             exam = examination.examine(self.config, self.dataset, entrant, champion)

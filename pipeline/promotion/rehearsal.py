@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline import registry
+from pipeline import model_files, registry
 from pipeline.config import Config, Limits, Serve
 from pipeline.errors import ModelError
 from pipeline.promotion import proof
@@ -39,7 +39,7 @@ def rehearse(
     Raises ModelError when it does not start.
     """
     version, address = registry.promoted(config.registry.model, number)
-    with registry.files(address) as folder:
+    with model_files.at(address) as folder:
         bodies = proof.requests(folder, original, rows)
     with _served(config, version.version) as port, closing(_connect(port)) as connection:
         door = _Door(connection)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline import logged_model, manifest, registry
+from pipeline import logged_model, manifest, model_files, registry
 from pipeline.config import Config
 from pipeline.errors import ModelError
 from pipeline.promotion import proof, rehearsal
@@ -18,14 +18,14 @@ RULE_OF_SERVER = "gate.latency"
 
 def of_files(name: str, entrant: Entrant, rows: pd.DataFrame) -> Ruling:
     """Without a version in the registry."""
-    with registry.model_files(entrant.model_id) as folder:
-        return _proven(Version(name, "", "", {}, manifest.of(folder)), folder, entrant, rows)
+    version = Version(name, "", "", {}, manifest.of(entrant.folder))
+    return _proven(version, entrant.folder, entrant, rows)
 
 
 def of_version(name: str, number: str, entrant: Entrant, rows: pd.DataFrame) -> Ruling:
     """Loaded from the registry as the server does."""
     version, address = registry.promoted(name, number)
-    with registry.files(address) as folder:
+    with model_files.at(address) as folder:
         return _proven(version, folder, entrant, rows)
 
 
@@ -61,5 +61,5 @@ def _proven(version: Version, folder: Path, entrant: Entrant, rows: pd.DataFrame
 def _original(entrant: Entrant) -> Scorer:
     """The pipeline that was fitted, in this process."""
     known = entrant.scorer
-    predict = by_frames(logged_model.load(entrant.model_id), known.contract)
+    predict = by_frames(logged_model.load(entrant.folder), known.contract)
     return Scorer(known.contract, predict, known.threshold, known.reference, {})

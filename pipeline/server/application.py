@@ -15,7 +15,7 @@ from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel, scoring_server
 from starlette.types import Receive, Scope, Send
 
-from pipeline import registry
+from pipeline import model_files, registry
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.server import pages, seen
@@ -138,7 +138,7 @@ def load(config: Config, number: str | None = None) -> Served:
     Raises RegistryError, ModelError.
     """
     version, address = registry.promoted(config.registry.model, number or config.serve.version)
-    with registry.files(address) as folder:
+    with model_files.at(address) as folder:
         return Served(version, folder, config.serve.limits.rows)
 
 

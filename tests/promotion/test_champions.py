@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import figures, flow, manifest, registry, tracking
+from pipeline import figures, flow, manifest, model_files, registry, tracking
 from pipeline.errors import ModelError, RegistryError
 from pipeline.options import Options
 from pipeline.promotion import candidates, champions, ledger
@@ -290,7 +290,7 @@ def test_rollback_of_a_model_without_a_history_is_told_and_makes_none(lab, clien
 
 
 def test_rollback_to_a_version_that_was_tampered_with_is_refused(lab, client, three):
-    with registry.model_files(registry.model_id(three, "2")) as folder:
+    with model_files.of(registry.model_id(three, "2")) as folder:
         content = (folder / "model.pkl").read_bytes()
         (folder / "model.pkl").write_bytes(b"no pickle")
         try:
@@ -356,5 +356,5 @@ def test_history_of_nobody_is_told(lab, client, caplog):
 
 def test_manifest_of_a_promoted_version_is_that_of_its_files(client, three):
     tags = client.get_model_version(three, "3").tags
-    with registry.model_files(registry.model_id(three, "3")) as folder:
+    with model_files.of(registry.model_id(three, "3")) as folder:
         assert manifest.from_tags(tags) == manifest.of(folder)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import flow, registry
+from pipeline import flow, model_files, registry
 from pipeline.config import Config
 from pipeline.errors import ContractError, RegistryError
 from pipeline.options import Options
@@ -82,7 +82,7 @@ def test_champion_of_another_question_cannot_be_compared(lab, client, weak):
 
 def test_champion_that_was_tampered_with_cannot_be_compared(lab, client, weak):
     crown("tampered", weak)
-    with registry.model_files(registry.model_id("tampered", "1")) as folder:
+    with model_files.of(registry.model_id("tampered", "1")) as folder:
         content = (folder / "served.json").read_bytes()
         (folder / "served.json").write_bytes(content + b" ")
         try:

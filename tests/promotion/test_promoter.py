@@ -1,15 +1,18 @@
 """Promotion in a real store, of models that were really trained."""
 
 import json
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from pipeline import registry, tracking
-from pipeline.errors import RegistryError
-from pipeline.promotion import ledger
+from pipeline import model_files, registry, tracking
+from pipeline.errors import ModelError, RegistryError
+from pipeline.promotion import candidates, ledger
 
 from .lab import STRONG, WEAK, Lab, aliases, latest, rulings
 
@@ -155,18 +158,63 @@ def test_champion_of_another_split_is_compared_on_the_rows_that_neither_has_seen
     assert "cross-validated on other rows" in rules["gate.primary"]["sentence"]
 
 
-def test_champion_whose_training_rows_are_unknown_cannot_be_compared(lab, client):
-    lab.promote(lab.config("unknown", WEAK))
-    model_id = registry.model_id("unknown", "1")
+@pytest.mark.parametrize("left", [None, b"", b"no archive"])
+def test_champion_whose_training_rows_are_unknown_cannot_be_compared(lab, client, left):
+    name = f"unknown-{left and len(left)}"
+    lab.promote(lab.config(name, WEAK))
+    model_id = registry.model_id(name, "1")
     train = client.get_run(registry.training_run(model_id))
     path = Path(train.info.artifact_uri.removeprefix("file://")) / "training_rows.npz"
-    content = path.read_bytes()
-    path.unlink()
-    try:
-        lab.promote(lab.config("unknown", STRONG, split=2))
-    finally:
-        path.write_bytes(content)
+    with replaced(path, left):
+        lab.promote(lab.config(name, STRONG, split=2))
     run = latest(client)
     assert rulings(run)["gate.rule"]["passed"] is False
     assert "which rows version 1 was trained on is not known" in run.data.tags["reasons"]
-    assert aliases(client, "unknown") == {"champion": "1"}
+    assert aliases(client, name) == {"champion": "1"}
+
+
+@contextmanager
+def replaced(path: Path, content: bytes | None) -> Iterator[None]:
+    """A file with another content, or none, meanwhile."""
+    before = path.read_bytes()
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+
+
+class Payload:
+    """Unpickled, it leaves a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return (Path.touch, (self.path,))
+
+
+def test_candidate_that_was_tampered_with_is_refused_before_it_is_unpickled(lab, client, tmp_path):
+    lab.promote(lab.config("tampered", STRONG), dry_run=True)
+    run = latest(client).data.tags["mlflow.parentRunId"]
+    evil = pickle.dumps(Payload(tmp_path / "it-ran"))
+    with (
+        model_files.of(candidates.of_run(run).model_id) as folder,
+        replaced(folder / "model.pkl", evil),
+        pytest.raises(ModelError, match=r"model\.pkl was changed; restore them, or train it anew"),
+    ):
+        lab.promote(lab.config("tampered", STRONG), run=run)
+    assert not (tmp_path / "it-ran").exists()
+    assert client.search_model_versions("name = 'tampered'") == []
+
+
+def test_champion_that_was_damaged_is_told_though_nothing_is_to_be_done(lab, client):
+    lab.promote(lab.config("damaged", STRONG))
+    with (
+        model_files.of(registry.model_id("damaged", "1")) as folder,
+        replaced(folder / "contract.json", None),
+        pytest.raises(ModelError, match=r"contract\.json is missing"),
+    ):
+        lab.promote(lab.config("damaged", STRONG))

@@ -81,7 +81,7 @@ def test_model_that_is_not_what_was_promoted_is_refused_and_leaves_no_copy(
     version = Version("visits", "7", "r1", {}, manifest.of(folder))
     change(folder)
 
-    with pytest.raises(ModelError, match=f"the model is not what was promoted: {told}"):
+    with pytest.raises(ModelError, match=f"the model's files are not what was logged: {told}"):
         Served(version, folder, 10)
 
     assert list(take_in.copies.iterdir()) == []

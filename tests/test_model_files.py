@@ -1,0 +1,65 @@
+"""Files of logged models in a real, empty MLflow store."""
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from pipeline import manifest, model_files
+from pipeline.errors import ModelError
+
+
+@pytest.fixture
+def model_id(store, tmp_path) -> str:
+    """Of a logged model with two files."""
+    client = MlflowClient()
+    (tmp_path / "code").mkdir()
+    (tmp_path / "MLmodel").write_text("flavors: {}\n")
+    (tmp_path / "code" / "a.py").write_text("a = 1\n")
+    model_id = client.create_logged_model("0", name="m").model_id
+    client.log_model_artifacts(model_id, str(tmp_path))
+    return model_id
+
+
+def held(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_sealed_model_is_verified_in_a_copy_that_goes(model_id):
+    model_files.seal(model_id)
+    with model_files.of(model_id) as folder, model_files.verified(model_id) as copy:
+        assert copy != folder
+        assert manifest.of(copy) == manifest.of(folder) == model_files.sealed(model_id)
+        assert held(copy) == held(folder) == {"MLmodel": "flavors: {}\n", "a.py": "a = 1\n"}
+    assert not copy.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("code/a.py", "a = 2\n", "code/a.py was changed"),
+        ("code/b.py", "", "code/b.py was added"),
+        ("MLmodel", None, "MLmodel is missing"),
+    ],
+)
+def test_sealed_model_that_was_changed_since_is_refused(model_id, name, content, told):
+    model_files.seal(model_id)
+    with model_files.of(model_id) as folder:
+        if content is None:
+            (folder / name).unlink()
+        else:
+            (folder / name).write_text(content)
+    with (
+        pytest.raises(
+            ModelError, match=f"logged model {model_id}: the model's .+ logged: {told}; "
+        ),
+        model_files.verified(model_id),
+    ):
+        pytest.fail("it was handed out")
+
+
+def test_model_that_was_not_sealed_is_taken_as_it_is(model_id):
+    with model_files.of(model_id) as folder:
+        (folder / "code" / "a.py").write_text("a = 2\n")
+    with model_files.verified(model_id) as copy:
+        assert (copy / "code" / "a.py").read_text() == "a = 2\n"
