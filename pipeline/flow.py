@@ -212,7 +212,9 @@ class _Flow:
             found = [candidates.of_run(self.options.run)]
             candidates.check(found[0], self.dataset)
         else:
-            found = candidates.of_experiment(self.config.registry.model, self.runs["evaluate"])
+            own, name = self.runs["evaluate"], f"cv/{self.config.gate.primary}"
+            log.info("promote: this run's model has %s %.4f", name, own.data.metrics[name])
+            found = candidates.of_experiment(self.config.registry.model, own)
         promoter = Promoter(run_id, self.config, self.dataset, found, self.options)
         outcome = promoter.promote()
         records.promoted(run_id, outcome)

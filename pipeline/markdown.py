@@ -13,6 +13,15 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def sections(text: str, most: int, more: str) -> str:
+    """Those that fit into so many characters; `more` says where the others are."""
+    if len(text) <= most:
+        return text
+    room = most - len(more)
+    end = text.rfind("\n## ", 0, room)
+    return text[: end if end > 0 else room] + more
+
+
 def cell(text: str) -> str:
     """Of a table."""
     return one_line(text).replace("|", "\\|")

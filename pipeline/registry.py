@@ -1,5 +1,6 @@
 """The model registry: versions, the aliases `champion` and `previous`."""
 
+import json
 from collections.abc import Callable, Mapping
 from math import nan
 
@@ -9,11 +10,13 @@ from mlflow.exceptions import MlflowException
 
 from pipeline import manifest, model_files
 from pipeline.errors import ModelError, RegistryError
+from pipeline.markdown import sections, shortened
 from pipeline.results import Candidate, Version
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
 READY = "READY"
+CONFIG = "config"  # tag of a version: what its result depends on, in JSON
 LONGEST_TAG = 5000  # and description
 MEASURED = ("cv/", "cv_std/", "test/", "test_95/")
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, version, alias
@@ -94,17 +97,15 @@ def register(name: str, candidate: Candidate) -> ModelVersion:
     story = {
         **candidate.digests,
         **{name: f"{value:.6g}" for name, value in candidate.metrics.items()},
-        **candidate.params,
+        **manifest.parts(CONFIG, json.dumps(candidate.params)),
+        **manifest.to_tags(model_files.sealed(candidate.model_id)),
     }
     version = client.create_model_version(
         name,
         source=source(candidate.model_id),
         run_id=candidate.run_id,
         model_id=candidate.model_id,
-        tags={
-            **{key: value[:LONGEST_TAG] for key, value in story.items()},
-            **manifest.to_tags(model_files.sealed(candidate.model_id)),
-        },
+        tags=story,
     )
     if version.status != READY:
         raise ModelError(
@@ -131,12 +132,15 @@ def add_manifest(version: ModelVersion, model_id: str) -> None:
 def tag(version: ModelVersion, tags: Mapping[str, str]) -> None:
     """Tags of a version, one call each."""
     for key, text in tags.items():
-        MlflowClient().set_model_version_tag(version.name, version.version, key, text[:LONGEST_TAG])
+        MlflowClient().set_model_version_tag(
+            version.name, version.version, key, shortened(text, LONGEST_TAG)
+        )
 
 
 def describe(version: ModelVersion, text: str) -> None:
     """Its description in the UI, in Markdown."""
-    MlflowClient().update_model_version(version.name, version.version, text[:LONGEST_TAG])
+    shown = sections(text, LONGEST_TAG, "\n\nThe rest is in `model_card.md` of the run promote.\n")
+    MlflowClient().update_model_version(version.name, version.version, shown)
 
 
 def move(name: str, version: str | None, previous: str | None) -> None:

@@ -10,6 +10,7 @@ from pipeline.errors import RegistryError
 from pipeline.records import DIGESTS, digests
 from pipeline.results import Candidate, Dataset
 
+SPLIT = "split.seed, split.test_size and split.stratify"
 EVALUATED = f"tags.{tracking.STEP} = 'evaluate'"
 
 
@@ -50,8 +51,8 @@ def of_run(run_id: str) -> Candidate:
     complete = [run for run in evaluated if _is_complete(run)]
     if not complete:
         raise RegistryError(
-            f"run {run_id!r} has no finished evaluation of a model; name a run of the verb run, "
-            "evaluate or promote that came to its end"
+            f"run {run_id!r} has no finished evaluation of a model; name a parent run (of the verb "
+            "run, evaluate or promote) that came to its end, or its step evaluate"
         )
     return _candidate(complete[0])
 
@@ -59,11 +60,11 @@ def of_run(run_id: str) -> Candidate:
 def check(candidate: Candidate, dataset: Dataset) -> None:
     """Raises RegistryError for a candidate of another table or split than the config's."""
     here = digests(dataset)
-    for name, setting in zip(DIGESTS, ("data.source", "split"), strict=True):
+    for name, setting in zip(DIGESTS, ("data.source", SPLIT), strict=True):
         if candidate.digests[name] != here[name]:
             raise RegistryError(
-                f"run {candidate.run_id!r} has the {name} {candidate.digests[name][:12]}, and the "
-                f"config's {setting} gives {here[name][:12]}: its test part cannot be judged "
+                f"run {candidate.run_id!r} has the {name} {candidate.digests[name][:12]}, and "
+                f"{setting} here give {here[name][:12]}: its test part cannot be judged "
                 "afresh; name the config and the options of that run"
             )
 

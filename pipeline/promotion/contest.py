@@ -101,7 +101,10 @@ def _check_question(dataset: Dataset, entrant: Entrant) -> None:
     for what in ("target", "classes", "positive"):
         here, there = getattr(asked, what), getattr(answered, what)
         if here != there:
-            raise ContractError(f"its {what} is {there!r}, and here it is {here!r}")
+            raise ContractError(
+                f"{entrant.shown} has the {what} {there!r}, and the config {here!r}; "
+                "name the config that it was trained with"
+            )
 
 
 def _training_rows(entrant: Entrant) -> NDArray[np.uint64]:

@@ -108,10 +108,12 @@ class Promoter:
     def _with_proof(self, decision: Decision, entrant: Entrant, number: str | None) -> Decision:
         """`number` is None for a candidate that is not registered."""
         rows = self.dataset.X_test.head(ROWS)
+        is_full = self.config.gate.serve_check == "full"
         if number is None:
-            return _with(decision, serve_check.of_files(self.name, entrant, rows))
+            decision = _with(decision, serve_check.of_files(self.name, entrant, rows))
+            return _with(decision, serve_check.not_of_server()) if is_full else decision
         decision = _with(decision, serve_check.of_version(self.name, number, entrant, rows))
-        if decision.passed and self.config.gate.serve_check == "full":
+        if decision.passed and is_full:
             return _with(decision, serve_check.of_server(self.config, number, entrant, rows))
         return decision
 

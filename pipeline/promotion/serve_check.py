@@ -22,6 +22,12 @@ def of_files(name: str, entrant: Entrant, rows: pd.DataFrame) -> Ruling:
     return _proven(version, entrant.folder, entrant, rows)
 
 
+def not_of_server() -> Ruling:
+    """In a dry run."""
+    told = "not asked in a dry run: a server takes a version of the registry"
+    return Ruling(RULE_OF_SERVER, None, told)
+
+
 def of_version(name: str, number: str, entrant: Entrant, rows: pd.DataFrame) -> Ruling:
     """Loaded from the registry as the server does."""
     version, address = registry.promoted(name, number)

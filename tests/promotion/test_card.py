@@ -149,8 +149,11 @@ def test_page_tells_who_decided_when_and_why(changes, told):
 
 def test_page_of_a_candidate_that_was_not_promoted_says_so():
     broken = Ruling("gate.rule", False, "it may be worse")
-    assert "**Kept** on" in page(ruled(broken))
-    assert "Promoted" not in page(ruled(broken))
+    told = page(ruled(broken))
+    assert "**Kept out** on" in told
+    assert "; version 1 stays champion. " in told
+    assert "Promoted" not in told
+    assert "until then" not in told
 
 
 # Metrics.

@@ -77,7 +77,10 @@ def test_champion_of_another_question_cannot_be_compared(lab, client, weak):
     lab.promote(config.model_copy(update={"data": data}))
     ruling = rulings(latest(client))["gate.rule"]
     assert ruling["passed"] is False
-    assert "its classes is (0, 1), and here it is ('no', 'yes')" in ruling["sentence"]
+    assert (
+        "version 1 has the classes (0, 1), and the config ('no', 'yes'); name the config"
+        in ruling["sentence"]
+    )
 
 
 def test_champion_that_was_tampered_with_cannot_be_compared(lab, client, weak):

@@ -145,7 +145,7 @@ def test_run_without_an_evaluation_is_told(lab, client):
 def test_run_of_another_split_is_told_with_the_remedy(lab, client, promoted):
     lab.promote(lab.config("split", STRONG, split=2), dry_run=True)
     other = latest(client).data.tags["mlflow.parentRunId"]
-    with pytest.raises(RegistryError, match=r"split gives .*name the config and the options"):
+    with pytest.raises(RegistryError, match=r"split\.seed, .* give .*name the config and the op"):
         lab.promote(lab.config("split", STRONG), run=other)
 
 
@@ -184,6 +184,12 @@ def replaced(path: Path, content: bytes | None) -> Iterator[None]:
         yield
     finally:
         path.write_bytes(before)
+
+
+def test_dry_run_says_that_it_starts_no_server(lab, caplog):
+    caplog.set_level("INFO")
+    lab.promote(lab.config("dry", STRONG, serve_check="full", latency=1e-7), dry_run=True)
+    assert "gate.latency: not asked in a dry run" in caplog.text
 
 
 class Payload:
