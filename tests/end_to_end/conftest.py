@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +79,28 @@ def main_job(run: Run) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="session")
 def endpoint(main_job: object, project: Path) -> Iterator[str]:
     """The address of a real `mlflow models serve` of the champion, stopped at the end."""
+    model = ("-m", "models:/pima-diabetes@champion", "--env-manager", "local")
+    with served(project, "mlflow", "models", "serve", *model) as address:
+        yield address
+
+
+@contextmanager
+def served(folder: Path, *command: str) -> Iterator[str]:
+    """The address of a server of MLflow's that runs in a folder, meanwhile."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = ["mlflow", "models", "serve", "-m", "models:/pima-diabetes@champion"]
-    command += ["-p", str(port), "--env-manager", "local"]
-    with (project / "serve.log").open("w") as log:
+        port = str(free.getsockname()[1])
+    with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
-            command, cwd=project, env=environment(), stdout=log, stderr=log, start_new_session=True
+            [*command, "--port", port],
+            cwd=folder,
+            env=environment(),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
-        wait_for(f"http://127.0.0.1:{port}/ping", server)
+        wait_for(f"http://127.0.0.1:{port}/health", server)
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(server.pid, 15)  # the process group that this test started, server included

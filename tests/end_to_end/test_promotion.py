@@ -1,9 +1,6 @@
 """Promotion as a team meets it: over a tracking server, two at once, by `mlflow run`."""
 
 import json
-import os
-import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from .conftest import Run as RunCommand
-from .conftest import environment, wait_for
+from .conftest import environment, served
 
 SMALL = ("--tune.families", "[logistic_regression]", "--tune.max_evals", "1")
 WEAK = (*SMALL, "--tune.space.logistic_regression", "{C: 0.05}")
@@ -24,22 +21,10 @@ STRONGER = (*SMALL, "--tune.space.logistic_regression", "{C: 1.0}")
 def tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An MLflow server with a store of its own that hands the artifacts on, as a team's does."""
     folder = tmp_path_factory.mktemp("team")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = ["mlflow", "server", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            command, cwd=folder, env=environment(), stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        wait_for(f"http://127.0.0.1:{port}/health", server)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=30)
+    store = f"sqlite:///{folder}/mlflow.db"
+    options = ("--backend-store-uri", store, "--artifacts-destination", str(folder / "artifacts"))
+    with served(folder, "mlflow", "server", "--workers", "1", *options) as address:
+        yield address
 
 
 def start(project: Path, address: str, *options: str) -> subprocess.Popen[str]:
