@@ -1,6 +1,7 @@
 """The frozen, strict tree of settings: every key, its meaning, its default and its rule."""
 
 import re
+from math import ceil, inf
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
@@ -40,6 +41,12 @@ Metric = Literal[
 ]
 SearchMetric = Literal["log_loss", "roc_auc", "brier", "accuracy"]  # known of every trial
 LOWER_IS_BETTER: frozenset[Metric] = frozenset({"log_loss", "brier"})
+BOUNDS: dict[Metric, tuple[float, float]] = {  # what a metric can be
+    **dict.fromkeys(get_args(Metric), (0, 1)),
+    "log_loss": (0, inf),
+    "brier": (0, 2),  # 1 with two classes, where scikit-learn halves it
+    "mcc": (-1, 1),
+}
 Label = bool | int | str
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[float, Field(gt=0)]
@@ -67,6 +74,22 @@ def _rate(text: str) -> str:
 
 
 Ranges = dict[str, Annotated[Any, AfterValidator(_range)]]
+
+
+def _possible(floors: dict[Metric, float]) -> dict[Metric, float]:
+    """Floors that their metrics can be."""
+    faults = []
+    for name, floor in floors.items():
+        low, high = BOUNDS[name]
+        if not low <= floor <= high:
+            rule = f"within {low} and {high}" if high < inf else f"greater than or equal to {low}"
+            faults.append(f"{name} is {floor:g}; it should be {rule}")
+    if faults:
+        raise ValueError("; ".join(faults))
+    return floors
+
+
+Floors = Annotated[dict[Metric, float], AfterValidator(_possible)]
 
 
 SHA256 = r"^[0-9a-f]{64}$"
@@ -258,7 +281,7 @@ class Gate(Frozen):
         description="cross-validated metric by which the best candidate is chosen; "
         "it must also be better than the champion's, and on the test part than the dummy's",
     )
-    floors: dict[Metric, float] = Field(
+    floors: Floors = Field(
         {}, description="worst acceptable value of a test metric, e.g. {roc_auc: 0.75}"
     )
     floors_on: Literal["value", "interval"] = Field(
@@ -292,9 +315,7 @@ class Gate(Frozen):
         description="by column, where its groups begin: {Age: [30, 50]} makes three; "
         "a gap is a group of its own",
     )
-    slice_floors: dict[Metric, float] = Field(
-        {}, description="as gate.floors, for each of the slices"
-    )
+    slice_floors: Floors = Field({}, description="as gate.floors, for each of the slices")
     serve_check: Literal["in_process", "full"] = Field(
         "in_process",
         description="how the candidate is tried before it is promoted: loaded as the server "
@@ -396,4 +417,16 @@ class Config(Frozen):
             if name not in self.data.columns:
                 hint = nearest(name, self.data.columns) or "; choose from data.columns"
                 raise ValueError(f"gate.slices has {name!r}, which is no column{hint}")
+        return self
+
+    @model_validator(mode="after")
+    def _level_is_resolved(self) -> "Config":
+        level, resamples = self.gate.level, self.evaluate.resamples
+        needed = ceil(round(1 / (1 - level), 6))
+        if resamples < needed:
+            raise ValueError(
+                f"gate.level is {level} and evaluate.resamples is {resamples}; (1 - gate.level) * "
+                "evaluate.resamples should be at least 1, or not one resample lies beyond the "
+                f"bound; raise evaluate.resamples to at least {needed}, or lower gate.level"
+            )
         return self

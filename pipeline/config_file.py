@@ -90,7 +90,7 @@ def _check_keys(tree: Any) -> None:
     if isinstance(tree, dict):
         for key in tree:
             if not isinstance(key, str):
-                raise ValueError(f"key {key!r} is no text; put it in quotes")
+                raise ValueError(f"key {_shown(key)} is no text; put it in quotes")
     for inner in (
         tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
     ):
@@ -148,7 +148,7 @@ def _innermost(faults: list[ErrorDetails]) -> list[ErrorDetails]:
 def _sentence(fault: ErrorDetails, tree: dict[str, Any]) -> str:
     keys = _keys(fault, tree)
     name = _dotted(keys)
-    given = fault["input"]
+    given, shown = fault["input"], _shown(fault["input"])
     match fault["type"]:
         case "extra_forbidden":
             known = _siblings(keys)
@@ -158,7 +158,7 @@ def _sentence(fault: ErrorDetails, tree: dict[str, Any]) -> str:
             told = " is missing; the config must set it"
         case "literal_error":
             choices = fault["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
-            shown = "not known" if fault["loc"][-1] == "[key]" else repr(given)
+            shown = "not known" if fault["loc"][-1] == "[key]" else shown
             told = f" is {shown}{_choose(given, choices.split(', '))}"
         case "unknown_names":
             unknown, known = fault["ctx"]["unknown"], fault["ctx"]["known"]
@@ -168,12 +168,19 @@ def _sentence(fault: ErrorDetails, tree: dict[str, Any]) -> str:
         case "value_error":
             told = f"{': ' * bool(name)}{fault['ctx']['error']}"
         case "string_pattern_mismatch":
-            told = f" is {given!r}; it should be {MEANT[fault['ctx']['pattern']]}"
+            told = f" is {shown}; it should be {MEANT[fault['ctx']['pattern']]}"
         case "model_type" | "dict_type":
-            told = f" is {given!r}; it should be a mapping of settings, {{}} for none"
+            told = f" is {shown}; it should be a mapping of settings, {{}} for none"
+        case "tuple_type":
+            told = f" is {shown}; it should be a list"
         case _:
-            told = f" is {given!r}; {fault['msg'].replace('Input should', 'it should')}"
+            told = f" is {shown}; {fault['msg'].replace('Input should', 'it should')}"
     return f"  {name}{told}"
+
+
+def _shown(given: Any) -> str:
+    """A value as Python shows it, but null, true and false as YAML does."""
+    return json.dumps(given) if given is None or isinstance(given, bool) else repr(given)
 
 
 def _choose(given: Any, known: Sequence[str]) -> str:

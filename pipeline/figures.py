@@ -19,6 +19,10 @@ from pipeline.results import Trial
 
 BINS = 20
 DPI = 100
+# Labels of axes: scikit-learn's own name a positive label, True, which is no class of the table.
+ROC = {"xlabel": "False positive rate", "ylabel": "True positive rate"}
+PRECISION_RECALL = {"xlabel": "Recall", "ylabel": "Precision"}
+CALIBRATION = {"xlabel": "Mean predicted probability", "ylabel": "Fraction of positives"}
 
 
 def class_balance(y: "pd.Series[Any]") -> Figure:
@@ -93,8 +97,8 @@ def contest(contestants: dict[str, Predictions], classes: Sequence[Any]) -> Figu
             RocCurveDisplay.from_predictions(hits, probability, ax=roc, name=shown)
             _calibration(hits, probability, calibrated, shown)
     roc.plot([0, 1], [0, 1], "k:", linewidth=1)
-    roc.set_title("ROC")
-    calibrated.set_title("Calibration")
+    roc.set(title="ROC", **ROC)
+    calibrated.set(title="Calibration", **CALIBRATION)
     return figure
 
 
@@ -110,6 +114,9 @@ def curves(predictions: Predictions, classes: Sequence[Any]) -> dict[str, Figure
         PrecisionRecallDisplay.from_predictions(hit, score, ax=pr_axes, name=name)
         _calibration(hit, score, calibration_axes, name)
     roc_axes.plot([0, 1], [0, 1], "k:", linewidth=1)
+    roc_axes.set(**ROC)
+    pr_axes.set(**PRECISION_RECALL)
+    calibration_axes.set(**CALIBRATION)
     return {"roc": roc, "precision_recall": pr, "calibration": calibration}
 
 

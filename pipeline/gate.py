@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isclose
 
 import numpy as np
 import pandas as pd
 
 from pipeline import metrics
 from pipeline.calibration import calibration
-from pipeline.config import LOWER_IS_BETTER, Config, Gate, Metric, SearchMetric
+from pipeline.config import BOUNDS, LOWER_IS_BETTER, Config, Gate, Metric, SearchMetric
 from pipeline.metrics import Predictions
 from pipeline.paired import Difference, differences
 from pipeline.results import Claim, Ruling
@@ -79,23 +80,42 @@ def _floors(
     predictions: Predictions,
     group: str = "",
 ) -> Iterator[Ruling]:
-    """Each floor of `rule`; one of a metric that is not defined on the rows (NaN) is broken."""
+    """Each floor of `rule`; one of a metric that is not defined on the rows (NaN) is broken.
+
+    So is one that an interval without width reaches: resamples of rows without an error have none.
+    """
     if not floors:
         return
-    evaluate = config.evaluate
+    evaluate, on_interval = config.evaluate, config.gate.floors_on == "interval"
     intervals = metrics.intervals(predictions, evaluate.resamples, evaluate.seed)
     for name, floor in floors.items():
         value, (low, high) = metrics.value(name, predictions), intervals[name]
+        worse_end = high if name in LOWER_IS_BETTER else low
+        passed = _reaches(name, worse_end if on_interval else value, floor)
         subject = f"test/{name}{' where ' * bool(group)}{group}"
-        told = f"{subject} {value:.6g} (95 % interval {low:.6g} to {high:.6g})"
-        judged = value
-        if config.gate.floors_on == "interval":
-            judged = high if name in LOWER_IS_BETTER else low
-            told = f"the worse end of {told}"
-        passed = judged <= floor if name in LOWER_IS_BETTER else judged >= floor
-        told += f" {'reaches' if passed else 'does not reach'} {rule}.{name} {floor:g}"
+        found = f"{subject} {value:.6g} (95 % interval {low:.6g} to {high:.6g})"
+        setting = f"{rule}.{name} {floor:g}"
+        if passed and on_interval and _proves_nothing(name, floor, low, high):
+            passed = False
+            told = (
+                f"{found}: the interval of {len(predictions.truth)} rows has no width and proves "
+                f"nothing of {setting}; judge by gate.floors_on value, or on more test rows"
+            )
+        else:
+            judged = f"{'the worse end of ' * on_interval}{found}"
+            told = f"{judged} {'reaches' if passed else 'does not reach'} {setting}"
         figures = {"value": value, "low": low, "high": high, "floor": floor}
         yield Ruling(f"{rule}.{name}", passed, told, figures)
+
+
+def _reaches(name: Metric, value: float, floor: float) -> bool:
+    return value <= floor if name in LOWER_IS_BETTER else value >= floor
+
+
+def _proves_nothing(name: Metric, floor: float, low: float, high: float) -> bool:
+    """Whether all resamples agree, unless the floor is one that every model reaches."""
+    worst = BOUNDS[name][name in LOWER_IS_BETTER]
+    return isclose(low, high) and not _reaches(name, worst, floor)
 
 
 def _dummy(config: Config, exam: Exam) -> Iterator[Ruling]:

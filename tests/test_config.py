@@ -4,14 +4,17 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
+from pipeline import metrics
 from pipeline.columns import Column
 from pipeline.config import (
+    BOUNDS,
     BUILT_IN,
     DEFAULT_FAMILIES,
     LOWER_IS_BETTER,
     Config,
     Data,
     Estimator,
+    Evaluate,
     Gate,
     Metric,
     Registry,
@@ -22,6 +25,7 @@ from pipeline.config import (
 )
 from pipeline.config_file import load, settings
 from pipeline.errors import ConfigError
+from tests.builders import make_sure
 
 DATA = {"source": "people.csv", "target": "ill", "columns": {"Age": Column()}}
 KNN = Estimator(estimator="sklearn.neighbors.KNeighborsClassifier")
@@ -176,7 +180,8 @@ def test_gate_asks_for_more_than_the_dummy_and_a_champions_equal_unless_told_oth
         {"calibration": None},
         {"calibration": 1e-9},
         {"latency": 1e-9},
-        {"floors": {"log_loss": -1.0, "mcc": -0.5}},
+        {"floors": {"roc_auc": 0.0, "log_loss": 0.0, "mcc": -1.0, "brier": 0.0}},
+        {"floors": {"roc_auc": 1.0, "log_loss": 1e9, "mcc": 1.0, "brier": 2.0}},
         {"rule": "none", "dummy": False, "primary": "accuracy"},
     ],
 )
@@ -188,6 +193,73 @@ def test_gate_takes_a_setting_at_the_edge_of_its_rule(settings):
 @pytest.mark.parametrize("name", get_args(Metric))
 def test_gate_takes_a_floor_for_every_metric_and_compares_by_any(name):
     assert Gate(floors={name: 0.5}, metric=name).floors == {name: 0.5}
+
+
+IMPOSSIBLE = [
+    *[(name, at) for name in get_args(Metric) if name not in {"mcc", "brier"} for at in (-0.1, -2)],
+    *[(name, 2) for name in get_args(Metric) if name not in {"log_loss", "brier"}],
+    *[("mcc", -1.01), ("brier", -0.1), ("brier", 2.01)],
+]
+
+
+@pytest.mark.parametrize(("name", "floor"), IMPOSSIBLE)
+@pytest.mark.parametrize("setting", ["floors", "slice_floors"])
+def test_floor_that_its_metric_cannot_be_is_refused(setting, name, floor):
+    slices = {"slices": {"Age": (30.0,)}} if setting == "slice_floors" else {}
+    with pytest.raises(ValidationError, match=rf"{setting}\n.*{name} is {floor:g}; it should be"):
+        Gate(**slices, **{setting: {"accuracy": 0.5, name: floor}})
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("right", [True, False])
+def test_bounds_hold_what_a_model_comes_to_that_is_always_right_or_wrong(classes, right):
+    found = metrics.values(make_sure(right, classes=classes))
+    assert found.keys() == BOUNDS.keys()
+    for name, value in found.items():
+        low, high = BOUNDS[name]
+        assert low <= value <= high
+        best = low if name in LOWER_IS_BETTER else high
+        assert (value == best) is right
+
+
+def with_level(level: float, resamples: int) -> Config:
+    return Config(
+        data=Data(**DATA),
+        registry=Registry(model="m"),
+        gate=Gate(level=level),
+        evaluate=Evaluate(resamples=resamples),
+    )
+
+
+@pytest.mark.parametrize(
+    ("level", "resamples"),
+    [(0.99, 100), (0.995, 200), (0.999, 1000), (0.9995, 2000), (0.9999, 10_000), (0.501, 100)],
+)
+def test_level_of_which_one_resample_lies_beyond_is_taken(level, resamples):
+    assert with_level(level, resamples).gate.level == level
+
+
+@pytest.mark.parametrize(
+    ("level", "resamples", "needed"),
+    [
+        (0.991, 100, 112),
+        (0.995, 199, 200),
+        (0.999, 999, 1000),
+        (0.9999, 9999, 10_000),
+        (0.999999, 2000, 1_000_000),
+    ],
+)
+def test_level_that_the_resamples_cannot_resolve_is_refused_with_how_many_could(
+    level, resamples, needed
+):
+    told = (
+        f"gate.level is {level} and evaluate.resamples is {resamples}; (1 - gate.level) * "
+        "evaluate.resamples should be at least 1, or not one resample lies beyond the bound; "
+        f"raise evaluate.resamples to at least {needed}, or lower gate.level"
+    )
+    with pytest.raises(ValidationError, match=re.escape(told)):
+        with_level(level, resamples)
+    assert with_level(level, needed).evaluate.resamples == needed
 
 
 def test_metrics_to_choose_by_are_those_that_every_trial_has():
@@ -272,6 +344,24 @@ def test_slices_of_what_is_no_column_are_refused_with_a_hint(name, hint):
             "superiority, none",
         ),
         ({"gate.latency": "0"}, "  gate.latency is 0; it should be greater than 0"),
+        (
+            {"gate.floors": "{roc_auc: 2}"},
+            "  gate.floors: roc_auc is 2; it should be within 0 and 1",
+        ),
+        (
+            {"gate.slices": "{Age: [30]}", "gate.slice_floors": "{mcc: -1.5}"},
+            "  gate.slice_floors: mcc is -1.5; it should be within -1 and 1",
+        ),
+        (
+            {"gate.floors": "{log_loss: -0.1}"},
+            "  gate.floors: log_loss is -0.1; it should be greater than or equal to 0",
+        ),
+        (
+            {"gate.level": "0.9999"},
+            "  gate.level is 0.9999 and evaluate.resamples is 2000; (1 - gate.level) * "
+            "evaluate.resamples should be at least 1, or not one resample lies beyond the bound; "
+            "raise evaluate.resamples to at least 10000, or lower gate.level",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )
@@ -279,6 +369,15 @@ def test_fault_of_the_gate_is_told_by_its_key(overrides, told):
     with pytest.raises(ConfigError) as error:
         load("configs/pima.yaml", overrides)
     assert str(error.value) == f"configs/pima.yaml is not a valid config:\n{told}"
+
+
+def test_all_floors_that_cannot_be_are_told():
+    with pytest.raises(ConfigError) as error:
+        load("configs/pima.yaml", {"gate.floors": "{roc_auc: 2, f1: 0.5, accuracy: -1}"})
+    assert str(error.value).endswith(
+        "  gate.floors: roc_auc is 2; it should be within 0 and 1; "
+        "accuracy is -1; it should be within 0 and 1"
+    )
 
 
 def test_gate_is_set_from_the_command_line():

@@ -119,17 +119,23 @@ def test_load_refuses_what_is_no_rate(faults, rate):
         ),
         ("tune: {max_evals: '3'}", "tune.max_evals is '3'; it should be a valid integer"),
         ("tune: {max_evals: lots}", "tune.max_evals is 'lots'; it should be a valid integer"),
-        ("tune: {max_evals: true}", "tune.max_evals is True; it should be a valid integer"),
+        ("tune: {max_evals: true}", "tune.max_evals is true; it should be a valid integer"),
         ("tune: {max_evals: 3.0}", "tune.max_evals is 3.0; it should be a valid integer"),
-        ("tune: {max_evals: null}", "tune.max_evals is None; it should be a valid integer"),
+        ("tune: {max_evals: null}", "tune.max_evals is null; it should be a valid integer"),
+        ("tune: {seed: false}", "tune.seed is false; it should be a valid integer"),
+        ("tune: {seed: [null]}", "tune.seed is [None]; it should be a valid integer"),
+        (
+            "gate: {rule: true}",
+            "gate.rule is true; choose from non_inferiority, superiority, none",
+        ),
         ("tune: {folds: 1}", "tune.folds is 1; it should be greater than or equal to 2"),
-        ("tune: {families: svc}", "tune.families is 'svc'; it should be a valid array"),
+        ("tune: {families: svc}", "tune.families is 'svc'; it should be a list"),
         ("tune: 3", "tune is 3; it should be a mapping of settings, {} for none"),
         (
             "tune: {families: [svc, mlp, svc]}",
             "tune.families: svc is there twice; name each family once",
         ),
-        ("tune:", "tune is None; it should be a mapping of settings, {} for none"),
+        ("tune:", "tune is null; it should be a mapping of settings, {} for none"),
         ("split: {test_size: 2}", "split.test_size is 2; it should be less than 1"),
         ("split: {test_size: '0.3'}", "split.test_size is '0.3'; it should be a valid number"),
         ("split: {test_size: .nan}", "split.test_size is nan; it should be a finite number"),
@@ -152,7 +158,15 @@ def test_load_refuses_what_is_no_rate(faults, rate):
         ("serve: {grace: .inf}", "serve.grace is inf; it should be a finite number"),
         (
             "serve: {allowed_hosts: a.org}",
-            "serve.allowed_hosts is 'a.org'; it should be a valid array",
+            "serve.allowed_hosts is 'a.org'; it should be a list",
+        ),
+        (
+            "gate: {slices: {Age: null}, slice_floors: {f1: 0.1}}",
+            "gate.slices.Age is null; it should be a list",
+        ),
+        (
+            "gate: {floors: [0.5]}",
+            "gate.floors is [0.5]; it should be a mapping of settings, {} for none",
         ),
         (
             "serve: {limits: 3}",
@@ -189,6 +203,7 @@ def test_load_refuses_a_setting_with_name_value_and_rule(faults, section, senten
             "data.columns.Age.unt is not a setting, did you mean 'unit'?",
         ),
         ("unit: years", "unit: 3", "data.columns.Age.unit is 3; it should be a valid string"),
+        ("[18, 120]", "18", "data.columns.Age.range is 18; it should be a list"),
         ("[18, 120]", "[18]", "data.columns.Age.range[1] is missing; the config must set it"),
         ("[18, ", "['18', ", "data.columns.Age.range[0] is '18'; it should be a valid number"),
         (
@@ -199,7 +214,7 @@ def test_load_refuses_a_setting_with_name_value_and_rule(faults, section, senten
         (
             "Weight: {}",
             "Weight:",
-            "data.columns.Weight is None; it should be a mapping of settings, {} for none",
+            "data.columns.Weight is null; it should be a mapping of settings, {} for none",
         ),
         (
             "target: ill",
@@ -311,8 +326,8 @@ def test_load_refuses_a_key_written_twice(read, text, key):
     [
         ("1", "1"),
         ("007", "7"),
-        ("true", "True"),
-        ("null", "None"),
+        ("true", "true"),
+        ("null", "null"),
         ("2024-01-31", r"datetime.date\(2024, 1, 31\)"),
         ("? [a, b]\n    ", r"\('a', 'b'\)"),
     ],
@@ -413,7 +428,7 @@ def test_override_reaches_one_setting_of_a_column(read):
             "3",
             "data.columns.Age.rang is not a setting, did you mean 'range'?",
         ),
-        ("registry.model", "null", "registry.model is None; it should be a valid string"),
+        ("registry.model", "null", "registry.model is null; it should be a valid string"),
         ("tune", "3", "tune is 3; it should be a mapping of settings, {} for none"),
     ],
 )
@@ -543,7 +558,7 @@ def test_what_a_run_results_in_does_not_come_from_the_environment(read, monkeypa
     ("key", "text", "sentence"),
     [
         ("serve.port", "lots", "serve.port is 'lots'; it should be a valid integer"),
-        ("serve.port", "", "serve.port is None; it should be a valid integer"),
+        ("serve.port", "", "serve.port is null; it should be a valid integer"),
         ("serve.insecure", "1", "serve.insecure is 1; it should be a valid boolean"),
         (
             "serve.limits.rate",
@@ -722,7 +737,7 @@ def test_load_refuses_a_range_with_its_key_and_the_rule(faults, written, sentenc
         ),
         (
             "estimators: {knn: {estimator: a.B, preprocessing: scale}}",
-            ["tune.estimators.knn.preprocessing is 'scale'; it should be a valid array"],
+            ["tune.estimators.knn.preprocessing is 'scale'; it should be a list"],
         ),
         (
             "{estimators: {knn: {estimator: a.B}}, families: [knm, svc, zzz]}",

@@ -148,6 +148,35 @@ def test_curves_have_a_line_for_each_judged_class(number, positive, judged):
         assert of_classes == [f"class {name}" for name in judged]
 
 
+AXES = {
+    "roc": ("False positive rate", "True positive rate"),
+    "precision_recall": ("Recall", "Precision"),
+    "calibration": ("Mean predicted probability", "Fraction of positives"),
+}
+
+
+def axis_labels(figure: Figure) -> list[tuple[str, str]]:
+    return [(axes.get_xlabel(), axes.get_ylabel()) for axes in drawn(figure).axes]
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_axes_of_curves_say_what_they_are_without_a_label_that_is_no_class(number):
+    found = figures.curves(make_predictions(number), ("x", "y", "z")[:number])
+    assert {name: axis_labels(figure) for name, figure in found.items()} == {
+        name: [labels] for name, labels in AXES.items()
+    }
+
+
+@pytest.mark.parametrize("number", [2, 3])
+@pytest.mark.parametrize("rows", [60, 1], ids=["curves", "none"])
+def test_axes_of_a_contest_say_what_they_are_without_a_label_that_is_no_class(number, rows):
+    predictions = make_predictions(number)
+    predictions = predictions.where(np.arange(60) < rows)
+    contestants = {"a": predictions, "b": predictions}
+    figure = figures.contest(contestants, ("x", "y", "z")[:number])
+    assert axis_labels(figure) == [AXES["roc"], AXES["calibration"]]
+
+
 def lines(figure: Figure, place: int) -> dict[str, np.ndarray]:
     """The named lines of one of the pictures: their points."""
     shown = figure.axes[place].get_lines()

@@ -189,7 +189,7 @@ def test_floor_that_the_value_reaches_may_be_beyond_its_interval(name, floor):
 
 
 @pytest.mark.parametrize("floors_on", ["value", "interval"])
-@pytest.mark.parametrize(("name", "floor"), [("roc_auc", 0.0), ("average_precision", -1.0)])
+@pytest.mark.parametrize(("name", "floor"), [("roc_auc", 0.0), ("average_precision", 0.0)])
 def test_floor_of_a_metric_that_is_not_defined_is_broken(name, floor, floors_on):
     found = rules(one_class(), floors={name: floor}, floors_on=floors_on, **QUIET)
     assert found[f"gate.floors.{name}"] is False
@@ -229,6 +229,51 @@ def test_floor_is_told_with_value_interval_and_setting(floor, floors_on, begin, 
         **QUIET,
     )
     assert found.sentence == f"{begin}95 % interval {low:.6g} to {high:.6g}) {end}"
+
+
+@pytest.mark.parametrize(
+    ("sample", "name", "floor"),
+    [
+        (make_sure(True), "accuracy", 0.9999),
+        (make_sure(True), "accuracy", 1.0),
+        (make_sure(True), "roc_auc", 0.5),
+        (make_sure(True), "mcc", 0.0),
+        (make_sure(True), "log_loss", 0.1),
+        (make_sure(True), "brier", 0.0),
+        (make_sure(True, classes=3), "f1", 0.9),
+        (with_labels(60, 0), "log_loss", 0.3),  # the same of each row, but for rounding
+    ],
+)
+def test_floor_that_an_interval_without_width_reaches_is_broken_as_it_proves_nothing(
+    sample, name, floor
+):
+    exam, rule = make_exam(sample, logged={}), f"gate.floors.{name}"
+    assert rules(exam, floors={name: floor}, **QUIET)[rule] is True
+    found = ruling(exam, rule, floors={name: floor}, floors_on="interval", **QUIET)
+    value, low, high, _ = found.figures.values()
+    assert found.passed is False
+    assert found.sentence == (
+        f"test/{name} {value:.6g} (95 % interval {low:.6g} to {high:.6g}): the interval of 60 rows "
+        f"has no width and proves nothing of {rule} {floor:g}; judge by gate.floors_on value, or "
+        "on more test rows"
+    )
+
+
+@pytest.mark.parametrize(("name", "floor"), [("accuracy", 0.0), ("mcc", -1.0), ("brier", 2.0)])
+@pytest.mark.parametrize("right", [True, False])
+def test_floor_that_every_model_reaches_needs_no_proof(name, floor, right):
+    exam = make_exam(make_sure(right), logged={})
+    found = ruling(exam, f"gate.floors.{name}", floors={name: floor}, floors_on="interval", **QUIET)
+    assert found.passed is True
+    assert found.sentence.endswith(f"reaches gate.floors.{name} {floor:g}")
+
+
+def test_floor_that_an_interval_without_width_does_not_reach_is_told_as_any_other():
+    exam = make_exam(make_sure(False), logged={})
+    settings = {"floors": {"accuracy": 0.5}, "floors_on": "interval", **QUIET}
+    found = ruling(exam, "gate.floors.accuracy", **settings)
+    assert found.passed is False
+    assert found.sentence.endswith(" does not reach gate.floors.accuracy 0.5")
 
 
 def test_narrowly_missed_floor_is_told_with_digits_that_show_it():
@@ -428,6 +473,16 @@ def test_slices_are_held_against_the_worse_end_if_floors_are():
     assert found[1][1].startswith("the worse end of test/accuracy where height >= 0 0.7 ")
 
 
+def test_slice_without_an_error_is_not_proven_to_reach_a_floor():
+    exam = sliced((-1, 90, 10), (1, 40, 0))
+    found = of_slices(exam, floors_on="interval")
+    assert [passed for passed, _ in found] == [True, False]
+    assert found[1][1].startswith(
+        "test/accuracy where height >= 0 1 (95 % interval 1 to 1): the interval of 40 rows has no "
+        "width and proves nothing of gate.slice_floors.accuracy 0.6; "
+    )
+
+
 def test_each_column_has_slices_of_its_own():
     exam = make_exam(make_predictions(rows=200))
     settings = {"slices": {"height": (0.0,), "noise": (-0.3, 0.3)}, "slice_floors": {"f1": 0.0}}
@@ -611,7 +666,7 @@ def test_least_gain_is_a_one_sided_bound_of_the_gates_level(name, level):
 
 
 @pytest.mark.parametrize(
-    ("level", "told"), [(0.95, "95%"), (0.9, "90%"), (0.975, "97.5%"), (0.999, "99.9%")]
+    ("level", "told"), [(0.95, "95%"), (0.9, "90%"), (0.975, "97.5%"), (0.99, "99%")]
 )
 def test_level_of_confidence_is_told_as_it_is_set(level, told):
     sample = make_calibrated()
