@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import mlflow
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
 from sqlalchemy.exc import DBAPIError
@@ -31,15 +32,20 @@ def mistake(error: BaseException) -> StoreError | None:
                 f"{address} cannot be used: {_line(one.orig or one)}; is it MLflow's database, "
                 "and may you write to it?"
             )
-        if isinstance(one, OSError) and one.errno in FORBIDDEN:
+        if isinstance(one, OSError) and one.filename and one.errno in FORBIDDEN:
             return StoreError(
-                f"{address}: {one.filename or 'a file'} cannot be written or read: {one.strerror}"
+                f"{one.filename} cannot be written or read: {one.strerror}; "
+                "mend its permissions, or make room"
             )
         if isinstance(one, MlflowException) and one.error_code in REFUSED:
             return StoreError(
                 f"{address} refuses: {_line(one)}; "
                 "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the token"
             )
+    try:
+        MlflowClient()
+    except MlflowException as fault:  # of an address that MLflow does not take
+        return StoreError(f"{address} cannot be used: {_line(fault)}")
     return None
 
 

@@ -82,10 +82,21 @@ def test_file_that_is_no_database_is_told(tmp_path: Path):
     assert "store.db' cannot be used: file is not a database; is it MLflow's database" in told
 
 
+@pytest.mark.parametrize("address", ["foo://bar", "file:///tmp/mlruns"])
+def test_address_that_mlflow_does_not_take_is_told(address):
+    mlflow.set_tracking_uri(address)
+    with pytest.raises(MlflowException) as raised:
+        MlflowClient()
+    told = str(store.mistake(raised.value))
+    assert told.startswith(f"MLFLOW_TRACKING_URI {address!r} cannot be used: ")
+
+
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
 def test_file_that_cannot_be_written_is_told(number):
     told = str(store.mistake(OSError(number, os.strerror(number), "/mnt/mlruns/0/a.json")))
-    assert f": /mnt/mlruns/0/a.json cannot be written or read: {os.strerror(number)}" in told
+    assert told.startswith(
+        f"/mnt/mlruns/0/a.json cannot be written or read: {os.strerror(number)}; mend its"
+    )
 
 
 def test_fault_of_the_program_is_none_of_the_store(tmp_path: Path):
@@ -95,6 +106,7 @@ def test_fault_of_the_program_is_none_of_the_store(tmp_path: Path):
     assert store.mistake(raised.value) is None
     assert store.mistake(KeyError("no such thing")) is None
     assert store.mistake(FileNotFoundError(errno.ENOENT, "gone", "a")) is None
+    assert store.mistake(PermissionError(errno.EACCES, "a port below 1024")) is None
     with pytest.raises(KeyError), store.tolerated():
         raise KeyError("no such thing")
 
