@@ -134,7 +134,7 @@ def _middle(span: Range) -> float:
 def _number_fault(name: str, arguments: list[Any]) -> str:
     fewest = 1 if name == "randint" else len(ARGUMENTS[name])
     wrong = [value for value in arguments if not _is_real(value)]
-    endless = [value for value in arguments if _is_real(value) and not isfinite(value)]
+    endless = [value for value in arguments if _is_real(value) and not _is_finite(value)]
     if not fewest <= len(arguments) <= len(ARGUMENTS[name]):
         return f"{name} takes {_usage(name)}, not {len(arguments)} values"
     if wrong:
@@ -194,8 +194,15 @@ def _usage(name: str) -> str:
 
 def is_number(value: Any) -> bool:
     """A finite number; true and false are none."""
-    return _is_real(value) and isfinite(value)
+    return _is_real(value) and _is_finite(value)
 
 
 def _is_real(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return isfinite(value)
+    except OverflowError:  # an integer beyond all doubles
+        return False

@@ -296,7 +296,11 @@ def test_start_lies_in_the_range_whatever_the_value(span, value):
     assert holds(span, start(span, value))
 
 
-@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize(
+    "number",
+    [float("inf"), float("-inf"), float("nan"), 10**400],
+    ids=["inf", "-inf", "nan", "beyond doubles"],
+)
 @pytest.mark.parametrize("name", ["uniform", "uniformint", "normal", "randint"])
 def test_number_without_end_is_no_argument_and_no_value(name, number):
     assert fault({name: [0, number]}) == (f"{name} takes finite numbers, not {number!r}")
