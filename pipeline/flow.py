@@ -80,11 +80,11 @@ def history(config: Config) -> None:
 
     name = config.registry.model
     line = ledger.read(name)
-    now = registry.champion_version(name)
     if line is None or line.last is None:
         log.info("%s has no history yet: `python -m pipeline run` begins it", name)
         return
     log.info("%s", as_text(line.events))
+    now = registry.champion_version(name)
     if not line.is_done:
         log.info("%s: the last is under way, or was killed: the next verb finishes it", name)
     elif now != line.last.version:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import pandas as pd
 from mlflow.models import Model
 
 from pipeline import model_files, packages, scorer, serving
@@ -56,7 +55,8 @@ def log(config: Config, dataset: Dataset, training: Training, compilation: Compi
             code_paths=[code, *map(str, packages.files(estimators))],
             pip_requirements=[f"{name}=={number}" for name, number in required.items()],
             signature=serving.signature(dataset.contract, training.threshold),
-            input_example=_example(dataset),
+            # Complete where it can be: MLflow writes a gap as NaN, which is not JSON.
+            input_example=dataset.examples(EXAMPLE_ROWS).reset_index(drop=True),
         )
     model_files.seal(info.model_id)
     return str(info.model_id)
@@ -68,13 +68,6 @@ def load(folder: Path) -> Any:
     model = mlflow.sklearn.load_model(str(folder))
     sys.path[:] = path  # MLflow puts the model's own code before the project's
     return model
-
-
-def _example(dataset: Dataset) -> pd.DataFrame:
-    """Complete rows where there are any: MLflow writes a gap as NaN, which is not JSON."""
-    complete = dataset.X_train.dropna()
-    rows = dataset.X_train if complete.empty else complete
-    return rows.head(EXAMPLE_ROWS).reset_index(drop=True)
 
 
 @contextmanager

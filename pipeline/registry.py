@@ -156,7 +156,11 @@ def move(name: str, version: str | None, previous: str | None) -> None:
 
 def model_id(name: str, number: str) -> str:
     """The logged model that a version is of."""
-    version = MlflowClient().get_model_version(name, number)
+    return logged(MlflowClient().get_model_version(name, number))
+
+
+def logged(version: ModelVersion) -> str:
+    """The logged model that it is of."""
     return str(version.model_id or str(version.source).removeprefix("models:/"))
 
 

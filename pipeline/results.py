@@ -47,6 +47,11 @@ class Dataset:
         y: pd.Series[Any] = pd.concat([self.y_train, self.y_test]).sort_index()
         return y
 
+    def examples(self, rows: int) -> pd.DataFrame:
+        """The first rows of the training part, complete ones where there are any."""
+        complete = self.X_train.dropna()
+        return (self.X_train if complete.empty else complete).head(rows)
+
 
 @dataclass(frozen=True)
 class Analysis:

@@ -43,7 +43,6 @@ def card(record: Record, weights: Mapping[str, float]) -> str:
     template = environment.from_string(TEMPLATE.read_text("utf-8"))
     dataset, exam = record.dataset, record.exam
     primary = record.config.gate.primary
-    complete = dataset.X_train.dropna()
     return template.render(
         record=record,
         claim=CLAIMS[record.decision.claim],
@@ -59,7 +58,7 @@ def card(record: Record, weights: Mapping[str, float]) -> str:
         threshold=exam.predictions.threshold,
         primary=primary,
         cross_validated=record.decision.candidate.metrics[f"cv/{primary}"],
-        example=request((complete if len(complete) else dataset.X_train).head(1)),
+        example=request(dataset.examples(1)),
     )
 
 

@@ -11,7 +11,7 @@ from pipeline.promotion.author import author
 from pipeline.promotion.ledger import Ledger
 from pipeline.promotion.proof import MOST_ROWS
 from pipeline.promotion.record import key_metrics
-from pipeline.results import Event
+from pipeline.results import Event, Version
 from pipeline.server.served import Served
 from pipeline.steps.history import after, as_markdown, table
 
@@ -60,7 +60,7 @@ def rollback(name: str, options: Options) -> Event:
     while True:
         line = caught_up(name)
         target = _target(name, line, options.version)
-        verify(name, target)
+        version = verify(name, target)
         event = Event(
             action="rolled back",
             version=target,
@@ -69,7 +69,7 @@ def rollback(name: str, options: Options) -> Event:
             by=author(),
             why=options.reason,
             model_id=registry.model_id(name, target),
-            metrics=key_metrics(registry.promoted(name, target)[0].metrics),
+            metrics=key_metrics(version.metrics),
         )
         if enthrone(name, line, event) is not None:
             return event
@@ -89,8 +89,8 @@ def _last(line: Ledger) -> Event:
     return line.last
 
 
-def verify(name: str, number: str) -> None:
-    """Loads a version as the server does and has it answer its example. Raises ModelError."""
+def verify(name: str, number: str) -> Version:
+    """A version, loaded as the server does, that has answered its example. Raises ModelError."""
     version, address = registry.promoted(name, number)
     with model_files.at(address) as folder:
         served = Served(version, folder, MOST_ROWS)
@@ -98,6 +98,7 @@ def verify(name: str, number: str) -> None:
         asyncio.run(served.warm_up())
     finally:
         served.close()
+    return version
 
 
 def _target(name: str, line: Ledger, wanted: str | None) -> str:

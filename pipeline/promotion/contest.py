@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
@@ -53,17 +53,16 @@ def of_candidate(shown: str, candidate: Candidate) -> Iterator[Entrant]:
 
 
 @contextmanager
-def of_version(name: str, number: str) -> Iterator[Entrant]:
+def of_version(known: ModelVersion) -> Iterator[Entrant]:
     """A promoted version, held against its manifest. Raises ModelError, RegistryError."""
-    version, address = registry.promoted(name, number)
-    known = MlflowClient().get_model_version(name, number)
+    version, address = registry.promoted(known.name, str(known.version))
     digests = {key: known.tags[key] for key in records.DIGESTS if key in known.tags}
-    model_id = registry.model_id(name, number)
+    shown, model_id = f"version {known.version}", registry.logged(known)
     with model_files.at(address) as source, tempfile.TemporaryDirectory() as copy:
         folder = Path(copy)
         manifest.copy(source, version.manifest, folder)
         loaded = scorer.load(folder)
-        yield Entrant(f"version {number}", model_id, digests, version.metrics, folder, loaded)
+        yield Entrant(shown, model_id, digests, version.metrics, folder, loaded)
 
 
 def unseen(dataset: Dataset, entrants: Sequence[Entrant]) -> NDArray[np.bool_]:

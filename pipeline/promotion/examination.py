@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 from mlflow.entities.model_registry import ModelVersion
+from sklearn.dummy import DummyClassifier
 
 from pipeline import gate, metrics
 from pipeline.config import Config
@@ -13,7 +14,7 @@ from pipeline.gate import Duel, Exam
 from pipeline.metrics import Predictions
 from pipeline.promotion import contest
 from pipeline.promotion.contest import Entrant
-from pipeline.results import Dataset, Probabilities
+from pipeline.results import Dataset
 
 
 def examine(
@@ -30,7 +31,7 @@ def examine(
     if champion is None:
         return exam
     try:
-        with contest.of_version(champion.name, str(champion.version)) as holder:
+        with contest.of_version(champion) as holder:
             return replace(exam, duel=_duel(config, dataset, candidate, holder, exam))
     except (ContractError, ModelError, RegistryError) as error:
         return replace(exam, duel=str(error))
@@ -66,8 +67,5 @@ def _cross_validated(
 
 def _dummy(dataset: Dataset) -> Predictions:
     """The shares of the classes in the training part, for every row."""
-    shares = dataset.y_train.value_counts(normalize=True).reindex(dataset.contract.classes)
-    probabilities: Probabilities = np.tile(
-        shares.to_numpy(dtype=np.float64), (len(dataset.X_test), 1)
-    )
-    return metrics.of_rows(dataset.contract, dataset.y_test, probabilities, None)
+    model = DummyClassifier(strategy="prior").fit(dataset.X_train, dataset.y_train)
+    return metrics.predict(dataset, model, None)

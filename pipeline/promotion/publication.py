@@ -18,10 +18,10 @@ SHOWN = ("gate.rule", "gate.dummy", "gate.calibration", "gate.latency")  # as me
 def publish(record: Record, run_id: str, version: ModelVersion) -> None:
     """As artifacts, metrics, tags, and the model card as the version's description."""
     page = card.card(record, _weights(record.decision.candidate.model_id))
-    contestants = _contestants(record)
+    told, contestants = record.as_json(), _contestants(record)
     drawn = figures.png(figures.contest(contestants, record.dataset.contract.classes))
     artifacts: Artifacts = {
-        "decision.json": record.as_json(),
+        "decision.json": told,
         "model_card.md": page,
         "model_card.html": card.html(page, {PICTURE: drawn}),
         PICTURE: drawn,
@@ -29,8 +29,7 @@ def publish(record: Record, run_id: str, version: ModelVersion) -> None:
     tracking.log_artifacts(run_id, artifacts)
     tracking.log(run_id, metrics=_metrics(record.decision), tags=record.tags())
     tracking.sync_artifacts(run_id)
-    rules = json.dumps(record.as_json()["rules"])
-    registry.tag(version, {**record.tags(), **manifest.parts(RULES, rules)})
+    registry.tag(version, {**record.tags(), **manifest.parts(RULES, json.dumps(told["rules"]))})
     address = f"get-artifact?path={PICTURE}&run_uuid={run_id}"  # as the UI asks for it
     registry.describe(version, page.replace(f"({PICTURE})", f"({address})"))
 

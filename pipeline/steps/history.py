@@ -35,12 +35,13 @@ def as_text(events: Sequence[Event]) -> str:
     """For a terminal: who became champion when, by whom and why, with a few metrics."""
     lines = []
     for event in events:
-        figures = [f"{name} {event.metrics[name]:.4f}" for name in SHOWN if name in event.metrics]
-        head = f"{event.at[:16].replace('T', ' ')}  version {event.version or 'none'}"
+        head = f"{_minute(event)}  version {event.version or 'none'}"
         by = f" by {event.by}" if event.by else ""
         action = "again, rolled back" if event.action == "rolled back" else event.action
         lines.append(f"{head}  {action}{by}{after(event)}")
-        lines += [f"    {text}" for text in (", ".join(figures), one_line(event.why)) if text]
+        lines += [
+            f"    {text}" for text in (", ".join(_figures(event)), one_line(event.why)) if text
+        ]
     return "\n".join(lines)
 
 
@@ -56,14 +57,21 @@ def as_markdown(events: Sequence[Event]) -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for event in reversed(events):
-        figures = [f"{name} {event.metrics[name]:.4f}" for name in SHOWN if name in event.metrics]
         cells = [
-            event.at[:16].replace("T", " "),
+            _minute(event),
             event.version or "none",
             event.action,
             event.by,
-            "<br>".join(figures),
+            "<br>".join(_figures(event)),
             event.why,
         ]
         lines.append(row(cells))
     return "\n".join(lines)
+
+
+def _minute(event: Event) -> str:
+    return event.at[:16].replace("T", " ")
+
+
+def _figures(event: Event) -> list[str]:
+    return [f"{name} {event.metrics[name]:.4f}" for name in SHOWN if name in event.metrics]
