@@ -197,6 +197,7 @@ class _Flow:
 
         self.training = train(self.config, self.dataset, self.tuning)
         records.train(run_id, self.config, self.dataset, self.training)
+        log.info("train: %s", self.training.summary)
 
     def _evaluate(self, run_id: str) -> None:
         from pipeline.steps.evaluate import evaluate

@@ -121,17 +121,18 @@ def train(run_id: str, config: Config, dataset: Dataset, training: Training) -> 
             "compiled": compilation.summary,
         },
     )
-    summary = {key: getattr(training, key) for key in ("weights", "threshold", "metrics", "spread")}
+    keys = ("weights", "threshold", "metrics", "spread", "summary")
     own = identities(dataset.contract, dataset.X, dataset.y)
     trained = own[dataset.X.index.isin(dataset.X_train.index)]
     tracking.log_artifacts(
         run_id,
         {
             **training.artifacts,
-            "training.json": summary,
+            "training.json": {key: getattr(training, key) for key in keys},
             TRAINING_ROWS: pack({"identities": trained}),
         },
     )
+    tracking.note(run_id, training.summary)
 
 
 def load_training(run: Run) -> Training:

@@ -103,6 +103,7 @@ class Training:
     threshold: float | None  # None with more than two classes
     metrics: dict[str, float]
     spread: dict[str, float]
+    summary: str = ""  # which model it is and why, and what each log loss is
     artifacts: Artifacts = field(default_factory=dict)
 
 

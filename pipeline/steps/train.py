@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from pipeline import crossval, figures, models
 from pipeline.blend import choose_threshold, mix, select_weights
 from pipeline.config import Config, Family
-from pipeline.results import Dataset, Probabilities, Training, Tuning
+from pipeline.results import Dataset, Probabilities, Training, Trial, Tuning
 
 
 def train(config: Config, dataset: Dataset, tuning: Tuning) -> Training:
@@ -33,6 +33,7 @@ def train(config: Config, dataset: Dataset, tuning: Tuning) -> Training:
         threshold=threshold,
         metrics=means,
         spread=spread,
+        summary=_summary(tuning, weights, means["log_loss"]),
         artifacts={"weights.png": figures.weights(weights)} if len(weights) > 1 else {},
     )
 
@@ -92,3 +93,46 @@ def _cross_validated(
         thresholds.append(0.5 if threshold is None else threshold)
         blended[fold] = mix(out_of_fold, weights)[fold]
     return crossval.score(y, blended, folds, dataset.contract.positive_index, thresholds)
+
+
+def _summary(tuning: Tuning, weights: dict[Family, float], loss: float) -> str:
+    """Which model this is and why, and what its log loss and that of the best trial are."""
+    best = tuning.best
+    tried = sum(not trial.error for trial in tuning.trials)
+    selected = f"{best.loss:.4f} selected (the lowest of {tried} trials, so it is optimistic"
+    if len(weights) > 1:
+        return (
+            f"{_shares(weights)} by ensemble selection; log loss {loss:.4f} nested (each fold by "
+            f"the weights that the other folds choose), {selected}: {_name(best)})"
+        )
+    (family,) = weights
+    trial = tuning.chosen[family]
+    why = (
+        "train.ensemble is false"
+        if len(tuning.chosen) > 1
+        else "no other family has a trial that succeeded"
+    )
+    model = f"{_name(trial)} alone, as {why}; log loss "
+    if tried == 1:
+        return f"{model}{loss:.4f} (of the only trial, so nothing was selected)"
+    if trial.number == best.number:
+        return f"{model}{selected})"
+    return (
+        f"{model}{loss:.4f} (the lowest where a family's default stands for it, unless its best "
+        f"is more than two standard errors better), {selected}: {_name(best)})"
+    )
+
+
+def _shares(weights: dict[Family, float]) -> str:
+    """The weights in per cent, the largest first; a family without weight only if all."""
+    used = {family: weight for family, weight in weights.items() if weight > 0}
+    if len(used) == 1:
+        return f"{next(iter(used))} has all the weight of {len(weights)} families"
+    ordered = sorted(used.items(), key=lambda item: -item[1])
+    shares = " + ".join(f"{100 * weight:.3g} % {family}" for family, weight in ordered)
+    is_mean = len(used) == len(weights) and len(set(weights.values())) == 1
+    return f"{shares} (the plain mean, from which it starts)" if is_mean else shares
+
+
+def _name(trial: Trial) -> str:
+    return f"{trial.family}, trial {trial.number}"

@@ -110,6 +110,10 @@ def test_override_reruns_from_the_step_that_it_touches(
     assert done.returncode == 0, done.stderr
     assert "tune: reused from run" in done.stdout
     assert "train runs again: train.ensemble true -> false" in done.stdout
+    latest = {run.info.run_name: run for run in children(store, parents(store, "train")[-1])}
+    summary = latest["train"].data.tags["mlflow.note.content"]
+    assert f"train: {summary}" in done.stdout
+    assert "alone, as train.ensemble is false; log loss" in summary
 
 
 def test_bad_input_ends_with_status_2_and_a_failed_run(

@@ -1,6 +1,7 @@
 import io
 import pickle
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 import pandas as pd
@@ -276,3 +277,84 @@ def test_train_says_nothing_when_the_last_fit_does_not_converge():
     out_of_fold = make_tuning(dataset).out_of_fold
     training = train(make_config(), dataset, Tuning((raw,), {raw.family: raw}, out_of_fold))
     assert training.weights == {"raw_logistic_regression": 1.0}
+
+
+def test_summary_of_a_blend_tells_the_weights_and_both_figures():
+    _, tuning, training = run()
+    weights, figures = training.summary.split(" by ensemble selection; ")
+    shares = [part.split(" % ") for part in weights.split(" + ")]
+    used = {family: weight for family, weight in training.weights.items() if weight > 0}
+    assert {family: float(share) / 100 for share, family in shares} == pytest.approx(used, abs=1e-3)
+    assert [float(share) for share, _ in shares] == sorted(
+        (float(share) for share, _ in shares), reverse=True
+    )
+    assert f"log loss {training.metrics['log_loss']:.4f} nested" in figures
+    assert f"{tuning.best.loss:.4f} selected (the lowest of 3 trials" in figures
+    assert figures.endswith("optimistic: logistic_regression, trial 0)")
+
+
+def test_summary_tells_when_the_weights_are_the_plain_mean():
+    dataset = make_dataset()
+    tuning = make_tuning(dataset)
+    first = tuning.out_of_fold["logistic_regression"]
+    training = train(
+        make_config(), dataset, replace(tuning, out_of_fold=dict.fromkeys(PARAMS, first))
+    )
+    shares = " + ".join(f"33.3 % {family}" for family in PARAMS)
+    told = f"{shares} (the plain mean, from which it starts) by ensemble selection; log loss"
+    assert training.summary.startswith(told)
+
+
+def test_summary_tells_when_one_family_has_all_the_weight():
+    _, _, training = run(("a", "b", "c"), None, helpful=1)
+    told = "logistic_regression has all the weight of 3 families by ensemble selection; log loss"
+    assert training.summary.startswith(f"{told} {training.metrics['log_loss']:.4f} nested")
+
+
+def test_summary_without_ensemble_has_no_nested_figure():
+    dataset = make_dataset()
+    tuning = make_tuning(dataset)
+    training = train(make_config(train={"ensemble": False}), dataset, tuning)
+    assert training.summary == (
+        "logistic_regression, trial 0 alone, as train.ensemble is false; log loss 0.5000 selected "
+        "(the lowest of 3 trials, so it is optimistic)"
+    )
+
+
+def test_summary_counts_only_trials_that_succeeded():
+    dataset = make_dataset()
+    tuning = make_tuning(dataset)
+    failed = make_trial(3, "svc", inf)
+    training = train(make_config(), dataset, replace(tuning, trials=(*tuning.trials, failed)))
+    assert "the lowest of 3 trials" in training.summary
+
+
+@pytest.mark.parametrize("ensemble", [True, False])
+def test_summary_of_the_only_trial_claims_no_selection(ensemble):
+    dataset = make_dataset()
+    trial = make_trial(0, "logistic_regression", 0.5, PARAMS["logistic_regression"])
+    tuning = Tuning(
+        (trial, make_trial(1, "svc", inf)), {trial.family: trial}, make_tuning(dataset).out_of_fold
+    )
+    training = train(make_config(train={"ensemble": ensemble}), dataset, tuning)
+    loss = training.metrics["log_loss"]
+    assert training.summary == (
+        "logistic_regression, trial 0 alone, as no other family has a trial that succeeded; "
+        f"log loss {loss:.4f} (of the only trial, so nothing was selected)"
+    )
+
+
+def test_summary_tells_when_a_default_stands_for_a_lower_trial():
+    dataset = make_dataset()
+    tuning = make_tuning(dataset)
+    lower = make_trial(9, "spline_logistic_regression", 0.1)
+    tuning = replace(tuning, trials=(*tuning.trials, lower))
+    training = train(make_config(train={"ensemble": False}), dataset, tuning)
+    loss = training.metrics["log_loss"]
+    assert training.summary.startswith(
+        f"logistic_regression, trial 0 alone, as train.ensemble is false; log loss {loss:.4f} ("
+    )
+    assert training.summary.endswith(
+        "0.1000 selected (the lowest of 4 trials, so it is optimistic: "
+        "spline_logistic_regression, trial 9)"
+    )
