@@ -57,8 +57,11 @@ def main(arguments: Sequence[str]) -> int:
     known, rest = _parser().parse_known_intermixed_args(words)
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stdout)
     logging.getLogger("pipeline").setLevel(logging.INFO)
+    model: str | None = None
     try:
-        _follow(known, rest, runs)
+        config, options = _configured(known, rest, runs)
+        model = config.registry.model
+        _do(known.verb, config, options)
     except PipelineError as error:
         return _complain(error)
     except KeyboardInterrupt:
@@ -67,27 +70,27 @@ def main(arguments: Sequence[str]) -> int:
     except Exception as error:
         from pipeline import store
 
-        mistake = store.mistake(error)
+        mistake = store.mistake(error, model)
         if mistake is None:
             raise
         return _complain(mistake)
     return 0
 
 
-def _follow(known: argparse.Namespace, rest: Sequence[str], runs: tuple[str, ...]) -> None:
+def _configured(
+    known: argparse.Namespace, rest: Sequence[str], runs: tuple[str, ...]
+) -> tuple[Config, Options]:
+    """What is to be done. A mistake is noted on a FAILED run."""
     try:
         overrides = {**_given(known), **_unknown_keys(rest)}
         options = _options(known, runs)
-        config = load(known.config, overrides)
+        return load(known.config, overrides), options
     except ConfigError as error:
         from pipeline import store, tracking
 
         with store.tolerated():
             tracking.record_failure(known.verb, str(error))
         raise
-    signal.signal(signal.SIGTERM, _terminate)
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # files of a few KiB
-    _do(known.verb, config, options)
 
 
 def _terminate(number: int, _: Any) -> None:
@@ -96,6 +99,8 @@ def _terminate(number: int, _: Any) -> None:
 
 
 def _do(verb: str, config: Config, options: Options) -> None:
+    signal.signal(signal.SIGTERM, _terminate)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # files of a few KiB
     # Imported late: MLflow and scikit-learn take seconds, `--help` and typing errors none.
     if verb == "serve":
         from pipeline.server.run import serve

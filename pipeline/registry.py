@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from pipeline import manifest, model_files
+from pipeline import manifest, model_files, store
 from pipeline.errors import ModelError, RegistryError
 from pipeline.markdown import sections, shortened
 from pipeline.results import Candidate, Version
@@ -148,10 +148,21 @@ def move(name: str, version: str | None, previous: str | None) -> None:
     client = MlflowClient()
     if previous is not None:
         client.set_registered_model_alias(name, PREVIOUS, previous)
-    else:
-        client.delete_registered_model_alias(name, PREVIOUS)
+    elif PREVIOUS in client.get_registered_model(name).aliases:
+        _drop_previous(name, version)
     if version is not None:
         client.set_registered_model_alias(name, CHAMPION, version)
+
+
+def _drop_previous(name: str, champion: str | None) -> None:
+    """Who may move an alias may not always delete it: on the champion it names no other."""
+    client = MlflowClient()
+    try:
+        client.delete_registered_model_alias(name, PREVIOUS)
+    except MlflowException as error:
+        if champion is None or not store.is_forbidden(error):
+            raise
+        client.set_registered_model_alias(name, PREVIOUS, champion)
 
 
 def model_id(name: str, number: str) -> str:

@@ -35,7 +35,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from mlflow.utils.uri import is_local_uri
 
-from pipeline import durable
+from pipeline import durable, store
 from pipeline.errors import PipelineError
 from pipeline.results import Artifacts, Params
 
@@ -301,6 +301,12 @@ def _noting_failure(run_id: str) -> Iterator[None]:
         yield
     except PipelineError as error:
         note(run_id, str(error))
+        raise
+    except Exception as error:
+        mistake = store.mistake(error)
+        if mistake is not None:
+            with store.tolerated():
+                note(run_id, str(mistake))
         raise
     except (KeyboardInterrupt, SystemExit):
         note(run_id, "interrupted; what had finished is kept, and the next run goes on from there")

@@ -7,6 +7,7 @@ import mlflow
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import RegisteredModel, RegisteredModelAlias
 from mlflow.exceptions import MlflowException
 from sklearn.linear_model import LogisticRegression
 
@@ -121,6 +122,9 @@ def test_move_sets_the_champion_after_the_previous(client, monkeypatch):
     calls = []
     for method in ("set_registered_model_alias", "delete_registered_model_alias"):
         monkeypatch.setattr(MlflowClient, method, lambda _, *told: calls.append(told))
+    aliases = [RegisteredModelAlias("champion", "2"), RegisteredModelAlias("previous", "1")]
+    model = RegisteredModel(NAME, aliases=aliases)
+    monkeypatch.setattr(MlflowClient, "get_registered_model", lambda *_: model)
     registry.move(NAME, "2", "1")
     registry.move(NAME, "1", None)
     first = [(NAME, "previous", "1"), (NAME, "champion", "2")]

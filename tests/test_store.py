@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,8 +12,11 @@ from pathlib import Path
 
 import mlflow
 import pytest
+import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+from sqlalchemy.exc import OperationalError
 
 from pipeline import cli, store
 from pipeline.errors import StoreError
@@ -91,12 +95,105 @@ def test_address_that_mlflow_does_not_take_is_told(address):
     assert told.startswith(f"MLFLOW_TRACKING_URI {address!r} cannot be used: ")
 
 
-@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
 def test_file_that_cannot_be_written_is_told(number):
     told = str(store.mistake(OSError(number, os.strerror(number), "/mnt/mlruns/0/a.json")))
     assert told.startswith(
         f"/mnt/mlruns/0/a.json cannot be written or read: {os.strerror(number)}; mend its"
     )
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("name", [None, "/mnt/mlruns/0/a.json"])
+def test_full_disk_is_told_with_where_it_is(number, name):
+    mlflow.set_tracking_uri("sqlite:////mnt/mlflow.db")
+    told = str(store.mistake(OSError(number, os.strerror(number), name)))
+    where = name or "sqlite:////mnt/mlflow.db"
+    assert told == f"{where} cannot be written: there is no room left on the disk; make room"
+
+
+@pytest.mark.parametrize("text", ["database or disk is full", "No space left on device"])
+def test_database_on_a_full_disk_is_told_and_not_taken_for_no_database(text):
+    told = str(store.mistake(OperationalError("INSERT", {}, sqlite3.OperationalError(text))))
+    assert told.endswith("there is no room left on the disk; make room")
+
+
+@pytest.mark.parametrize(
+    ("call", "right"),
+    [
+        ("runs/create", "EDIT on the experiment 'team'"),
+        ("runs/search", "READ on the experiment 'team'"),
+        ("runs/delete", "MANAGE on the experiment 'team'"),
+        ("logged-models/m-1", "EDIT on the experiment 'team'"),
+        ("registered-models/get", "READ on the registered model 'visits'"),
+        ("registered-models/alias", "EDIT on the registered model 'visits'"),
+        ("model-versions/set-tag", "EDIT on the registered model 'visits'"),
+        ("model-versions/delete", "MANAGE on the registered model 'visits'"),
+    ],
+)
+def test_call_that_is_forbidden_is_told_with_the_right_that_it_needs(monkeypatch, call, right):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "team")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "bob")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    mlflow.set_tracking_uri("http://127.0.0.1:9")
+    error = MlflowException(
+        f"API request to endpoint /api/2.0/mlflow/{call} failed with error code 403 != 200. "
+        "Response body: 'Permission denied'",
+        PERMISSION_DENIED,
+    )
+    told = str(store.mistake(error, "visits"))
+    assert f"the account 'bob' does not have the right {right}; ask an account that may" in told
+    assert "MLFLOW_TRACKING_PASSWORD" not in told
+
+
+@pytest.mark.parametrize(("method", "right"), [("GET", "READ"), ("PUT", "EDIT")])
+def test_artifact_that_is_forbidden_is_told_with_the_right_that_it_needs(method, right):
+    response = requests.Response()
+    response.status_code = 403
+    response.url = "http://127.0.0.1/api/2.0/mlflow-artifacts/artifacts/1/run/artifacts/a.json"
+    request = requests.Request(method, response.url).prepare()
+    response.request = request
+    told = str(store.mistake(requests.HTTPError("403 Client Error", response=response)))
+    assert f"does not have the right {right} on the experiment" in told
+
+
+def test_address_is_told_as_it_was_given_but_for_the_password():
+    assert store.masked("sqlite:////tmp/x.db") == "sqlite:////tmp/x.db"
+    assert store.masked("http://me:a@b@host:5000/path") == "http://host:5000/path"
+    assert store.masked("postgresql://me:secret@db/mlflow?sslmode=require") == (
+        "postgresql://db/mlflow?sslmode=require"
+    )
+    assert store.masked("mssql://db/mlflow?password=secret&x=1") == (
+        "mssql://db/mlflow?password=***&x=1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("dialect", "module", "package"),
+    [
+        ("postgresql", "psycopg", "'psycopg[binary]'"),
+        ("postgresql+psycopg2", "psycopg2", "psycopg2-binary"),
+        ("mysql", "MySQLdb", "mysqlclient"),
+        ("mysql+pymysql", "pymysql", "pymysql"),
+    ],
+)
+def test_database_without_its_driver_is_told_with_the_package(dialect, module, package):
+    mlflow.set_tracking_uri(f"{dialect}://me:secret@127.0.0.1/mlflow")
+    with pytest.raises(ModuleNotFoundError) as raised:
+        MlflowClient()
+    assert str(store.mistake(raised.value)) == (
+        f"MLFLOW_TRACKING_URI '{dialect}://127.0.0.1/mlflow' cannot be used: the Python package "
+        f"{module} is not installed: `pip install {package}`"
+    )
+
+
+def test_dialect_that_does_not_exist_is_told():
+    mlflow.set_tracking_uri("postgresql+foo://me:secret@127.0.0.1/mlflow")
+    with pytest.raises(Exception, match="foo") as raised:
+        MlflowClient()
+    told = str(store.mistake(raised.value))
+    assert told.startswith("MLFLOW_TRACKING_URI 'postgresql+foo://127.0.0.1/mlflow' cannot be used")
+    assert "secret" not in told
 
 
 def test_fault_of_the_program_is_none_of_the_store(tmp_path: Path):

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 
-from pipeline import model_files, registry, tracking
+from mlflow.exceptions import MlflowException
+
+from pipeline import model_files, registry, store, tracking
 from pipeline.errors import RegistryError
 from pipeline.options import Options
 from pipeline.promotion import ledger
@@ -21,8 +23,11 @@ HISTORY = "history.csv"
 
 
 def caught_up(name: str) -> Ledger:
-    """The ledger, with what was left undone done, and what was done by other means noted."""
-    line = _settled(name, ledger.begin(name, tracking.experiment_id()))
+    """The ledger, with what was left undone done, and what was done by other means noted.
+
+    Raises StoreError where the store lets this user do neither.
+    """
+    line = _finished(name, ledger.begin(name, tracking.experiment_id()))
     number = registry.champion_version(name)
     before = line.last.version if line.last else None
     if number == before:
@@ -36,14 +41,49 @@ def caught_up(name: str) -> Ledger:
         why="the alias was moved by other means",
         model_id=registry.model_id(name, number) if number else "",
     )
-    noted = ledger.append(line, found)
-    return _settled(name, noted) if noted else caught_up(name)
+    ledger.check_rights(line, name)
+    return enthrone(name, line, found) or caught_up(name)
+
+
+def _finished(name: str, line: Ledger) -> Ledger:
+    """With the last entry carried out, whoever has left it undone."""
+    if not line.is_done:
+        event = _last(line)
+        ledger.check_rights(line, name)
+        log.warning(
+            "%s: finishing what was left undone: version %s, %s%s on %s%s",
+            name,
+            event.version or "none",
+            event.action,
+            f" by {event.by}" if event.by else "",
+            event.at,
+            after(event),
+        )
+    return _settled(name, line)
 
 
 def enthrone(name: str, line: Ledger, event: Event) -> Ledger | None:
-    """Enters a new champion and moves the alias; None if another entry came first."""
+    """Enters a new champion and moves the alias; None if another entry came first.
+
+    Where the store refuses the move, the entry is withdrawn: nobody carries it out later.
+    """
     entered = ledger.append(line, event)
-    return _settled(name, entered) if entered else None
+    if entered is None:
+        return None
+    try:
+        return _settled(name, entered)
+    except MlflowException as error:
+        if store.is_refusal(error) and ledger.withdraw(entered):
+            _move_back(name, event, line)
+        raise
+
+
+def _move_back(name: str, event: Event, line: Ledger) -> None:
+    """The aliases to where they were before an entry that was refused, if it has moved any."""
+    now = registry.champion_version(name)
+    if now in (event.version, event.before):
+        with store.tolerated():
+            registry.move(name, event.before, _previous(name, line))
 
 
 def rollback(name: str, options: Options) -> Event:
@@ -56,10 +96,11 @@ def rollback(name: str, options: Options) -> Event:
     if (known is None or known.last is None) and registry.champion(name) is None:
         raise RegistryError(f"registry.model {name!r} has had no champion yet: none to go back to")
     if known is not None and _is_asked_for(known, options):
-        return _last(_settled(name, known))
+        return _last(_finished(name, known))
     while True:
         line = caught_up(name)
         target = _target(name, line, options.version)
+        ledger.check_rights(line, name)
         version = verify(name, target)
         event = Event(
             action="rolled back",
@@ -132,10 +173,12 @@ def _settled(name: str, line: Ledger) -> Ledger:
             _publish(line)
             line = ledger.done(line)
         latest = ledger.read(name)
-        if latest is None or len(latest.events) <= len(line.events):
+        if latest is None or latest.last is None or latest.state == line.state:
             break
-        # Another entered a champion while this one moved the alias, maybe back: move it on.
+        # Another entered a champion while this one moved the alias, maybe back, or withdrew what
+        # this one has carried out: move it on.
         _carry_out(name, latest)
+        _publish(latest)
         line = latest
     return line
 

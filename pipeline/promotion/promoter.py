@@ -70,6 +70,8 @@ class Promoter:
                 registry.add_manifest(champion, candidate.model_id)
                 champions.verify(self.name, str(champion.version))
             return self._stays("unchanged", champion, choice)
+        if line is not None and not self.options.dry_run:
+            ledger.check_rights(line, self.name)  # before the seconds of the gate
         with contest.of_candidate("the candidate", candidate) as entrant:
             exam = examination.examine(self.config, self.dataset, entrant, champion)
             decision = decide(self.config, candidate, choice, exam)

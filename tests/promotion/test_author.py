@@ -1,7 +1,12 @@
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
+import mlflow
 import pytest
 
 from pipeline.promotion import author
@@ -83,3 +88,58 @@ def test_author_without_a_login_is_the_number_of_the_user(monkeypatch, error):
 
     monkeypatch.setattr(author.getpass, "getuser", fail)
     assert author.author() == f"uid {os.getuid()}"
+
+
+@contextmanager
+def served(status: int, body: str) -> Iterator[list[str]]:
+    """A tracking server that answers every request so; the paths that it was asked for."""
+    asked: list[str] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    before = mlflow.get_tracking_uri()
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        mlflow.set_tracking_uri(f"http://127.0.0.1:{server.server_port}")
+        yield asked
+        mlflow.set_tracking_uri(before)
+        server.shutdown()
+        thread.join()
+
+
+ANN = '{"is_basic_auth": true, "user": {"id": 1, "is_admin": false, "username": "ann"}}'
+
+
+@pytest.mark.parametrize(
+    ("variable", "author_of_the_decision"),
+    [(None, "ann"), ("ann", "ann"), ("Bob", "Bob (account ann)")],
+)
+def test_author_on_a_server_with_accounts_is_the_account(
+    git_config, monkeypatch, variable, author_of_the_decision
+):
+    named(git_config, "of git")
+    if variable is not None:
+        monkeypatch.setenv(author.VARIABLE, variable)
+    with served(200, ANN) as asked:
+        assert author.author() == author_of_the_decision
+    assert asked == [author.CURRENT_USER]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(404, "no such page"), (200, "<html>"), (200, "[]"), (200, '{"user": null}'), (401, "")],
+)
+def test_author_on_a_server_without_accounts_is_of_git(git_config, status, body):
+    named(git_config, "of git")
+    with served(status, body) as asked:
+        assert author.author() == "of git"
+    assert asked == [author.CURRENT_USER]

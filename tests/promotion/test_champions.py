@@ -3,15 +3,18 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
 from pipeline import figures, flow, manifest, model_files, registry, tracking
-from pipeline.errors import ModelError, RegistryError
+from pipeline.errors import ModelError, RegistryError, StoreError
 from pipeline.options import Options
-from pipeline.promotion import candidates, champions, ledger
+from pipeline.promotion import candidates, champions, contest, ledger
 from pipeline.results import Candidate
 
 from .lab import STRONG, WEAK, Lab, aliases, crown, entry, latest
@@ -335,6 +338,114 @@ def test_version_of_an_unfinished_entry_that_is_gone_does_not_stop_the_line(lab,
 def _caught_up(name: str) -> ledger.Ledger:
     with tracking.parent_run("promote"):
         return champions.caught_up(name)
+
+
+@contextmanager
+def refusing(*methods: str) -> Iterator[None]:
+    """A store that forbids these calls, as a server does with an account that lacks the right."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise MlflowException(
+            "API request to endpoint /api/2.0/mlflow/registered-models/alias failed with error "
+            "code 403 != 200. Response body: 'Permission denied'",
+            PERMISSION_DENIED,
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        for method in methods:
+            patch.setattr(MlflowClient, method, refuse)
+        yield
+
+
+MOVING = ("set_registered_model_alias", "delete_registered_model_alias")
+EDITING = ("set_registered_model_tag", "set_model_version_tag", "update_model_version", *MOVING)
+
+
+def test_rollback_of_one_who_may_not_edit_the_model_leaves_no_entry(lab, client, three):
+    told = f"does not have the right EDIT on the registered model '{three}'"
+    with refusing(*EDITING), pytest.raises(StoreError, match=told):
+        rollback(lab, three)
+    lab.promote(lab.config(three, STRONG))  # of a colleague, who may
+    assert aliases(client, three) == {"champion": "3", "previous": "2"}
+    assert len(history(three)) == 3
+
+
+def test_promotion_of_one_who_may_not_edit_the_model_ends_before_the_gate(
+    lab, client, trained, monkeypatch
+):
+    crown("forbidden", trained[WEAK])
+    monkeypatch.setattr(contest, "of_candidate", lambda *_: pytest.fail("the gate was asked"))
+    with refusing(*EDITING), pytest.raises(StoreError, match="right EDIT on the registered model"):
+        lab.promote(lab.config("forbidden", STRONG))
+    assert len(client.search_model_versions("name = 'forbidden'")) == 1
+
+
+def test_one_who_may_not_write_to_the_history_is_told_whose_it_is(lab, three):
+    line = ledger.read(three)
+    told = f"does not have the right EDIT on the run '{line.run_id}'"
+    with refusing("set_tag"), pytest.raises(StoreError, match=told):
+        ledger.check_rights(line, three)
+
+
+@pytest.mark.parametrize("refused", [MOVING[:1], ("log_artifacts",)])
+def test_entry_that_the_store_refuses_to_carry_out_is_withdrawn(lab, client, three, refused):
+    line = ledger.read(three)
+    with refusing(*refused), pytest.raises(MlflowException, match="Permission denied"):
+        champions.enthrone(three, line, entry("1", "3"))
+    assert aliases(client, three) == {"champion": "3", "previous": "2"}
+    withdrawn = ledger.read(three)
+    assert (withdrawn.events, withdrawn.is_done) == (line.events, True)
+    lab.promote(lab.config(three, STRONG))
+    assert aliases(client, three) == {"champion": "3", "previous": "2"}
+    rollback(lab, three)
+    assert history(three)[3:] == [("rolled back", "2", "3")]
+    assert aliases(client, three) == {"champion": "2", "previous": "1"}
+
+
+def test_entry_that_is_withdrawn_while_another_carries_it_out_is_undone_by_the_other(
+    lab, client, three, monkeypatch
+):
+    entered = ledger.append(ledger.read(three), entry("1", "3"))  # its author is refused
+    original = registry.move
+    others = [True]
+
+    def late(name: str, number: str | None, previous: str | None) -> None:
+        original(name, number, previous)
+        if others and others.pop():
+            assert ledger.withdraw(entered)
+
+    monkeypatch.setattr(registry, "move", late)
+    _caught_up(three)
+    assert aliases(client, three) == {"champion": "3", "previous": "2"}
+    assert len(history(three)) == 3
+
+
+def test_entry_that_was_carried_out_cannot_be_withdrawn(three):
+    assert not ledger.withdraw(ledger.read(three))
+    assert len(history(three)) == 3
+
+
+def test_who_finishes_the_entry_of_another_is_told_whose_it_is_and_what(lab, three, caplog):
+    left = replace(entry("2", "3"), action="rolled back", by="Bob")
+    assert ledger.append(ledger.read(three), left) is not None  # and killed
+    lab.promote(lab.config(three, STRONG))
+    told = f"finishing what was left undone: version 2, rolled back by Bob on {left.at}, after"
+    assert told in caplog.text
+
+
+def test_one_who_may_not_delete_rolls_back_to_the_first_champion(lab, client, three):
+    rollback(lab, three, version="2")
+    with refusing("delete_registered_model_alias"):
+        rollback(lab, three)
+    assert aliases(client, three) == {"champion": "1", "previous": "1"}  # it names no other
+    with pytest.raises(RegistryError, match="has no champion before version 1 to go back to"):
+        rollback(lab, three)
+
+
+def test_alias_that_is_not_there_is_not_deleted(client, trained):
+    with refusing("delete_registered_model_alias"):
+        crown("undeleted", trained[WEAK])
+    assert aliases(client, "undeleted") == {"champion": "1"}
 
 
 def test_history_is_told(lab, client, three, caplog):
