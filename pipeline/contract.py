@@ -86,9 +86,9 @@ class Rules:
         marked = self.marks == X
         if np.count_nonzero(marked):
             X = np.where(marked, np.nan, X)
-        broken = (self.low > X) | (self.high < X)  # NaN is neither
-        if np.count_nonzero(broken) or faults:
-            raise _error([*faults, *self._faults(X, broken)], with_values)
+        outside = (self.low > X) | (self.high < X)  # NaN is neither
+        if np.count_nonzero(outside) or faults:
+            raise broken([*faults, *self._faults(X, outside)], with_values)
         return X
 
     def few(self, cells: Sequence[float | None]) -> list[float] | None:
@@ -98,15 +98,17 @@ class Rules:
         """
         checked = []
         for cell, (low, high, mark) in zip(cells, cycle(self._each), strict=False):
-            if cell is None or cell == mark:
+            # Python compares an integer with a double exactly, NumPy as two doubles.
+            number = nan if cell is None else float(cell)
+            if cell is None or number == mark:
                 checked.append(nan)
-            elif low <= cell <= high:
-                checked.append(cell)
+            elif low <= number <= high:
+                checked.append(number)
             else:
                 return None
         return checked
 
-    def _faults(self, X: Matrix, broken: NDArray[np.bool_]) -> Iterator[Fault]:
+    def _faults(self, X: Matrix, outside: NDArray[np.bool_]) -> Iterator[Fault]:
         for place, (name, column) in enumerate(self.columns.items()):
             numbers = X[:, place]
             unit = f" {column.unit}" if column.unit else ""
@@ -120,7 +122,7 @@ class Rules:
                     told = f"must be at {word} {_digits(bound)}{unit}"
                     rules.append((wrong & ~infinite, told, "range"))
             for wrong, rule, kind in rules:
-                for row in np.flatnonzero(wrong & broken[:, place])[: MOST_FAULTS + 1]:
+                for row in np.flatnonzero(wrong & outside[:, place])[: MOST_FAULTS + 1]:
                     yield Fault(int(row) + 1, name, rule, _digits(numbers[row]), kind)
 
 
@@ -216,7 +218,8 @@ def _digits(number: float) -> str:
     return f"{number:.15g}"
 
 
-def _error(faults: list[Fault], with_values: bool) -> ContractError:
+def broken(faults: list[Fault], with_values: bool = False) -> ContractError:
+    """The error of one fault or more: the first ten, a sentence each."""
     faults = sorted(faults)
     told = [fault.sentence(with_values) for fault in faults[:MOST_FAULTS]]
     return ContractError("\n".join([*told, *_more(len(faults))]), faults[0].kind)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp
+from math import exp, isfinite, nan
 
 import numpy as np
 
@@ -13,7 +13,11 @@ FEW = 8  # rows of which each is added up by itself: quicker than as many calls 
 
 @dataclass(frozen=True)
 class Linear:
-    """The log-odds are the sum of weights times columns, `fill` in place of a missing value."""
+    """The log-odds are the sum of weights times columns, `fill` in place of a missing value.
+
+    They are added up in the order of the columns, whatever the number of rows. Where the sum is
+    beyond all doubles the probability is NaN: what such a sum comes to depends on that order.
+    """
 
     fill: Sequence[float]
     weights: Sequence[float]
@@ -24,9 +28,11 @@ class Linear:
         if len(X) <= FEW:
             positive = [_logistic(self._log_odds(row)) for row in X.tolist()]
             return np.array([(1 - p, p) for p in positive]).reshape(-1, 2)
-        odds = np.where(np.isnan(X), self.fill, X) @ np.asarray(self.weights) + self.intercept
-        with np.errstate(over="ignore"):  # exp of a very unlikely row: its probability is 0
-            p = 1 / (1 + np.exp(-odds))
+        odds = np.full(len(X), self.intercept)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for values, weight, fill in zip(X.T, self.weights, self.fill, strict=True):
+                odds += weight * np.where(np.isnan(values), fill, values)
+            p = np.where(np.isfinite(odds), 1 / (1 + np.exp(-odds)), nan)
         return np.column_stack([1 - p, p])
 
     def _log_odds(self, row: Sequence[float]) -> float:
@@ -37,4 +43,6 @@ class Linear:
 
 
 def _logistic(odds: float) -> float:
+    if not isfinite(odds):
+        return nan
     return 1 / (1 + exp(-odds)) if odds > 0 else exp(odds) / (1 + exp(odds))

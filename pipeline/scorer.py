@@ -7,14 +7,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pipeline import compiled, explain
 from pipeline.compiled import Predict
-from pipeline.contract import Contract, Matrix, Rules
+from pipeline.contract import MOST_FAULTS, Contract, Fault, Matrix, Rules, broken
 from pipeline.errors import ContractError, ModelError
 from pipeline.linear import Linear
 
@@ -26,6 +27,7 @@ PICKLE = "model.pkl"
 EXAMPLE, EXAMPLE_ANSWER = "request_example.json", "answer_example.json"
 LIBRARIES = ("scikit-learn", "numpy")
 MOST_EXPLAINED = 100  # rows of a request
+TOO_LARGE = "is larger than in all rows of the training part, and has no finite answer"
 PARAMS: Mapping[str, tuple[type, ...]] = {
     "threshold": (float, int),
     "version": (bool,),
@@ -42,26 +44,34 @@ class Params:
     explain: bool = False
 
 
+class Trained(NamedTuple):
+    """What answers depend on beside the classifier, from the training part.
+
+    `threshold` is None with more than two classes; `reference` and `magnitude` hold one number
+    per column: the median, and the largest absolute value.
+    """
+
+    threshold: float | None
+    reference: Matrix
+    magnitude: Matrix
+
+
 class Scorer:
     """A contract and a classifier behind it.
 
-    `threshold` and `reference` (one value per column) come from the training part; `predict`
-    maps a matrix with NaN for missing values to probabilities.
+    `trained` is what the training part says of itself; `predict` maps a matrix with NaN for
+    missing values to probabilities.
     """
 
     def __init__(
-        self,
-        contract: Contract,
-        predict: Predict,
-        threshold: float | None,
-        reference: Matrix,
-        identity: Mapping[str, str],
+        self, contract: Contract, predict: Predict, trained: Trained, identity: Mapping[str, str]
     ) -> None:
         self.contract = contract
         self.rules = Rules(contract.columns)
         self.predict = predict
-        self.threshold = threshold
-        self.reference = reference
+        self.trained = trained
+        self.threshold = threshold = trained.threshold
+        self.reference = trained.reference
         self.identity = identity
         self.is_compiled = False
         self._threshold = 0.5 if threshold is None else threshold
@@ -82,8 +92,22 @@ class Scorer:
         return Params(**{name: value for name, value in given.items() if value is not None})
 
     def answers(self, X: Matrix, params: Params) -> dict[str, list[Any]]:
-        """Columns of answers for rows that `Rules.apply` has let through, in their order."""
+        """Columns of answers for rows that `Rules.apply` has let through, in their order.
+
+        Raises ContractError for rows with numbers so large that an answer is not finite, or that
+        the classifier raises, and ModelError where an answer is not finite for other reasons.
+        """
+        try:
+            return self._answers(X, params)
+        except (ContractError, ModelError):
+            raise
+        except Exception:  # whatever a classifier raises: of 1e39, where it works in floats
+            self._check_magnitude(X)
+            raise
+
+    def _answers(self, X: Matrix, params: Params) -> dict[str, list[Any]]:
         probabilities = self.predict(X)
+        self._check_finite(X, probabilities)
         positive = self._positive
         classes = self.contract.classes
         columns: dict[str, list[Any]]
@@ -122,9 +146,26 @@ class Scorer:
                 return explain.log_odds(self.predict(rows)[:, target])
 
             shares = explain.contributions(value, row, self.reference)
+            self._check_finite(X, shares)
             told["base"].append(float(value(self.reference[None])[0]))
             told["contributions"].append(dict(zip(names, shares.tolist(), strict=True)))
         return told
+
+    def _check_finite(self, X: Matrix, numbers: Matrix) -> None:
+        """Raises ContractError, or ModelError where the rows of `X` are not the cause."""
+        if not isfinite(numbers.sum()):
+            self._check_magnitude(X)
+            raise ModelError("the model's answer is not a finite number; train another one")
+
+    def _check_magnitude(self, X: Matrix) -> None:
+        """Raises ContractError for numbers that are larger than all of the training part."""
+        names = list(self.contract.columns)
+        faults = [
+            Fault(int(row) + 1, names[place], TOO_LARGE, "", "finite")
+            for row, place in np.argwhere(np.abs(X) > self.trained.magnitude)[: MOST_FAULTS + 1]
+        ]
+        if faults:
+            raise broken(faults)
 
 
 def records(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
@@ -143,6 +184,7 @@ def describe(
     return {
         "threshold": threshold,
         "reference": np.nanmedian(X_train, axis=0).tolist(),
+        "magnitude": np.nanmax(np.abs(X_train), axis=0).tolist(),
         "trained_with": _versions(),
         "linear": asdict(linear) if linear else None,
     }
@@ -166,16 +208,24 @@ def load(folder: Path, identity: Mapping[str, str] | None = None, unpickle: bool
         predict = compiled.load(folder / GRAPH)
     else:
         predict = _unpickle(folder, contract) if unpickle else _no_answers
-    reference = np.array(served["reference"])
-    scorer = Scorer(contract, predict, served["threshold"], reference, identity or {})
+    scorer = _of_description(contract, predict, served, identity or {})
     scorer.is_compiled = has_graph or bool(linear)
     return scorer
 
 
 def of_model(model: Any, contract: Contract, served: Mapping[str, Any]) -> Scorer:
     """The scorer of a fitted scikit-learn classifier."""
-    predict = by_frames(model, contract)
-    return Scorer(contract, predict, served["threshold"], np.array(served["reference"]), {})
+    return _of_description(contract, by_frames(model, contract), served, {})
+
+
+def _of_description(
+    contract: Contract, predict: Predict, served: Mapping[str, Any], identity: Mapping[str, str]
+) -> Scorer:
+    reference = np.array(served["reference"])
+    # Models that were logged before it was written down: any number may be too large.
+    magnitude = np.array(served.get("magnitude", np.zeros_like(reference)))
+    trained = Trained(served["threshold"], reference, magnitude)
+    return Scorer(contract, predict, trained, identity)
 
 
 def _unpickle(folder: Path, contract: Contract) -> Predict:

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.environment_variables import _MLFLOW_IS_IN_SERVING_ENVIRONMENT as SERVING
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from pipeline import contract as contracts
@@ -44,8 +44,9 @@ class ServedModel:
 
         `params`: `threshold` moves the decision between two classes, `version` adds the
         registered model's name and version, `explain` what pushed each probability up or down.
-        Raises MlflowException (HTTP 400) for a row that breaks the contract; then no row is
-        answered.
+        Raises MlflowException: INVALID_PARAMETER_VALUE (HTTP 400) for a row that breaks the
+        contract, and then no row is answered; INTERNAL_ERROR (HTTP 500) for what the classifier
+        itself raises, which is logged, since MLflow would send the stack trace.
         """
         try:
             asked = self.scorer.params(params or {})
@@ -53,6 +54,12 @@ class ServedModel:
             columns = self.scorer.answers(X, asked)
         except ContractError as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
+        except ModelError as error:
+            raise MlflowException(str(error), error_code=INTERNAL_ERROR) from None
+        except Exception:
+            log.exception("the classifier failed on a request")
+            message = "the classifier failed on these rows; the server's log says why"
+            raise MlflowException(message, error_code=INTERNAL_ERROR) from None
         if SERVING.get():  # records at once: a frame would take longer than the answer
             return scorer.records(columns)
         return pd.DataFrame(columns)

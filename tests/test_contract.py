@@ -427,7 +427,7 @@ def test_few_cells_come_to_the_same_as_a_matrix():
     rng = np.random.default_rng(0)
     columns = {"a": Column(range=(0, 3)), "b": Column(missing=-1), "c": Column(range=(None, 2))}
     rules = Rules(columns)
-    choices = [0, 1, 2, 3, -1, 2.5, -0.0, None, 4, 2**60]
+    choices = [0, 1, 2, 3, -1, 2.5, -0.0, None, 4, 2**60, 2**53 + 1]
     refused = 0
     for _ in range(500):
         cells_ = [choices[place] for place in rng.integers(0, len(choices), 6)]
@@ -440,6 +440,18 @@ def test_few_cells_come_to_the_same_as_a_matrix():
         else:
             np.testing.assert_array_equal(np.reshape(found, (2, 3)), rules.apply(X))
     assert 100 < refused < 490
+
+
+@pytest.mark.parametrize("integer", [2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, -(2**63) + 1])
+def test_an_integer_that_no_double_holds_is_read_in_one_way(integer):
+    """Python compares it with a double exactly, NumPy and Arrow as the double nearest to it."""
+    marked = Rules({"a": Column(missing=float(integer))})
+    bounded = Rules({"a": Column(range=(float(integer), float(integer)))})
+
+    assert np.isnan(marked.few([integer])).all()
+    assert np.isnan(marked.apply(np.array([[integer]], dtype=float))).all()
+    assert bounded.few([integer]) == [float(integer)]
+    assert bounded.apply(np.array([[integer]], dtype=float)) == [[float(integer)]]
 
 
 def outcome(function, *arguments, **options):

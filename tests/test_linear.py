@@ -46,3 +46,28 @@ def test_very_likely_and_very_unlikely_rows_have_a_probability(count, odds, prob
     linear = Linear(fill=[0.0], weights=[odds], intercept=0.0)
     answers = linear.predict_proba(np.ones((count, 1)))
     assert answers.tolist() == [[1 - probability, probability]] * count
+
+
+@pytest.mark.parametrize("count", [1, FEW, FEW + 1, 100])
+@pytest.mark.parametrize(
+    "row",
+    [
+        [1e308, 1e308, 0.0],  # beyond all doubles
+        [-1e308, -1e308, 0.0],
+        [1e308, 1e308, -1e308],  # in all it is not, and it would be in another order
+        [1e308, -1e308, np.nan],
+    ],
+)
+def test_a_sum_beyond_all_doubles_has_no_probability(count, row):
+    linear = Linear(fill=[0.0, 0.0, 0.0], weights=[2.0, 2.0, 4.0], intercept=0.0)
+    answers = linear.predict_proba(np.array([row] * count))
+    assert np.isnan(answers).all()
+
+
+def test_the_other_rows_keep_their_probabilities():
+    linear = Linear(fill=[0.0], weights=[2.0], intercept=1.0)
+    X = np.linspace(-3, 3, 50)[:, None]
+    X[7] = 1.5e308
+    answers = linear.predict_proba(X)
+    assert np.flatnonzero(np.isnan(answers).any(axis=1)).tolist() == [7]
+    assert answers[8, 1] == pytest.approx(1 / (1 + np.exp(-1 - 2 * X[8, 0])), rel=1e-15)

@@ -9,9 +9,12 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import FixedThresholdClassifier
 
-from pipeline import models, scorer, serving
+from pipeline import compiled, models, scorer, serving
+from pipeline.config import DEFAULT_FAMILIES
 from pipeline.contract import Rules
 from pipeline.errors import ContractError, ModelError
+from pipeline.linear import Linear
+from pipeline.onnx_builder import TranslationError
 from pipeline.onnx_graph import translate
 from pipeline.scorer import MOST_EXPLAINED, Params, Scorer
 from tests.builders import make_dataset
@@ -34,6 +37,11 @@ def two():
 @pytest.fixture(scope="module")
 def three():
     return make_scorer(("a", "b", "c"), None, None)
+
+
+@pytest.fixture(scope="module")
+def dataset_of_two():
+    return make_dataset()
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +214,91 @@ def test_answers_are_plain_python_for_every_encoder(two, three, rows):
         assert json.loads(json.dumps(answers)) == answers
 
 
+# Numbers so large that no answer is finite.
+
+FAMILIES = [*DEFAULT_FAMILIES, "raw_logistic_regression"]
+HUGE = [(1e308, 1e308), (1e308, -1e308), (-1.7e308, 1e308), (1e155, -1e155), (-1e39, 0), (0, 1e20)]
+
+
+@pytest.fixture(scope="module", params=[2, 3], ids="{} classes".format)
+def fitted(request):
+    """By family, the fitted model; and the data set."""
+    labels, positive = ((0, 1), 1) if request.param == 2 else (("a", "b", "c"), None)
+    dataset = make_dataset(labels, positive)
+    X = dataset.X_train.fillna(0)
+    return dataset, {
+        family: models.build(family, {}, 0).fit(X, dataset.y_train) for family in FAMILIES
+    }
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # scikit-learn's, of the overflow itself
+def test_huge_numbers_have_a_finite_answer_or_are_refused_by_row_and_column(
+    fitted, family, is_compiled
+):
+    dataset, by_family = fitted
+    asked = scorer.of_model(
+        by_family[family], dataset.contract, scorer.describe(0.4, dataset.X_train.to_numpy())
+    )
+    if is_compiled:
+        try:
+            graph = translate(by_family[family], 4)
+        except TranslationError:
+            pytest.skip("it is not compiled")
+        asked.predict = compiled.load(graph.SerializeToString())
+    usual = dataset.X_test.fillna(0).to_numpy()[:1]
+    for pair in HUGE:
+        X = np.vstack([usual, usual])
+        X[1, :2] = pair
+        huge = [name for name, value in zip(("height", "gap"), pair, strict=True) if value]
+        refused = "\n".join(f"row 2, {name}: {scorer.TOO_LARGE}" for name in sorted(huge))
+        assert finite_or_refused(asked, X) in ("finite", ("finite", refused))
+
+
+def finite_or_refused(asked, X):
+    """Whether all numbers are finite, or the rule and the message of the refusal."""
+    try:
+        answers = asked.answers(X, Params(explain=True))
+    except ContractError as error:
+        return error.rule, str(error)
+    numbers = [answers["probability"], answers["base"]]
+    numbers += [list(shares.values()) for shares in answers["contributions"]]
+    return "finite" if np.isfinite(np.concatenate(numbers)).all() else "not finite"
+
+
+def test_rows_that_overflow_are_refused_whichever_way_the_sum_goes(dataset_of_two):
+    asked = scorer.of_model(
+        None, dataset_of_two.contract, scorer.describe(0.4, dataset_of_two.X_train.to_numpy())
+    )
+    asked.predict = Linear([0.0] * 4, [5.0, 5.0, -9.0, 0.0], 0.0).predict_proba
+    for X in ([[1e308, 1e308, 1e308, 0]], [[1e308] * 4] * 100, [[1e308, 0, 0, 0]]):
+        with pytest.raises(ContractError, match="row 1, height: is larger than"):
+            asked.answers(np.array(X), PARAMS)
+
+
+def test_an_answer_that_is_not_finite_for_usual_rows_is_the_models_fault(dataset_of_two):
+    X = dataset_of_two.X_train.to_numpy()
+    asked = scorer.of_model(None, dataset_of_two.contract, scorer.describe(0.4, X))
+    asked.predict = lambda X: np.full((len(X), 2), np.nan)
+    with pytest.raises(ModelError, match="not a finite number"):
+        asked.answers(X[:2], PARAMS)
+
+
+def test_what_a_classifier_raises_on_usual_rows_is_not_blamed_on_them(dataset_of_two):
+    X = dataset_of_two.X_train.to_numpy()
+    asked = scorer.of_model(None, dataset_of_two.contract, scorer.describe(0.4, X))
+
+    def fail(_):
+        raise ZeroDivisionError
+
+    asked.predict = fail
+    with pytest.raises(ZeroDivisionError):
+        asked.answers(X[:2], PARAMS)
+    with pytest.raises(ContractError, match="row 1, noise: is larger than"):
+        asked.answers(np.array([[0, 0, 1e9, 0]]), PARAMS)
+
+
 # What training leaves for the scorer.
 
 
@@ -216,6 +309,7 @@ def test_description_survives_json():
 
     assert json.loads(json.dumps(described)) == described
     assert described["reference"] == [2.0, 6.0]
+    assert described["magnitude"] == [9.0, 7.0]
     assert described["threshold"] == 0.4
     assert list(described["trained_with"]) == ["Python", "scikit-learn", "numpy"]
 

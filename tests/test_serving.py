@@ -114,6 +114,36 @@ def test_threshold_that_is_no_probability_is_refused(threshold):
         make_served((0, 1), 1).predict(ROWS, {"threshold": threshold})
 
 
+def test_a_row_whose_answer_is_not_finite_is_refused():
+    served = make_served((0, 1), 1)
+    served.scorer.predict = lambda X: np.where(X[:, 1:] > 1e300, np.nan, 0.5) * np.ones((1, 2))
+    rows = ROWS.copy()
+    rows.loc[1, "dose"] = 1e308
+
+    with pytest.raises(MlflowException, match="row 2, dose: is larger than") as error:
+        served.predict(rows)
+
+    assert error.value.get_http_status_code() == 400
+
+
+@pytest.mark.parametrize(
+    ("predict", "message"),
+    [
+        (lambda X: np.full((len(X), 2), np.nan), "the model's answer is not a finite number"),
+        (lambda X: X["age"], "the classifier failed on these rows"),
+    ],
+)
+def test_what_a_model_does_wrong_has_a_sentence_and_no_stack_trace(predict, message):
+    served = make_served((0, 1), 1)
+    served.scorer.predict = predict
+
+    with pytest.raises(MlflowException, match=message) as error:
+        served.predict(ROWS)
+
+    assert error.value.get_http_status_code() == 500
+    assert "Traceback" not in error.value.serialize_as_json()
+
+
 def test_threshold_of_null_is_the_models():
     served = make_served((0, 1), 1)
     pd.testing.assert_frame_equal(served.predict(ROWS, {"threshold": None}), served.predict(ROWS))

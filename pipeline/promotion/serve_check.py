@@ -66,6 +66,6 @@ def _proven(version: Version, folder: Path, entrant: Entrant, rows: pd.DataFrame
 
 def _original(entrant: Entrant) -> Scorer:
     """The pipeline that was fitted, in this process."""
-    known = entrant.scorer
-    predict = by_frames(logged_model.load(entrant.folder), known.contract)
-    return Scorer(known.contract, predict, known.threshold, known.reference, {})
+    served = entrant.scorer
+    predict = by_frames(logged_model.load(entrant.folder), served.contract)
+    return Scorer(served.contract, predict, served.trained, {})

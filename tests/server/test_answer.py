@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import Limits
-from pipeline.scorer import Scorer
+from pipeline.scorer import Scorer, Trained
 from pipeline.server.answer import QUICK_EXPLAINED, QUICK_ROWS, Heavy, answer
 from pipeline.server.payload import Reader
 from pipeline.server.refusal import Refusal
@@ -22,8 +22,8 @@ def reader():
         return np.column_stack([1 - share, share])
 
     identity = {"model": "visits", "version": "7"}
-    scorer = Scorer(CONTRACT, predict, 0.5, np.full(8, 60.0), identity)
-    return Reader(scorer, Limits().rows)
+    trained = Trained(0.5, np.full(8, 60.0), np.full(8, 24.0))
+    return Reader(Scorer(CONTRACT, predict, trained, identity), Limits().rows)
 
 
 def asked(rows, **params):
@@ -82,3 +82,15 @@ def test_what_is_wrong_is_refused_before_it_is_heavy(reader):
         answer(reader, asked(rows), JSON, is_quick=True)
 
     assert (refused.value.status, refused.value.rule) == (400, "range")
+
+
+def test_an_answer_that_is_not_finite_is_refused(reader):
+    """The column has no range, and the classifier overflows."""
+    huge = [{**PATIENT, "Age": 30}, {**PATIENT, "Pregnancies": 25}]
+    reader.scorer.predict = lambda X: np.where(X[:, :1] > 24, np.nan, 0.5) * np.ones((1, 2))
+
+    with pytest.raises(Refusal) as refused:
+        answered(reader, asked(huge))
+
+    assert (refused.value.status, refused.value.rule) == (400, "finite")
+    assert "row 2, Pregnancies: is larger than" in refused.value.message

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from pipeline.config import Limits, Serve
-from pipeline.scorer import Scorer
+from pipeline.scorer import Scorer, Trained
 from pipeline.server import guard as guards
 from pipeline.server.answer import Answer, answer
 from pipeline.server.guard import CHUNK, METHODS, Guard
@@ -34,7 +34,7 @@ class Fake:
 
     def __init__(self):
         predict = lambda X: np.tile([0.75, 0.25], (len(X), 1))  # noqa: E731
-        self.reader = Reader(Scorer(CONTRACT, predict, 0.5, np.ones(8), {}), 100)
+        self.reader = Reader(Scorer(CONTRACT, predict, Trained(0.5, *np.ones((2, 8))), {}), 100)
         self.asked = []
 
     async def answer(self, body, kind, seconds):

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from pipeline import manifest
 from pipeline.columns import Column
 from pipeline.contract import Contract
-from pipeline.scorer import Params, Scorer
+from pipeline.scorer import Params, Scorer, Trained
 from pipeline.server import pages
 from pipeline.server.refusal import Refusal
 from tests.server.asgi import ask
@@ -29,7 +29,7 @@ def make_served(columns, classes=(0, 1), positive=1, threshold=0.5, reference=No
     usual = np.ones(len(columns)) if reference is None else np.array(reference)
     return SimpleNamespace(
         version=SimpleNamespace(name="visits", version="7", run_id="r", metrics={}, manifest={}),
-        scorer=Scorer(contract, lambda X: X, threshold, usual, {}),
+        scorer=Scorer(contract, lambda X: X, Trained(threshold, usual, np.abs(usual)), {}),
         shown="visits version 7",
     )
 

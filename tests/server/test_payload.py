@@ -10,7 +10,7 @@ import pytest
 from pipeline.columns import Column
 from pipeline.config import Limits
 from pipeline.contract import Contract
-from pipeline.scorer import Params, Scorer
+from pipeline.scorer import Params, Scorer, Trained
 from pipeline.server.answer import answer
 from pipeline.server.payload import Reader, content_kind
 from pipeline.server.refusal import Refusal
@@ -37,8 +37,8 @@ NAN = float("nan")
 
 def make_reader(columns=None, most_rows=MOST_ROWS) -> Reader:
     contract = CONTRACT if columns is None else CONTRACT.model_copy(update={"columns": columns})
-    reference = np.ones(len(contract.columns))
-    scorer = Scorer(contract, lambda X: np.tile([0.3, 0.7], (len(X), 1)), 0.5, reference, {})
+    trained = Trained(0.5, *np.ones((2, len(contract.columns))))
+    scorer = Scorer(contract, lambda X: np.tile([0.3, 0.7], (len(X), 1)), trained, {})
     return Reader(scorer, most_rows)
 
 
