@@ -1,6 +1,8 @@
 """From a table to a checked data set in two parts."""
 
 import hashlib
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,9 @@ from pipeline.errors import ConfigError, ContractError, nearest
 from pipeline.results import Dataset
 from pipeline.sources import stem
 
+SHOWN = 5  # columns in one message
+NO_AMOUNTS = "An amount cannot be predicted yet, only classes"
+
 
 def build(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     """The checked and split data set. Raises ContractError, and ConfigError for `positive`."""
@@ -21,7 +26,12 @@ def build(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     _check_target(data, table)
     y = _whole_numbers(table[data.target])
     classes = _classes(data, y)
-    X = contract.check(data.columns, table.drop(columns=data.target).apply(_read_numbers))
+    _check_rows(config, y, classes)
+    features = table.drop(columns=data.target)
+    contract.check_names(data.columns, list(map(str, features.columns)))
+    features = features.apply(_read_numbers)
+    _check_numbers(features)
+    X = contract.check(data.columns, features)
     rows = np.arange(len(table))
     train, test = _split(config, rows, y)
     _check_rows_per_class(config, y.iloc[train], classes)
@@ -57,7 +67,8 @@ def _check_target(data: Data, table: pd.DataFrame) -> None:
     if len(empty):
         raise ContractError(
             f"row {empty[0] + 1}, {data.target}: the target must not be missing "
-            f"({len(empty)} rows have none); leave such rows out of the table"
+            f"({len(empty)} rows have none); leave such rows out of the table. "
+            'A class that is the empty text is written "" in CSV'
         )
 
 
@@ -75,11 +86,41 @@ def _read_numbers(cells: "pd.Series[Any]") -> "pd.Series[Any]":
     return numbers.astype(object).where(numbers.notna(), cells)
 
 
+def _check_numbers(features: pd.DataFrame) -> None:
+    """Raises ContractError, once for all columns that hold nothing but texts, dates or the like."""
+    others = [
+        f"{name} ({_short(cells.dropna().iloc[0])})"
+        for name, cells in features.items()
+        if not cells.isna().all() and not _has_numbers(cells)
+    ]
+    if others:
+        more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+        raise ContractError(
+            f"{len(others)} of {len(features.columns)} columns hold no numbers: "
+            f"{', '.join(others[:SHOWN])}{more}. A column must hold numbers: write the texts as "
+            "numbers (yes and no as 1 and 0), or take the columns out of the table and of "
+            "data.columns",
+            "type",
+        )
+
+
+def _short(value: Any) -> str:
+    return (repr(value) if isinstance(value, str) else str(value))[:40]
+
+
+def _has_numbers(cells: "pd.Series[Any]") -> bool:
+    kinds = pd.api.types
+    if kinds.is_object_dtype(cells):
+        numbers = (Real, Decimal)
+        return any(isinstance(c, numbers) and not isinstance(c, bool) for c in cells.dropna())
+    return bool(kinds.is_numeric_dtype(cells) and not kinds.is_bool_dtype(cells))
+
+
 def _classes(data: Data, y: "pd.Series[Any]") -> tuple[Any, ...]:
     if not isinstance(y.iloc[:1].tolist()[0], (bool, int, str)):
         raise ContractError(
             f"{data.target}: holds {y.dtype} such as {y.iloc[0]}; "
-            "a class must be an integer, a text or true/false"
+            f"a class must be an integer, a text or true/false. {NO_AMOUNTS}"
         )
     classes = tuple(sorted(y.unique().tolist()))
     if len(classes) < 2:
@@ -102,6 +143,18 @@ def _classes(data: Data, y: "pd.Series[Any]") -> tuple[Any, ...]:
     return classes
 
 
+def _check_rows(config: Config, y: "pd.Series[Any]", classes: tuple[Any, ...]) -> None:
+    """Raises ContractError for more classes than the rows of the training part can fill."""
+    rows = len(y) * (1 - config.split.test_size)
+    needed = _rows_per_class(config)
+    if len(classes) > 2 and len(classes) * needed > rows:
+        raise ContractError(
+            f"{config.data.target}: has {len(classes)} classes in {len(y)} rows, such as "
+            f"{', '.join(map(repr, classes[:3]))}; each class needs {needed} rows in the training "
+            f"part of about {rows:.0f}: join rare classes, or add rows. {NO_AMOUNTS}"
+        )
+
+
 def _split(config: Config, rows: Any, y: "pd.Series[Any]") -> tuple[Any, Any]:
     split = config.split
     try:
@@ -112,9 +165,11 @@ def _split(config: Config, rows: Any, y: "pd.Series[Any]") -> tuple[Any, Any]:
             stratify=y if split.stratify else None,
         )
     except ValueError as error:
+        alone = [label for label, count in y.value_counts().items() if count == 1]
+        reason = f"the class {alone[0]!r} has 1 row" if alone else str(error)
         raise ContractError(
             f"{len(rows)} rows cannot be split with split.test_size {split.test_size:g} and "
-            f"split.stratify {str(split.stratify).lower()}: {error}"
+            f"split.stratify {str(split.stratify).lower()}: {reason}"
         ) from None
     return train, test
 
@@ -122,15 +177,22 @@ def _split(config: Config, rows: Any, y: "pd.Series[Any]") -> tuple[Any, Any]:
 def _check_rows_per_class(
     config: Config, y_train: "pd.Series[Any]", classes: tuple[Any, ...]
 ) -> None:
-    needed = max(config.tune.folds, 6)  # each fold leaves three of a class to calibrate on
+    needed = _rows_per_class(config)
+    remedies = "add rows of it, or leave the class out"
+    if not config.split.stratify:
+        remedies += ", or set split.stratify to true"
     counts = y_train.value_counts()
     for label in classes:
         if counts.get(label, 0) < needed:
             raise ContractError(
                 f"{config.data.target}: the class {label!r} has {counts.get(label, 0)} rows in the "
                 f"training part, and {needed} are needed for tune.folds {config.tune.folds}; "
-                "add rows of it, leave the class out, or set split.stratify to true"
+                f"{remedies}"
             )
+
+
+def _rows_per_class(config: Config) -> int:
+    return max(config.tune.folds, 6)  # each fold leaves three of a class to calibrate on
 
 
 def _check_values_per_column(X_train: pd.DataFrame) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from pipeline import labels
 from pipeline.config import Data
 from pipeline.config_file import locate
 from pipeline.errors import SourceError
@@ -42,8 +43,11 @@ def fetch(data: Data) -> bytes:
     return content
 
 
-def read_table(content: bytes, source: str) -> pd.DataFrame:
-    """The table in the bytes of a CSV or Parquet file. Raises SourceError."""
+def read_table(content: bytes, source: str, target: str | None = None) -> pd.DataFrame:
+    """The table in the bytes of a CSV or Parquet file. Raises SourceError.
+
+    The cells of `target` are classes: `NA` or `null` is one, and no mark of a missing value.
+    """
     if not content.strip():
         raise SourceError(f"data.source {source!r} is empty; it must be a CSV or Parquet file")
     if content.startswith(b"PAR1") or source.lower().endswith((".parquet", ".pq")):
@@ -53,7 +57,7 @@ def read_table(content: bytes, source: str) -> pd.DataFrame:
             f"data.source {source!r} is an HTML page, not a table; "
             "name the address of the file itself (often behind a 'raw' or 'download' link)"
         )
-    return _read_csv(content, source)
+    return _read_csv(content, source, target)
 
 
 def _read_file(source: str) -> bytes:
@@ -101,7 +105,7 @@ def _read_parquet(content: bytes, source: str) -> pd.DataFrame:
         raise SourceError(f"data.source {source!r} is not a whole Parquet file: {error}") from None
 
 
-def _read_csv(content: bytes, source: str) -> pd.DataFrame:
+def _read_csv(content: bytes, source: str, target: str | None) -> pd.DataFrame:
     """Every row must have as many cells as the header, which pandas would not insist on."""
     try:
         content.decode("utf-8")
@@ -124,4 +128,19 @@ def _read_csv(content: bytes, source: str) -> pd.DataFrame:
             f"header has {first.expected_columns}, and {len(ragged) - 1} more lines do not fit. "
             "Every row must have one cell per column; is the file whole?"
         )
+    if target is not None and table.column_names.count(target) == 1:
+        place = table.column_names.index(target)
+        table = table.set_column(place, target, _read_target(content, target))
     return pd.DataFrame(table.to_pandas())
+
+
+def _read_target(content: bytes, target: str) -> pa.ChunkedArray:
+    """The cells of one column, missing where there is nothing, not even quotes."""
+    convert = pa.csv.ConvertOptions(
+        include_columns=[target],
+        column_types={target: pa.string()},
+        null_values=[""],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )
+    return labels.typed(read_csv(content, convert)[0][target])

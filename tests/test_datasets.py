@@ -40,7 +40,9 @@ def make_csv(labels, extra_rows="", header="x,y"):
 
 def build(text, **settings):
     config = make_config(**settings)
-    return datasets.build(config, read_table(text.encode(), "people.csv"), digest="d1gest")
+    return datasets.build(
+        config, read_table(text.encode(), "people.csv", config.data.target), "d1gest"
+    )
 
 
 def refusal(text, error=ContractError, **settings):
@@ -159,6 +161,30 @@ def test_build_names_only_the_cell_that_holds_text():
     )
 
 
+def test_columns_that_hold_no_numbers_are_named_in_one_message():
+    rows = "".join(
+        f"{place},tall,2024-01-0{1 + place % 2},true,,{place % 2}\n" for place in range(40)
+    )
+    columns = ("x", "size", "day", "flag", "none")
+
+    told = refusal(f"{','.join(columns)},y\n{rows}", columns=columns)
+
+    assert told.startswith(
+        "3 of 5 columns hold no numbers: size ('tall'), day (2024-01-01), flag (True). "
+        "A column must hold numbers: write the texts as numbers (yes and no as 1 and 0)"
+    )
+
+
+def test_at_most_five_columns_without_numbers_are_named():
+    columns = tuple(f"c{place}" for place in range(13))
+    rows = "".join(f"{'a,' * 13}{place % 2}\n" for place in range(40))
+
+    told = refusal(f"{','.join(columns)},y\n{rows}", columns=columns)
+
+    names = ", ".join(f"c{place} ('a')" for place in range(5))
+    assert told.startswith(f"13 of 13 columns hold no numbers: {names} and 8 more. ")
+
+
 def test_build_takes_gaps():
     dataset = build(make_csv([0, 1], ",1\nnan,0\nNA,1\n"))
 
@@ -188,6 +214,23 @@ def test_column_without_a_value_to_learn_from_is_refused():
         (["true", "false"], True, (False, True)),
         (["ü", '"a, b"'], "ü", ("a, b", "ü")),
         ([2, 1, 0], None, (0, 1, 2)),
+        (["1", "01", "2"], None, ("01", "1", "2")),
+        (["02134", "10001"], "02134", ("02134", "10001")),
+        (["1.10", "1.9"], "1.9", ("1.10", "1.9")),
+        (["1", "1.0", "2"], None, ("1", "1.0", "2")),
+        (["+1", "1"], "1", ("+1", "1")),
+        (["-0", "0"], "0", ("-0", "0")),
+        (["1e2", "100"], "1e2", ("100", "1e2")),
+        ([" 1", "1"], "1", (" 1", "1")),
+        (["inf", "0"], "inf", ("0", "inf")),
+        (["0x1", "1_0"], "0x1", ("0x1", "1_0")),
+        (["12345678901234567890", "1"], "1", ("1", "12345678901234567890")),
+        (["2024-01-31", "2024-02-01"], "2024-01-31", ("2024-01-31", "2024-02-01")),
+        (["True", "False"], True, (False, True)),
+        (["True", "true", "false"], None, ("True", "false", "true")),
+        (["NA", "DE"], "NA", ("DE", "NA")),
+        (["null", "NaN", "None"], None, ("NaN", "None", "null")),
+        (["n/a", '""'], "", ("", "n/a")),
         (["c", "b", "a"], None, ("a", "b", "c")),
     ],
 )
@@ -252,15 +295,15 @@ def test_positive_with_three_classes_is_refused():
     [
         ([0.5, 1.5], "float64 such as 0.5"),
         ([1e300, 0], "float64 such as 1e+300"),
-        (["inf", 0], "float64 such as inf"),
-        (["2024-01-31", "2024-02-01"], "object such as 2024"),
+        ([0.5, 7], "float64 such as 0.5"),
     ],
 )
 def test_labels_that_are_no_classes_are_refused(labels, shown):
     told = refusal(make_csv(labels))
 
     assert told.startswith(f"y: holds {shown}")
-    assert told.endswith("a class must be an integer, a text or true/false")
+    assert "a class must be an integer, a text or true/false" in told
+    assert told.endswith("An amount cannot be predicted yet, only classes")
 
 
 def test_class_with_too_few_rows_is_refused():
@@ -268,8 +311,32 @@ def test_class_with_too_few_rows_is_refused():
 
     assert refusal(text, split={"test_size": 0.2}) == (
         "y: the class 1 has 4 rows in the training part, and 6 are needed for tune.folds 2; "
-        "add rows of it, leave the class out, or set split.stratify to true"
+        "add rows of it, or leave the class out"
     )
+
+
+def test_a_split_that_is_not_stratified_can_be():
+    text = make_csv([0], "1,1\n" * 6)
+
+    told = refusal(text, split={"stratify": False, "seed": 1})
+
+    assert told.endswith("add rows of it, or leave the class out, or set split.stratify to true")
+
+
+def test_more_classes_than_the_rows_can_fill_are_refused_at_once():
+    text = "x,y\n" + "".join(f"{place},{place * place}\n" for place in range(100))
+
+    assert refusal(text, positive=None) == (
+        "y: has 100 classes in 100 rows, such as 0, 1, 4; each class needs 6 rows in the training "
+        "part of about 70: join rare classes, or add rows. "
+        "An amount cannot be predicted yet, only classes"
+    )
+
+
+def test_the_class_that_has_too_few_rows_to_be_split_is_named():
+    told = refusal(make_csv([0], "1,1\n"))
+
+    assert told.endswith("split.stratify true: the class 1 has 1 row")
 
 
 def test_each_fold_needs_a_row_of_each_class():
@@ -321,9 +388,10 @@ def test_table_without_rows_is_refused():
 
 
 def test_missing_target_is_refused_with_its_first_row_and_the_count():
-    told = refusal(make_csv([0, 1], "7,\n8,1\n9,NA\n"))
+    told = refusal(make_csv([0, 1], "7,\n8,1\n9,\n"))
 
     assert told == (
         "row 41, y: the target must not be missing (2 rows have none); "
-        "leave such rows out of the table"
+        "leave such rows out of the table. "
+        'A class that is the empty text is written "" in CSV'
     )

@@ -9,5 +9,5 @@ from pipeline.results import Dataset
 
 def ingest(config: Config, content: bytes) -> Dataset:
     """Reads, checks and splits. Raises SourceError, ContractError or ConfigError."""
-    table = sources.read_table(content, config.data.source)
+    table = sources.read_table(content, config.data.source, config.data.target)
     return datasets.build(config, table, hashlib.sha256(content).hexdigest())

@@ -80,7 +80,7 @@ class Pair:
 def pima() -> Source:
     """A split of the same rows at each draw: the truth is the mean over many."""
     config = config_file.load("configs/pima.yaml", {})
-    table = sources.read_table(sources.fetch(config.data), config.data.source)
+    table = sources.read_table(sources.fetch(config.data), config.data.source, config.data.target)
     return Source(config, lambda _: table, lambda data: data, 1000, weaker=0.55, equal=0.36)
 
 
