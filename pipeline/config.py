@@ -118,6 +118,16 @@ class Data(Frozen):
         description="every other column: meaning, unit, range, missing, optional", min_length=1
     )
 
+    @field_validator("columns")
+    @classmethod
+    def _columns_have_names(cls, columns: dict[str, Column]) -> dict[str, Column]:
+        if "" in columns:
+            raise ValueError(
+                "one column has an empty name, which MLflow cannot carry in a model's signature; "
+                "name it here and in the header of the table, or take it out of both"
+            )
+        return columns
+
     @model_validator(mode="after")
     def _target_is_no_feature(self) -> "Data":
         if self.target in self.columns:

@@ -28,6 +28,7 @@ def build(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     classes = _classes(data, y)
     _check_rows(config, y, classes)
     features = table.drop(columns=data.target)
+    _check_header(data, table)
     contract.check_names(data.columns, list(map(str, features.columns)))
     features = features.apply(_read_numbers)
     _check_numbers(features)
@@ -69,6 +70,18 @@ def _check_target(data: Data, table: pd.DataFrame) -> None:
             f"row {empty[0] + 1}, {data.target}: the target must not be missing "
             f"({len(empty)} rows have none); leave such rows out of the table. "
             'A class that is the empty text is written "" in CSV'
+        )
+
+
+def _check_header(data: Data, table: pd.DataFrame) -> None:
+    """Raises ContractError for columns without a name, such as an index that was written along."""
+    unnamed = [place for place, name in enumerate(table.columns, 1) if name in ("", None)]
+    if unnamed:
+        raise ContractError(
+            f"column {unnamed[0]} of data.source {data.source!r} has no name in the header "
+            f"({len(unnamed)} of {len(table.columns)} have none): name it, or take it out of the "
+            "file. pandas writes its index so, but not with to_csv(index=False)",
+            "columns",
         )
 
 

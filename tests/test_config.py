@@ -39,6 +39,11 @@ def test_config_needs_only_data_and_registry():
     assert config.tune == Tune()
 
 
+def test_a_column_without_a_name_is_refused():
+    with pytest.raises(ValidationError, match="empty name, which MLflow cannot carry"):
+        Data(**{**DATA, "columns": {**DATA["columns"], "": {}}})
+
+
 def test_target_among_the_columns_is_refused():
     with pytest.raises(ValidationError, match="target 'Age' is among the columns; take it out"):
         Data(**{**DATA, "target": "Age"})

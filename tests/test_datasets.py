@@ -154,6 +154,20 @@ def test_build_refuses_columns_that_the_config_does_not_know():
     )
 
 
+@pytest.mark.parametrize(("header", "place"), [(",x,y", 1), ("x,y,", 3), ('x,"",y', 2)])
+def test_column_without_a_name_is_refused_with_its_place_and_the_remedy(header, place):
+    cells = {name: at for at, name in enumerate(header.split(","))}
+    rows = [[str(n), str(n), str(n)] for n in range(2 * EACH)]
+    for number, row in enumerate(rows):
+        row[cells["y"]] = str(number % 2)
+    text = "\n".join([header, *map(",".join, rows)])
+
+    told = refusal(text)
+
+    assert told.startswith(f"column {place} of data.source 'folder/people.csv' has no name in the")
+    assert "(1 of 3 have none): name it, or take it out of the file" in told
+
+
 def test_build_names_only_the_cell_that_holds_text():
     """One text makes the whole column text: the numbers around it are still numbers."""
     assert refusal(make_csv([0, 1], "1.5,0\nabc,1\n7,0\n")) == (

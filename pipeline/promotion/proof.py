@@ -1,85 +1,176 @@
-"""Whether a model, loaded as the server loads it, answers as the pipeline that was fitted."""
+"""Whether a model, loaded as both doors load it, answers as the pipeline that was fitted."""
 
 import asyncio
+import csv
 import json
 import math
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.pyfunc import PyFuncModel, scoring_server
 
+from pipeline import scorer
 from pipeline.columns import Column
 from pipeline.contract import to_matrix
 from pipeline.errors import ContractError
 from pipeline.results import Version
 from pipeline.scorer import EXAMPLE, Params, Scorer, records
-from pipeline.server.payload import JSON
+from pipeline.server.payload import CSV, JSON
 from pipeline.server.refusal import Refusal
 from pipeline.server.served import Served, equal
-from pipeline.serving import request
+from pipeline.serving import ServedModel, request
 
 SECONDS = 60.0  # for one answer
 MOST_ROWS = 1000
 FORM = "dataframe_records"
+REFUSED = "refused"  # whatever the rule
+BAD_REQUEST = 400
 Row = dict[str, Any]
 Outcome = Any  # the body of an answer, or the rule that the request breaks
-Ask = Callable[[bytes], Awaitable[Outcome]]
+
+
+class Request(NamedTuple):
+    """A body of some media type, and the rows that it holds."""
+
+    rows: Sequence[Row]
+    body: bytes
+    kind: str
+
+
+Ask = Callable[[Request], Awaitable[Outcome]]
 
 
 def prove(version: Version, source: Path, original: Scorer, rows: pd.DataFrame) -> tuple[int, str]:
-    """How many requests it was asked, and in which it differs (nothing if in none).
+    """How many requests the doors were asked, and in which one differs (nothing if in none).
 
     `rows` are valid ones to start from. Raises ModelError when the files in `source` are not
     what the version's manifest lists, or do not load.
     """
     served = Served(version, source, MOST_ROWS)
     try:
-        bodies = requests(served.folder, original, rows)
+        asked = requests(served.folder, original, rows)
 
-        async def ask(body: bytes) -> Outcome:
+        async def ask(one: Request) -> Outcome:
             try:
-                return json.loads((await served.answer(body, JSON, SECONDS)).body)
+                return json.loads((await served.answer(one.body, one.kind, SECONDS)).body)
             except Refusal as refusal:
                 return refusal.rule
 
-        return len(bodies), asyncio.run(difference(bodies, partial(expect, original), ask))
+        apart = asyncio.run(difference(asked, partial(expect, original), ask))
+        if apart:
+            return len(asked), apart
+        plain = plain_requests(original, rows)
+        apart = asyncio.run(difference(plain, _refusals_alike(original), _plain_door(served)))
+        return len(asked) + len(plain), apart and f"by MLflow's own command, {apart}"
     finally:
         served.close()
 
 
-async def difference(bodies: list[bytes], expect: Callable[[bytes], Outcome], ask: Ask) -> str:
+async def difference(
+    requests: Sequence[Request], expect: Callable[[Sequence[Row]], Outcome], ask: Ask
+) -> str:
     """The first request that is not answered as expected, if there is one."""
-    for body in bodies:
-        expected, found = expect(body), await ask(body)
-        if not equal(found, expected):
-            asked = body.decode()[:300]
-            return f"{asked} gives {_short(found)}, and in the process {_short(expected)}"
+    for one in requests:
+        expected, answer = expect(one.rows), await ask(one)
+        if not equal(answer, expected):
+            body = one.body.decode()[:300]
+            return f"{body} gives {_short(answer)}, and in the process {_short(expected)}"
     return ""
 
 
-def requests(folder: Path, original: Scorer, rows: pd.DataFrame) -> list[bytes]:
+def requests(folder: Path, original: Scorer, rows: pd.DataFrame) -> list[Request]:
     """The logged example, rows with gaps, and rows that break each rule of each column."""
-    row = json.loads(request(rows))[FORM][0]
-    others = [*_with_gaps(original, row), *_bad(original, row)]
+    (row,) = _rows(rows.iloc[:1])
     example = folder / EXAMPLE
     logged = [example.read_bytes()] if example.exists() else []
     return [
-        *logged,
-        request(rows).encode(),
-        *(json.dumps({FORM: [each]}).encode() for each in others),
+        *(Request(json.loads(body)[FORM], body, JSON) for body in logged),
+        *_forms(rows),
+        *(_of_rows([one]) for one in (*_with_gaps(original, row), *_bad(original, row))),
     ]
 
 
-def expect(original: Scorer, body: bytes) -> Outcome:
-    """What the pipeline in this process makes of a request."""
-    frame = pd.DataFrame(json.loads(body)[FORM])
+def plain_requests(original: Scorer, rows: pd.DataFrame) -> list[Request]:
+    """The rows in each form, rows with gaps, and rows beyond a range.
+
+    Few, however many columns there are: MLflow holds a request against the signature as a whole.
+    """
+    columns = original.contract.columns
+    (row,) = _rows(rows.iloc[:1])
+    marks = {name: column.missing for name, column in columns.items() if column.missing is not None}
+    beyond = {
+        name: next(_outside(column), value)
+        for (name, value), column in zip(row.items(), columns.values(), strict=True)
+    }
+    needed = {name: value for name, value in row.items() if not columns[name].optional}
+    return [
+        *_forms(rows),
+        *(_of_rows([one]) for one in (dict.fromkeys(row), row | marks, needed, beyond)),
+    ]
+
+
+def _forms(rows: pd.DataFrame) -> Iterator[Request]:
+    """The same rows as records, split, by column and as CSV."""
+    table = rows.astype(object).where(rows.notna(), None)
+    split = {"columns": list(table.columns), "data": table.to_numpy().tolist()}
+    by_column = {name: values.tolist() for name, values in table.items()}
+    lines = rows.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
+    there = _rows(rows)
+    yield _of_rows(there)
+    yield Request(there, json.dumps({"dataframe_split": split}).encode(), JSON)
+    yield Request(there, json.dumps({"inputs": by_column}).encode(), JSON)
+    yield Request(there, lines.encode(), CSV)
+
+
+def _rows(table: pd.DataFrame) -> list[Row]:
+    rows: list[Row] = json.loads(request(table))[FORM]
+    return rows
+
+
+def _of_rows(rows: Sequence[Row]) -> Request:
+    return Request(rows, json.dumps({FORM: rows}).encode(), JSON)
+
+
+def expect(original: Scorer, rows: Sequence[Row]) -> Outcome:
+    """What the pipeline in this process makes of rows."""
     try:
-        X = to_matrix(original.rules, frame)
+        X = to_matrix(original.rules, pd.DataFrame(rows))
         return {"predictions": records(original.answers(X, Params()))}
     except ContractError as error:
         return error.rule
+
+
+def refused(outcome: Outcome) -> Outcome:
+    """The outcome where only the status of a refusal is to be seen, not the rule."""
+    return REFUSED if isinstance(outcome, str) else outcome
+
+
+def _refusals_alike(original: Scorer) -> Callable[[Sequence[Row]], Outcome]:
+    return lambda rows: refused(expect(original, rows))
+
+
+def _plain_door(served: Served) -> Ask:
+    """What `mlflow models serve` does with a request, its check of the signature included."""
+    metadata = Model.load(str(served.folder))
+    loaded = served.scorer if served.scorer.is_compiled else scorer.load(served.folder)
+    model = PyFuncModel(metadata, ServedModel(loaded))
+    schema = metadata.get_input_schema()
+
+    async def ask(one: Request) -> Outcome:
+        try:
+            answer = scoring_server.invocations(one.body.decode(), one.kind, model, schema)
+        except MlflowException as error:
+            if error.get_http_status_code() == BAD_REQUEST and not error.json_kwargs:
+                return REFUSED
+            return {"error": error.message}
+        return json.loads(answer.response)
+
+    return ask
 
 
 def _with_gaps(original: Scorer, row: Row) -> Iterator[Row]:

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from pipeline import model_files, registry
 from pipeline.config import Config, Limits, Serve
 from pipeline.errors import ModelError
 from pipeline.promotion import proof
-from pipeline.promotion.proof import Outcome
+from pipeline.promotion.proof import REFUSED, Outcome, Request, Row
 from pipeline.scorer import Scorer
 from pipeline.server.payload import JSON
 from pipeline.serving import request
@@ -27,7 +27,6 @@ START_SECONDS = 120.0
 LOOK_AGAIN = 0.05
 TIMED = 200  # requests of one row
 SHARE = 0.95
-REFUSED = "refused"  # whatever the rule
 
 
 def rehearse(
@@ -40,16 +39,15 @@ def rehearse(
     """
     version, address = registry.promoted(config.registry.model, number)
     with model_files.at(address) as folder:
-        bodies = proof.requests(folder, original, rows)
+        asked = proof.requests(folder, original, rows)
     with _served(config, version.version) as port, closing(_connect(port)) as connection:
         door = _Door(connection)
 
-        def expect(body: bytes) -> Outcome:
-            expected = proof.expect(original, body)
-            return REFUSED if isinstance(expected, str) else expected
+        def expect(rows: Sequence[Row]) -> Outcome:
+            return proof.refused(proof.expect(original, rows))
 
-        told = asyncio.run(proof.difference(bodies, expect, door.ask))
-        return len(bodies), told, door.latency(request(rows.iloc[:1]).encode())
+        apart = asyncio.run(proof.difference(asked, expect, door.ask))
+        return len(asked), apart, door.latency(request(rows.iloc[:1]).encode())
 
 
 def _connect(port: int) -> http.client.HTTPConnection:
@@ -62,11 +60,11 @@ class _Door:
 
     connection: http.client.HTTPConnection
 
-    async def ask(self, body: bytes) -> Outcome:
-        status, told = self._post(body)
+    async def ask(self, one: Request) -> Outcome:
+        status, answer = self._post(one.body, one.kind)
         if status == http.client.BAD_REQUEST:
             return REFUSED
-        return told if status == http.client.OK else f"status {status}"
+        return answer if status == http.client.OK else f"status {status}"
 
     def latency(self, body: bytes) -> float:
         """Seconds within which 95 % of the answers came, one after the other."""
@@ -77,8 +75,8 @@ class _Door:
             seconds.append(time.perf_counter() - start)
         return float(np.quantile(seconds, SHARE))
 
-    def _post(self, body: bytes) -> tuple[int, Outcome]:
-        self.connection.request("POST", "/invocations", body, {"Content-Type": JSON})
+    def _post(self, body: bytes, kind: str = JSON) -> tuple[int, Outcome]:
+        self.connection.request("POST", "/invocations", body, {"Content-Type": kind})
         response = self.connection.getresponse()
         return response.status, json.loads(response.read())
 

@@ -58,9 +58,9 @@ def _proven(version: Version, folder: Path, entrant: Entrant, rows: pd.DataFrame
         count, told = proof.prove(version, folder, _original(entrant), rows)
     except ModelError as error:
         return Ruling(RULE, False, str(error))
-    sentence = f"loaded as the server does, it answers {count} requests as in the process"
+    sentence = f"loaded as both doors do, it answers {count} requests as in the process"
     if told:
-        sentence = f"loaded as the server does, {told}"
+        sentence = f"loaded as both doors do, {told}"
     return Ruling(RULE, not told, sentence, {"requests": float(count)})
 
 

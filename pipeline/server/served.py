@@ -104,9 +104,15 @@ def equal(found: Any, expected: Any) -> bool:
     if isinstance(expected, float) and isinstance(found, (int, float)):
         return math.isclose(found, expected, abs_tol=TOLERANCE)
     if isinstance(expected, dict):
-        return found.keys() == expected.keys() and all(
-            equal(found[key], value) for key, value in expected.items()
+        return (
+            isinstance(found, dict)
+            and found.keys() == expected.keys()
+            and all(equal(found[key], value) for key, value in expected.items())
         )
     if isinstance(expected, list):
-        return len(found) == len(expected) and all(map(equal, found, expected))
+        return (
+            isinstance(found, list)
+            and len(found) == len(expected)
+            and all(map(equal, found, expected))
+        )
     return bool(type(found) is type(expected) and found == expected)

@@ -4,12 +4,14 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from pipeline import manifest, scorer
 from pipeline.errors import ModelError
@@ -65,24 +67,23 @@ def test_model_that_is_not_compiled_is_proven_in_the_process_beside(tmp_path: Pa
 
 def test_requests_hold_the_example_gaps_and_every_broken_rule(pima: Case) -> None:
     rows = pima.dataset.X_test.head(20)
-    bodies = proof.requests(pima.folder, pima.original, rows)
-    expected = [proof.expect(pima.original, body) for body in bodies]
+    requests = proof.requests(pima.folder, pima.original, rows)
+    expected = [proof.expect(pima.original, one.rows) for one in requests]
     answered = [one for one in expected if not isinstance(one, str)]
-    assert bodies[0] == (pima.folder / scorer.EXAMPLE).read_bytes()
+    assert requests[0].body == (pima.folder / scorer.EXAMPLE).read_bytes()
     assert len(answered[1]["predictions"]) == 20
     assert {one for one in expected if isinstance(one, str)} == {"columns", "type", "range"}
     columns = pima.dataset.contract.columns
     assert expected.count("columns") == len(columns) + 1  # each absent, and one unknown
     assert expected.count("type") == 2 * len(columns)
-    cells = [json.loads(body)["dataframe_records"][0] for body in bodies]
     for name in columns:
-        assert any(row.get(name, 0) is None for row in cells)
+        assert any(one.rows[0].get(name, 0) is None for one in requests)
 
 
 @pytest.mark.parametrize(("name", "low", "high"), [("Glucose", 20, 600), ("Age", 18, 120)])
 def test_requests_are_just_outside_of_each_range(pima: Case, name, low, high) -> None:
-    bodies = proof.requests(pima.folder, pima.original, pima.dataset.X_test.head(1))
-    numbers = {json.loads(body)["dataframe_records"][0].get(name) for body in bodies}
+    requests = proof.requests(pima.folder, pima.original, pima.dataset.X_test.head(1))
+    numbers = {one.rows[0].get(name) for one in requests}
     assert np.nextafter(low, -np.inf) in numbers
     assert np.nextafter(high, np.inf) in numbers
 
@@ -119,6 +120,47 @@ def test_model_that_answers_otherwise_is_told_with_the_request(
     assert ", and in the process " in told
 
 
+def without_name(folder: Path) -> None:
+    """MLflow's signature as it is where a column has an empty name, which it cannot match."""
+    path = folder / "MLmodel"
+    path.write_text(path.read_text().replace('"name": "Age"', '"name": ""'))
+
+
+def other_type(folder: Path) -> None:
+    """Integers, which MLflow refuses to be missing."""
+    path = folder / "MLmodel"
+    tree = yaml.safe_load(path.read_text())
+    inputs = json.loads(tree["signature"]["inputs"])
+    tree["signature"]["inputs"] = json.dumps([{**one, "type": "integer"} for one in inputs])
+    path.write_text(yaml.safe_dump(tree))
+
+
+@pytest.mark.parametrize("change", [without_name, other_type])
+def test_model_that_only_the_production_door_can_serve_is_refused(
+    pima: Case, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    _, apart = pima.prove(pima.changed(tmp_path / "model", change))
+    assert apart.startswith("by MLflow's own command, {")
+    assert " gives the refusal 'refused', and in the process " in apart
+
+
+@pytest.mark.parametrize(
+    "name",
+    [" ", "0", "nan", "a\nb", "a\rb", 'a,"b"', "a\\b:c", "\x00", "\ufeffx", "😀", "Unnamed: 0"],
+)
+def test_both_doors_serve_columns_of_any_other_name(tmp_path: Path, name: str) -> None:
+    dataset = make_dataset()
+    columns = {name if old == "height" else old: c for old, c in dataset.contract.columns.items()}
+    renamed = replace(
+        dataset,
+        contract=dataset.contract.model_copy(update={"columns": columns}),
+        X_train=dataset.X_train.set_axis([*columns], axis=1),
+        X_test=dataset.X_test.set_axis([*columns], axis=1),
+    )
+    count, apart = Case(tmp_path / "model", renamed).prove()
+    assert (apart, count > 20) == ("", True)
+
+
 def test_model_that_is_not_what_its_manifest_lists_is_refused(pima: Case, tmp_path: Path) -> None:
     folder = pima.changed(tmp_path / "model", lambda folder: None)
     version = Version("visits", "7", "", {}, manifest.of(folder))
@@ -135,7 +177,7 @@ def test_model_without_an_example_is_proven_by_the_rest(pima: Case, tmp_path: Pa
 
 def test_expected_outcome_of_a_pipeline_is_its_own_answer(pima: Case) -> None:
     row = pima.dataset.X_test.iloc[:1]
-    body = json.dumps({"dataframe_records": json.loads(row.to_json(orient="records"))}).encode()
-    (answer,) = proof.expect(pima.original, body)["predictions"]
+    rows = json.loads(row.to_json(orient="records"))
+    (answer,) = proof.expect(pima.original, rows)["predictions"]
     assert isinstance(pima.original, Scorer)
     assert answer["probability"] == pima.original.predict(pd.DataFrame(row).to_numpy())[0, 1]
