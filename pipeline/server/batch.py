@@ -15,7 +15,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from pipeline import scorer
-from pipeline.server import seen
+from pipeline.server import memory, seen
 from pipeline.server.answer import Answer, answer
 from pipeline.server.payload import Reader
 from pipeline.server.refusal import FAULT, Refusal, busy, late
@@ -88,6 +88,7 @@ def _run(connection: Connection, folder: Path, most_rows: int, identity: dict[st
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server to hear
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     seen.log_records()
+    memory.allocate_from_the_system()
     os.nice(NICENESS)
     reader = Reader(scorer.load(folder, identity), most_rows)
     while True:

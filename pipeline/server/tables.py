@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 from pipeline.columns import Column
 from pipeline.contract import MOST_FAULTS, Fault, Matrix, check_names, not_a_number
 from pipeline.ragged import read_csv as ragged_csv
+from pipeline.server import memory
 from pipeline.server.refusal import Refusal, invalid, malformed, too_large
 
 MOST_EXPANSION = 64  # bytes of a Parquet cell when unpacked: a number takes 8 or 16
+ROOM = 64 * 2**20  # bytes that reading any Parquet file may take besides
 
 Read = tuple[Matrix, list[Fault]]
 
@@ -93,36 +95,53 @@ def _each(name: str, cells: pa.ChunkedArray) -> tuple[Matrix, list[Fault]]:
 
 
 def read_parquet(body: bytes, columns: Mapping[str, Column], most_rows: int) -> Read:
-    """Integers and floats; its own description is checked before a cell is unpacked."""
+    """Integers and floats; its own description is checked before a cell is unpacked.
+
+    The pages may unpack to more than the description says, so they are unpacked within a bound on
+    the memory, which goes back to the system afterwards. Raises Refusal, ContractError.
+    """
     try:
-        file = pq.ParquetFile(io.BytesIO(body))
-        described = file.schema_arrow
-        names = [name for name in described.names if name != "__index_level_0__"]
-        check_names(dict(columns), names, with_names=False)
-        if file.metadata.num_rows > most_rows:
-            raise _too_many_rows(most_rows)
-        _check_size(file.metadata)
-        wrong = [name for name in names if not _is_number(described.field(name).type)]
-        if wrong:
-            raise invalid("type", f"column {wrong[0]!r} must be of integers or floats")
+        return _read_parquet(body, columns, most_rows), []
+    except MemoryError:
+        raise _too_large_unpacked() from None
+    except (pa.ArrowException, OSError, ValueError, KeyError):
+        raise malformed("parquet", "the body is not a whole Parquet file") from None
+    finally:
+        pa.default_memory_pool().release_unused()
+
+
+def _read_parquet(body: bytes, columns: Mapping[str, Column], most_rows: int) -> Matrix:
+    file = pq.ParquetFile(io.BytesIO(body), pre_buffer=False)  # reads in this thread alone
+    described = file.schema_arrow
+    names = [name for name in described.names if name != "__index_level_0__"]
+    check_names(dict(columns), names, with_names=False)
+    rows, size = _described(file.metadata)
+    if rows > most_rows:
+        raise _too_many_rows(most_rows)
+    unpacked = max(rows * len(described.names), 1) * MOST_EXPANSION + 2**20
+    if size > unpacked:
+        raise _too_large_unpacked()
+    wrong = [name for name in names if not _is_number(described.field(name).type)]
+    if wrong:
+        raise invalid("type", f"column {wrong[0]!r} must be of integers or floats")
+    with memory.at_most(unpacked + ROOM):
         table = file.read(columns=names, use_threads=False)
         X = np.full((table.num_rows, len(columns)), np.nan)
         for place, name in enumerate(columns):
             if name in names:
                 X[:, place] = table[name].cast(pa.float64(), safe=False).to_numpy()
-    except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError):
-        raise malformed("parquet", "the body is not a whole Parquet file") from None
-    return X, []
+    return X
 
 
-def _check_size(metadata: pq.FileMetaData) -> None:
-    """What a file says of its size unpacked, against what its rows can need."""
-    unpacked = sum(
-        metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups)
-    )
-    cells = max(metadata.num_rows * metadata.num_columns, 1)
-    if unpacked > cells * MOST_EXPANSION + 2**20:
-        raise too_large("rows", "the Parquet file is far larger unpacked than its rows can be")
+def _described(metadata: pq.FileMetaData) -> tuple[int, int]:
+    """Rows, and bytes unpacked, by the row groups: of the whole file it may say otherwise."""
+    groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
+    rows = sum(group.num_rows for group in groups)
+    return rows, sum(group.total_byte_size for group in groups)
+
+
+def _too_large_unpacked() -> Refusal:
+    return too_large("rows", "the Parquet file is far larger unpacked than its rows can be")
 
 
 def _is_number(kind: pa.DataType) -> bool:
