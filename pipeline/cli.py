@@ -103,8 +103,10 @@ def _do(verb: str, config: Config, options: Options) -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # files of a few KiB
     # Imported late: MLflow and scikit-learn take seconds, `--help` and typing errors none.
     if verb == "serve":
+        from pipeline import local_store
         from pipeline.server.run import serve
 
+        local_store.make()
         serve(config)
         return
     from pipeline import workers
@@ -113,8 +115,9 @@ def _do(verb: str, config: Config, options: Options) -> None:
         # On the other cores, while this process imports MLflow and opens the store.
         workers.warm_up(config.tune)
     try:
-        from pipeline import flow
+        from pipeline import flow, local_store
 
+        local_store.make()
         if verb == "rollback":
             flow.rollback(config, options)
         elif verb == "history":

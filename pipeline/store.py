@@ -7,16 +7,19 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import mlflow
+from alembic.util import CommandError
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import read_mlflow_creds
 from requests.exceptions import HTTPError, RequestException
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from pipeline import local_store
 from pipeline.errors import StoreError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
+HALF_MADE = re.compile("already exists|duplicate column|no such (table|column)")
 FULL_DATABASE = re.compile("disk is full|disk full|No space left", re.IGNORECASE)
 LEAST_REFUSAL, LEAST_FAILURE = 400, 500  # status codes: what is refused, and what has failed
 UNAUTHORIZED, FORBIDDEN = 401, 403
@@ -120,6 +123,13 @@ def _of_server(error: BaseException, model: str | None) -> str:
 
 
 def _of_database(error: BaseException) -> str:
+    is_broken = isinstance(error, DBAPIError) and HALF_MADE.search(str(error.orig))
+    if is_broken or isinstance(error, CommandError):
+        path = local_store.path_of(mlflow.get_tracking_uri())
+        remedy = f"move {path} away, and the next run makes a new one" if path else "restore it"
+        reason = _line(getattr(error, "orig", error))
+        why = "its tables were left half made, or by another version of MLflow"
+        return _cannot_be_used(f"{why} ({reason}); {remedy}")
     if not isinstance(error, DBAPIError):
         return ""
     why = f"{_line(error.orig or error)}; is it MLflow's database, and may you write to it?"

@@ -19,13 +19,14 @@ def _path_stays_as_it_is() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def store(
+    tmp_path_factory: pytest.TempPathFactory, no_waiting_for_the_disk: None
+) -> Iterator[Path]:
     """The folder of an MLflow store of the file's own: to make one takes seconds."""
     import mlflow  # takes seconds, and most files do without
 
     folder = tmp_path_factory.mktemp("store")
     before = mlflow.get_tracking_uri()
-    event.listen(Engine, "connect", _do_not_wait_for_the_disk)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         patch.delenv("MLFLOW_RUN_ID", raising=False)
@@ -33,6 +34,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
         yield folder
         mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture(scope="module")
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """A store is made in a second rather than in ten."""
+    event.listen(Engine, "connect", _do_not_wait_for_the_disk)
+    yield
     event.remove(Engine, "connect", _do_not_wait_for_the_disk)
 
 
