@@ -317,8 +317,8 @@ class Gate(Frozen):
     )
     calibration: Positive | None = Field(
         0.1,
-        description="largest mean distance of the probabilities from their recalibration, "
-        "null for any",
+        description="largest mean distance of the probabilities from their recalibration, over "
+        "4 r (1 - r) for a class that the share r of the rows has; null for any",
     )
     slices: dict[str, tuple[float, ...]] = Field(
         {},

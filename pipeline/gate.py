@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import isclose
 
 import numpy as np
 import pandas as pd
 
 from pipeline import metrics
-from pipeline.calibration import calibration
-from pipeline.config import BOUNDS, LOWER_IS_BETTER, Config, Gate, Metric, SearchMetric
+from pipeline.calibration import calibrations
+from pipeline.config import BOUNDS, LOWER_IS_BETTER, Config, Gate, Label, Metric, SearchMetric
 from pipeline.metrics import Predictions
 from pipeline.paired import Difference, differences
 from pipeline.results import Claim, Ruling
@@ -41,6 +40,7 @@ class Exam:
     dummy: Predictions  # of the same rows: the shares of the classes in the training part
     X: pd.DataFrame  # the same rows
     duel: Duel | str | None  # why there can be none, or None where there is no champion
+    classes: tuple[Label, ...]  # in the order of the columns of probabilities
 
 
 def judge(config: Config, exam: Exam) -> tuple[tuple[Ruling, ...], Claim]:
@@ -52,6 +52,7 @@ def judge(config: Config, exam: Exam) -> tuple[tuple[Ruling, ...], Claim]:
         *_dummy(config, exam),
         *_calibration(config.gate, exam),
         *_slices(config, exam),
+        *_never_predicted(exam),
         *against,
     ]
     return tuple(rulings), claim
@@ -82,7 +83,8 @@ def _floors(
 ) -> Iterator[Ruling]:
     """Each floor of `rule`; one of a metric that is not defined on the rows (NaN) is broken.
 
-    So is one that an interval without width reaches: resamples of rows without an error have none.
+    So is one that an interval reaches which proves nothing: resamples of rows without an error
+    have no width, and of a rare class some have no row.
     """
     if not floors:
         return
@@ -95,10 +97,11 @@ def _floors(
         subject = f"test/{name}{' where ' * bool(group)}{group}"
         found = f"{subject} {value:.6g} (95 % interval {low:.6g} to {high:.6g})"
         setting = f"{rule}.{name} {floor:g}"
-        if passed and on_interval and _proves_nothing(name, floor, low, high):
+        doubt = metrics.doubt(name, predictions, evaluate.resamples, evaluate.seed)
+        if passed and on_interval and doubt and not _every_model_reaches(name, floor):
             passed = False
             told = (
-                f"{found}: the interval of {len(predictions.truth)} rows has no width and proves "
+                f"{found}: the interval of {len(predictions.truth)} rows {doubt} and proves "
                 f"nothing of {setting}; judge by gate.floors_on value, or on more test rows"
             )
         else:
@@ -112,10 +115,8 @@ def _reaches(name: Metric, value: float, floor: float) -> bool:
     return value <= floor if name in LOWER_IS_BETTER else value >= floor
 
 
-def _proves_nothing(name: Metric, floor: float, low: float, high: float) -> bool:
-    """Whether all resamples agree, unless the floor is one that every model reaches."""
-    worst = BOUNDS[name][name in LOWER_IS_BETTER]
-    return isclose(low, high) and not _reaches(name, worst, floor)
+def _every_model_reaches(name: Metric, floor: float) -> bool:
+    return _reaches(name, BOUNDS[name][name in LOWER_IS_BETTER], floor)
 
 
 def _dummy(config: Config, exam: Exam) -> Iterator[Ruling]:
@@ -131,22 +132,64 @@ def _dummy(config: Config, exam: Exam) -> Iterator[Ruling]:
 
 
 def _calibration(gate: Gate, exam: Exam) -> Iterator[Ruling]:
+    """Broken where a class is proven further off than the setting allows, relative to its rate.
+
+    The level is divided by the number of classes (Bonferroni).
+    """
     if gate.calibration is None:
         return
-    found = calibration(exam.predictions)
-    if np.isnan(found.error):
+    each = calibrations(exam.predictions)
+    if any(np.isnan(one.error) for one in each):
         told = "the test part lacks a class: how far its probabilities are off cannot be said"
         yield Ruling("gate.calibration", False, told)
         return
-    passed = found.error <= gate.calibration
-    within = "within" if passed else "beyond"
+    fitted = [one for one in each if not one.is_separated]
+    if not fitted:
+        told = (
+            "the probabilities separate the classes without an error on these "
+            f"{len(exam.predictions.truth)} rows, where no recalibration can be fitted: "
+            "gate.calibration proves nothing"
+        )
+        yield Ruling("gate.calibration", None, told)
+        return
+    far = [one for one in fitted if one.relative > gate.calibration]
+    proven = [one for one in far if one.p_value < (1 - gate.level) / len(each)]
+    worst = max(proven or fitted, key=lambda one: one.relative)
+    within = "within" if not far else "beyond"
+    chance = ", which may be chance" if far and not proven else ""
     told = (
-        f"probabilities are {found.error:.4f} from their recalibration on average, {within} "
-        f"gate.calibration {gate.calibration:g} (slope {found.slope:.2f}, "
-        f"intercept {found.intercept:+.2f})"
+        f"probabilities are {worst.error:.4f} from their recalibration on average, "
+        f"{worst.relative:.4f} relative to the rate {worst.rate:.4f}, {within} gate.calibration "
+        f"{gate.calibration:g}{chance} (slope {worst.slope:.2f}, "
+        f"intercept {worst.intercept:+.2f}, p-value {worst.p_value:.2g})"
     )
-    figures = {"error": found.error, "slope": found.slope, "intercept": found.intercept}
-    yield Ruling("gate.calibration", passed, told, figures)
+    figures = {
+        "error": worst.error,
+        "relative": worst.relative,
+        "rate": worst.rate,
+        "slope": worst.slope,
+        "intercept": worst.intercept,
+        "p_value": worst.p_value,
+    }
+    yield Ruling("gate.calibration", not proven, told, figures)
+
+
+def _never_predicted(exam: Exam) -> Iterator[Ruling]:
+    """Says, and no more, that a class has rows in the test part and is predicted for none."""
+    predictions = exam.predictions
+    truth, labels = (
+        np.bincount(codes, minlength=predictions.classes)
+        for codes in (predictions.truth, predictions.labels)
+    )
+    for place in np.flatnonzero((truth > 0) & (labels == 0)):
+        costs = "raise train.cost_false_negative, or " if place == predictions.positive else ""
+        yield Ruling(
+            "labels",
+            None,
+            f"{exam.classes[place]!r} is never predicted, and {truth[place]} of "
+            f"{len(predictions.truth)} test rows are of that class (its recall is 0); "
+            f"{costs}set gate.floors on recall, f1 or average_precision",
+        )
 
 
 def _slices(config: Config, exam: Exam) -> Iterator[Ruling]:

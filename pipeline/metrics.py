@@ -7,6 +7,7 @@ More: they are the mean over the classes (macro, one class against the rest).
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from math import isclose
 from typing import Any, get_args
 
 import numpy as np
@@ -95,6 +96,19 @@ def intervals(
     """Percentile bootstrap intervals over the rows (Efron and Tibshirani 1993, ch. 13)."""
     drawn = draws(predictions, resamples, seed)
     return {name: middle(values, level) for name, values in drawn.items()}
+
+
+def doubt(name: Metric, predictions: Predictions, resamples: int, seed: int) -> str:
+    """Why the 95 % interval of a metric proves nothing, if it does not.
+
+    It leaves out resamples on which the metric is not defined: where they are more than it would
+    leave out anyway, they may lie on either side of it.
+    """
+    drawn = draws(predictions, resamples, seed)[name]
+    lacking = float(np.isnan(drawn).mean())
+    if lacking > 0.05:
+        return f"leaves out {lacking:.0%} of the resamples, which lack a class,"
+    return "has no width" if isclose(*middle(drawn, 0.95)) else ""
 
 
 @lru_cache(maxsize=8)  # the gate, its paired comparisons and the model card ask for the same

@@ -137,6 +137,13 @@ def make_calibrated(rows: int = 200, seed: int = 0) -> Predictions:
     return Predictions(truth, np.c_[1 - chance, chance], positive=1)
 
 
+def make_too_sure(power: float = 5.0) -> Predictions:
+    """As `make_calibrated`, with log-odds that are that many times too far from 0."""
+    sample = make_calibrated()
+    odds = (sample.probabilities[:, 1] / sample.probabilities[:, 0]) ** power
+    return replace(sample, probabilities=np.c_[1 / (1 + odds), odds / (1 + odds)])
+
+
 def make_sure(right: bool, rows: int = 60, classes: int = 2) -> Predictions:
     """Right, or wrong, on every row and sure of it; the classes take turns."""
     truth = np.arange(rows) % classes
@@ -164,6 +171,7 @@ def make_exam(predictions: Predictions | None = None, **changes: Any) -> Exam:
         dummy=make_dummy(predictions),
         X=pd.DataFrame(rng.normal(size=shape), columns=list(COLUMNS)),
         duel=None,
+        classes=tuple(range(predictions.classes)),
     )
     return replace(exam, **changes)
 

@@ -76,6 +76,41 @@ def test_calibration_is_of_the_positive_class():
     assert calibration(Predictions(truth, told, positive=1)).slope == pytest.approx(0, abs=1e-2)
 
 
+def test_error_is_told_relative_to_the_rate_of_the_class():
+    chance, truth = exact()
+    found = calibration(of_two(expit(2 * logit(chance)), truth))
+    assert found.rate == 0.5
+    assert found.relative == pytest.approx(found.error)
+    rare = calibration(of_two(np.full(100, 0.05), (np.arange(100) < 10).astype(int)))
+    assert rare.relative == pytest.approx(0.05 / (4 * 0.1 * 0.9), rel=0.05)
+
+
+def test_calibrated_probabilities_are_called_off_as_often_as_the_level_says():
+    p_values = [calibration(make_calibrated(rows=400, seed=seed)).p_value for seed in range(300)]
+    assert 0.02 < np.mean(np.array(p_values) < 0.05) < 0.09
+    assert 0.4 < np.mean(p_values) < 0.6
+
+
+def test_probabilities_that_are_off_have_a_small_p_value():
+    chance, truth = exact()
+    assert calibration(of_two(chance, truth)).p_value > 0.99
+    assert calibration(of_two(expit(4 * logit(chance)), truth)).p_value < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("chance", "truth", "is_separated"),
+    [
+        ([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1], True),
+        ([0.1, 0.5, 0.5, 0.9], [0, 0, 1, 1], True),  # they touch: the slope is infinite too
+        ([0.1, 0.6, 0.5, 0.9], [0, 0, 1, 1], False),
+        ([0.9, 0.8, 0.2, 0.1], [0, 0, 1, 1], False),  # all on the wrong side
+    ],
+)
+def test_rows_are_separated_where_no_probability_is_on_the_wrong_side(chance, truth, is_separated):
+    found = calibration(of_two(np.array(chance), np.array(truth)))
+    assert found.is_separated is is_separated
+
+
 def test_threshold_does_not_matter():
     sample = make_calibrated()
     assert calibration(replace(sample, threshold=0.9)) == calibration(sample)

@@ -20,6 +20,7 @@ from tests.builders import (
     make_exam,
     make_predictions,
     make_sure,
+    make_too_sure,
 )
 
 QUIET = {"dummy": False, "calibration": None}  # rules that a test does not ask for
@@ -259,6 +260,23 @@ def test_floor_that_an_interval_without_width_reaches_is_broken_as_it_proves_not
     )
 
 
+def test_interval_that_leaves_out_many_resamples_does_not_reach_a_floor():
+    """One row in sixty is of the class, and a third of the resamples has none."""
+    truth = (np.arange(60) == 7).astype(int)
+    sample = Predictions(truth, np.eye(2)[truth] * 0.8 + 0.1, positive=1)
+    found = ruling(
+        make_exam(sample, logged={}),
+        "gate.floors.roc_auc",
+        floors={"roc_auc": 0.9},
+        floors_on="interval",
+        **QUIET,
+    )
+    assert found.passed is False
+    assert "of the resamples, which lack a class, and proves nothing of gate.floors.roc_auc" in (
+        found.sentence
+    )
+
+
 @pytest.mark.parametrize(("name", "floor"), [("accuracy", 0.0), ("mcc", -1.0), ("brier", 2.0)])
 @pytest.mark.parametrize("right", [True, False])
 def test_floor_that_every_model_reaches_needs_no_proof(name, floor, right):
@@ -350,35 +368,118 @@ def test_comparison_with_the_class_shares_is_told_with_its_numbers(sample, meant
 
 @pytest.mark.parametrize(("towards", "passed"), [(None, True), (np.inf, True), (0, False)])
 def test_calibration_is_the_largest_distance_that_passes(towards, passed):
-    sample = make_calibrated()
-    error = calibration(sample).error
+    sample = make_too_sure()
+    error = calibration(sample).relative
     most = error if towards is None else nextafter(error, towards)
     found = ruling(make_exam(sample), "gate.calibration", calibration=most)
     assert found.passed is passed
 
 
-def test_calibration_is_told_with_its_numbers():
-    sample = make_calibrated()
+@pytest.mark.parametrize(
+    ("sample", "most", "within"),
+    [
+        (make_calibrated(), 0.2, "within gate.calibration 0.2"),
+        (make_calibrated(), 1e-6, "beyond gate.calibration 1e-06, which may be chance"),
+        (make_too_sure(), 1e-6, "beyond gate.calibration 1e-06"),
+    ],
+)
+def test_calibration_is_told_with_its_numbers(sample, most, within):
     of_sample = calibration(sample)
-    for most, within in ((0.1, "within"), (1e-6, "beyond")):
-        found = ruling(make_exam(sample), "gate.calibration", calibration=most)
-        assert found.sentence == (
-            f"probabilities are {of_sample.error:.4f} from their recalibration on average, "
-            f"{within} gate.calibration {most:g} (slope {of_sample.slope:.2f}, "
-            f"intercept {of_sample.intercept:+.2f})"
-        )
-        assert found.figures == {
-            "error": of_sample.error,
-            "slope": of_sample.slope,
-            "intercept": of_sample.intercept,
-        }
+    found = ruling(make_exam(sample), "gate.calibration", calibration=most)
+    assert found.sentence == (
+        f"probabilities are {of_sample.error:.4f} from their recalibration on average, "
+        f"{of_sample.relative:.4f} relative to the rate {of_sample.rate:.4f}, {within} "
+        f"(slope {of_sample.slope:.2f}, intercept {of_sample.intercept:+.2f}, "
+        f"p-value {of_sample.p_value:.2g})"
+    )
+    assert found.figures == {
+        "error": of_sample.error,
+        "relative": of_sample.relative,
+        "rate": of_sample.rate,
+        "slope": of_sample.slope,
+        "intercept": of_sample.intercept,
+        "p_value": of_sample.p_value,
+    }
 
 
 def test_probabilities_that_are_far_too_sure_break_the_calibration():
-    sample = make_calibrated()
-    odds = (sample.probabilities[:, 1] / sample.probabilities[:, 0]) ** 5
-    sure = Predictions(sample.truth, np.c_[1 / (1 + odds), odds / (1 + odds)], 1)
-    assert rules(make_exam(sure))["gate.calibration"] is False
+    assert rules(make_exam(make_too_sure()))["gate.calibration"] is False
+
+
+def test_a_distance_that_may_be_chance_does_not_break_the_calibration():
+    """The same log-odds are proven too far out on 200 rows, and not on a tenth of them."""
+    sample = make_too_sure(2.5)
+    few = sample.where(np.arange(200) < 20)
+    assert calibration(few).relative > 0.05
+    assert rules(make_exam(sample), calibration=0.05)["gate.calibration"] is False
+    assert rules(make_exam(few, logged={}), calibration=0.05)["gate.calibration"] is True
+
+
+@pytest.mark.parametrize("certainty", [0.6, 0.8, 0.95])
+@pytest.mark.parametrize("rows", [20, 300])
+def test_calibration_proves_nothing_where_no_row_is_on_the_wrong_side(certainty, rows):
+    """The likeliest curve has an infinite slope, whatever the probabilities are."""
+    truth = np.arange(rows) % 2
+    chance = np.where(truth == 1, certainty, 1 - certainty)
+    sample = Predictions(truth, np.c_[1 - chance, chance], positive=1)
+    found = ruling(make_exam(sample, logged={}), "gate.calibration")
+    assert found.passed is None
+    assert f"without an error on these {rows} rows" in found.sentence
+
+
+def test_one_class_that_is_separated_leaves_the_others_to_be_asked():
+    truth = np.arange(300) % 3
+    told = np.tile([0.4, 0.3, 0.3], (300, 1))
+    told[truth == 0] = [0.9, 0.05, 0.05]
+    told[(truth > 0)] = [0.02, 0.95, 0.03]  # of the last two, one is right half of the time
+    found = ruling(make_exam(Predictions(truth, told), logged={}), "gate.calibration")
+    assert found.passed is False
+    assert found.figures["rate"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "passed"), [(1.0, 0.0, True), (2.39, 5.74, False), (1.0, 0.9, False)]
+)
+def test_calibration_of_a_rare_class_is_relative_to_its_rate(slope, intercept, passed):
+    """One row in a hundred is of the class: probabilities are small, and so is any distance."""
+    rng = np.random.default_rng(1)
+    chance = np.clip(rng.lognormal(-5, 1, 20_000), 0, 0.5)
+    truth = (rng.random(20_000) < chance).astype(int)
+    odds = np.exp((np.log(chance / (1 - chance)) - intercept) / slope)
+    told = odds / (1 + odds)
+    found = ruling(
+        make_exam(Predictions(truth, np.c_[1 - told, told], positive=1), logged={}),
+        "gate.calibration",
+    )
+    assert found.figures["error"] < 0.1  # whichever: that alone tells nothing
+    assert found.passed is passed
+
+
+# Classes that are never predicted.
+
+
+def test_a_class_that_is_never_predicted_is_named_with_its_rows_and_the_remedy():
+    chance = np.linspace(0.01, 0.3, 100)
+    truth = (np.arange(100) >= 95).astype(int)
+    exam = make_exam(Predictions(truth, np.c_[1 - chance, chance], positive=1), classes=("n", "y"))
+    found = ruling(exam, "labels")
+    assert found.passed is None
+    assert found.sentence.startswith("'y' is never predicted, and 5 of 100 test rows are of that")
+    assert found.sentence.endswith(
+        "raise train.cost_false_negative, or set gate.floors on recall, f1 or average_precision"
+    )
+
+
+def test_each_of_several_classes_that_are_never_predicted_is_named():
+    truth = np.arange(90) % 3
+    told = np.tile([0.2, 0.5, 0.3], (90, 1))
+    found = judge(make_exam(Predictions(truth, told), logged={}, classes=("a", "b", "c")))
+    named = [one.sentence[:22] for one in found if one.rule == "labels"]
+    assert named == ["'a' is never predicted", "'c' is never predicted"]
+
+
+def test_classes_that_are_all_predicted_are_not_mentioned():
+    assert "labels" not in rules(make_exam())
 
 
 def test_calibration_that_cannot_be_told_is_broken():
@@ -400,7 +501,7 @@ def sliced(*rights: tuple[float, int, int]) -> Exam:
     )
     heights = np.repeat([height for height, *_ in rights], [len(part.truth) for part in parts])
     exam = make_exam(sample)
-    return Exam(exam.logged, sample, exam.dummy, exam.X.assign(height=heights), None)
+    return Exam(exam.logged, sample, exam.dummy, exam.X.assign(height=heights), None, (0, 1))
 
 
 def of_slices(exam: Exam, **settings) -> list[tuple[bool | None, str]]:
@@ -461,7 +562,9 @@ def test_slice_with_fewer_rows_of_a_class_than_asked_for_is_not_judged(rows, exp
 def test_slice_of_one_class_is_not_judged():
     sample = make_sure(True)
     exam = make_exam(sample)
-    exam = Exam(exam.logged, sample, exam.dummy, exam.X.assign(height=sample.truth - 0.5), None)
+    exam = Exam(
+        exam.logged, sample, exam.dummy, exam.X.assign(height=sample.truth - 0.5), None, (0, 1)
+    )
     assert [passed for passed, _ in of_slices(exam, rows_per_class=1)] == [None, None]
 
 
@@ -728,7 +831,7 @@ def test_claim_is_of_the_paired_comparison_whatever_other_rules_say():
 
 def faulty(*faults: str) -> tuple[Exam, dict]:
     """An exam that breaks just those rules, and the gate's settings."""
-    sample = make_calibrated()
+    sample = make_too_sure(2.0) if "gate.calibration" in faults else make_calibrated()
     worse = make_sure(False, rows=200)
     wrong = "gate.rule" in faults
     duel = make_duel(
@@ -743,6 +846,7 @@ def faulty(*faults: str) -> tuple[Exam, dict]:
         sample if "gate.dummy" in faults else exam.dummy,
         exam.X,
         duel,
+        exam.classes,
     )
     return exam, {
         "floors": {"accuracy": 0.99 if "gate.floors.accuracy" in faults else 0.6},
@@ -819,7 +923,8 @@ def test_random_candidate_passes_only_where_every_rule_is_kept_by_its_figures(se
         "reproduced": True,
         "gate.floors.roc_auc": auc >= floor,
         "gate.dummy": np.quantile(own["log_loss"] - dummy["log_loss"], 0.95) < 0,
-        "gate.calibration": calibration(blurred).error <= most,
+        "gate.calibration": calibration(blurred).relative <= most
+        or calibration(blurred).p_value >= 0.05,
         "gate.rule": np.quantile(own["roc_auc"] - champion["roc_auc"], 0.05) > -margin,
         "gate.primary": None,
     }

@@ -1,3 +1,4 @@
+import re
 from typing import get_args
 
 import numpy as np
@@ -259,6 +260,28 @@ def test_intervals_are_the_middle_of_the_draws(sample):
 def test_middle_is_between_the_percentiles_of_what_is_defined(values, level, ends):
     found = metrics.middle(np.array(values, dtype=float), level)
     np.testing.assert_allclose(found, ends)
+
+
+def rare(positives: int, rows: int = 60) -> Predictions:
+    """The last rows are of the class 1, and the only ones that are called so."""
+    truth = (np.arange(rows) >= rows - positives).astype(int)
+    return Predictions(truth, np.eye(2)[truth] * 0.8 + 0.1, positive=1)
+
+
+@pytest.mark.parametrize(("positives", "share"), [(1, 0.37), (2, 0.13)])
+def test_interval_that_leaves_out_resamples_without_a_class_is_doubted(positives, share):
+    sentence = metrics.doubt("roc_auc", rare(positives), 2000, 0)
+    left_out = float(re.search(r"leaves out (\d+)%", sentence)[1]) / 100
+    assert left_out == pytest.approx(share, abs=0.03)  # (1 - positives / rows) ** rows
+
+
+def test_interval_without_width_is_doubted():
+    assert metrics.doubt("roc_auc", rare(20), 200, 0) == "has no width"
+
+
+def test_interval_with_some_width_is_not_doubted(sample):
+    for name in metrics.ALL:
+        assert metrics.doubt(name, sample, 200, 0) == ""
 
 
 @pytest.mark.parametrize(

@@ -71,18 +71,23 @@ def html(page: str, pictures: Mapping[str, bytes]) -> str:
     return f"<!doctype html><meta charset=utf-8><style>{STYLE}</style>{body}"
 
 
-def _metrics(evaluate: Evaluate, exam: Exam) -> list[tuple[str, float, float, float, float]]:
+def _metrics(evaluate: Evaluate, exam: Exam) -> list[tuple[str, float, str, float]]:
     """Name, value, interval, and what the class shares alone reach."""
-    intervals = metrics.intervals(exam.predictions, evaluate.resamples, evaluate.seed)
+    drawing = (exam.predictions, evaluate.resamples, evaluate.seed)
+    intervals = metrics.intervals(*drawing)
     return [
         (
             name,
             metrics.value(name, exam.predictions),
-            *intervals[name],
+            _interval(*intervals[name], metrics.doubt(name, *drawing)),
             metrics.value(name, exam.dummy),
         )
         for name in metrics.ALL
     ]
+
+
+def _interval(low: float, high: float, doubt: str) -> str:
+    return f"{low:.3f} to {high:.3f}" + (f" ({doubt.rstrip(',')}: proves nothing)" if doubt else "")
 
 
 def _shares(dataset: Dataset) -> str:

@@ -27,6 +27,7 @@ def examine(
         dummy=_dummy(dataset),
         X=dataset.X_test,
         duel=None,
+        classes=dataset.contract.classes,
     )
     if champion is None:
         return exam

@@ -180,6 +180,7 @@ def _judged(config: Config, dataset: Dataset, first: Side, second: Side) -> dict
         duel=Duel(
             "version 1", first.predictions, second.predictions, rows_digest="", cross_validated=cv
         ),
+        classes=dataset.contract.classes,
     )
     rulings, claim = gate.judge(config, exam)
     broken = [ruling.rule for ruling in rulings if ruling.passed is False]
