@@ -7,6 +7,7 @@ PipelineError
 ├── SearchError     no model could be tuned
 ├── RegistryError   there is no model to promote or to serve
 ├── ModelError      a model is not the one that was promoted, or not for this environment
+│   └── FilesError  its files are gone, or are not what was logged
 └── StoreError      MLflow's store cannot be reached or used
 
 The command line prints the message without a traceback and ends with status 2.
@@ -52,6 +53,10 @@ class RegistryError(PipelineError):
 
 class ModelError(PipelineError):
     """A model is not the one that was promoted, or not for this environment."""
+
+
+class FilesError(ModelError):
+    """The files of a model are gone, or are not what was logged."""
 
 
 class StoreError(PipelineError):

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pipeline.errors import ModelError
+from pipeline.errors import FilesError, ModelError
 
 Manifest = Mapping[str, str]  # path in the folder, with slashes -> sha256 in hex
 TAG = "manifest"
@@ -15,13 +15,14 @@ LONGEST_TAG = 4000  # registries take 5000 characters
 # MLflow writes the first beside a model that it fetches from the registry, Python the second.
 NOT_OURS = ("registered_model_meta", "__pycache__")
 REMEDY = (
-    "restore them, or train it anew (--fresh) and promote that run by its id; nothing was loaded"
+    "restore them, or train it anew: `python -m pipeline run --fresh` with the same config and "
+    "options promotes what it trains; nothing was loaded"
 )
 MOST_FAULTS = 5  # told
 
 
 def of(folder: Path) -> Manifest:
-    """The manifest of a folder as it is. Raises ModelError for what is no plain file."""
+    """The manifest of a folder as it is. Raises FilesError for what is no plain file."""
     return {name: _sha256(_read(folder, name)) for name in sorted(_files(folder))}
 
 
@@ -29,7 +30,7 @@ def copy(folder: Path, manifest: Manifest, target: Path) -> None:
     """Copies what the manifest lists, if the folder holds just that.
 
     What is hashed is what is written: the copy cannot change between check and use. Raises
-    ModelError for files that were added, changed, taken away or replaced by links.
+    FilesError for files that were added, changed, taken away or replaced by links.
     """
     found = set(_files(folder))
     faults = [f"{name} was added" for name in sorted(found - manifest.keys())]
@@ -45,7 +46,7 @@ def copy(folder: Path, manifest: Manifest, target: Path) -> None:
     if faults:
         more = f" and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
         told = ", ".join(faults[:MOST_FAULTS]) + more
-        raise ModelError(f"the model's files are not what was logged: {told}; {REMEDY}")
+        raise FilesError(f"the model's files are not what was logged: {told}; {REMEDY}")
 
 
 def digest(manifest: Manifest) -> str:
@@ -90,7 +91,7 @@ def _files(folder: Path) -> Iterator[str]:
             mode = path.lstat().st_mode
             shown = path.relative_to(folder).as_posix()
             if stat.S_ISLNK(mode) or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                raise ModelError(
+                raise FilesError(
                     f"the model's files are not what was logged: {shown} is no plain file; {REMEDY}"
                 )
             if stat.S_ISREG(mode):

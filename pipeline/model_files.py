@@ -7,11 +7,12 @@ from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 
 from pipeline import durable, manifest
-from pipeline.errors import ModelError
+from pipeline.errors import FilesError
 from pipeline.manifest import Manifest
 
 
@@ -22,12 +23,25 @@ def of(model_id: str) -> AbstractContextManager[Path]:
 
 @contextmanager
 def at(address: str) -> Iterator[Path]:
-    """The folder at an address of artifacts: where it is on this machine, or fetched meanwhile."""
+    """The folder at an address of artifacts: where it is on this machine, or fetched meanwhile.
+
+    Raises FilesError for one that was to be fetched and is not there.
+    """
     if is_local_uri(address):
         yield Path(local_file_uri_to_path(address))
     else:
         with tempfile.TemporaryDirectory() as target:
-            yield Path(mlflow.artifacts.download_artifacts(address, dst_path=target))
+            yield _fetched(address, target)
+
+
+def _fetched(address: str, target: str) -> Path:
+    try:
+        return Path(mlflow.artifacts.download_artifacts(address, dst_path=target))
+    except MlflowException as error:
+        if mlflow.artifacts.list_artifacts(artifact_uri=address):
+            raise
+        told = f"the model's files at {address} are gone; {manifest.REMEDY}"
+        raise FilesError(told) from error
 
 
 def seal(model_id: str) -> None:
@@ -50,11 +64,11 @@ def sealed(model_id: str) -> Manifest:
 
 @contextmanager
 def verified(model_id: str) -> Iterator[Path]:
-    """A copy of the files, meanwhile. Raises ModelError if they are not what was logged."""
+    """A copy of the files, meanwhile. Raises FilesError if they are not what was logged."""
     known = sealed(model_id)
     with of(model_id) as folder, tempfile.TemporaryDirectory() as copy:
         try:
             manifest.copy(folder, known, Path(copy))
-        except ModelError as error:
-            raise ModelError(f"logged model {model_id}: {error}") from None
+        except FilesError as error:
+            raise FilesError(f"logged model {model_id}: {error}") from None
         yield Path(copy)

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from pipeline import manifest, model_files
-from pipeline.errors import ModelError
+from pipeline.errors import FilesError, ModelError
 
 
 @pytest.fixture
@@ -63,3 +65,16 @@ def test_model_that_was_not_sealed_is_taken_as_it_is(model_id):
         (folder / "code" / "a.py").write_text("a = 2\n")
     with model_files.verified(model_id) as copy:
         assert (copy / "code" / "a.py").read_text() == "a = 2\n"
+
+
+@pytest.mark.parametrize(("listed", "error"), [([], FilesError), (["MLmodel"], MlflowException)])
+def test_files_that_are_gone_from_a_server_are_told_from_a_server_that_fails(
+    monkeypatch, listed, error
+):
+    def fail(*_: object, **__: object) -> None:
+        raise MlflowException("404 Client Error: Not Found")
+
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", fail)
+    monkeypatch.setattr(mlflow.artifacts, "list_artifacts", lambda artifact_uri: listed)
+    with pytest.raises(error), model_files.at("mlflow-artifacts:/1/models/m-1/artifacts"):
+        pytest.fail("it was handed out")

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline import manifest, metrics, model_files, records, registry, scorer, tracking
 from pipeline.arrays import unpack
 from pipeline.contract import Rules, to_matrix
-from pipeline.errors import ContractError
+from pipeline.errors import ContractError, FilesError
 from pipeline.metrics import Predictions
 from pipeline.results import Candidate, Dataset
 from pipeline.row_identity import identities
@@ -45,9 +45,17 @@ class Entrant:
 
 @contextmanager
 def of_candidate(shown: str, candidate: Candidate) -> Iterator[Entrant]:
-    """A logged model, held against what was logged. Raises ModelError."""
+    """A logged model, held against what was logged. Raises FilesError, ModelError."""
     digests, measured = candidate.digests, candidate.metrics
-    with model_files.verified(candidate.model_id) as folder:
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(model_files.verified(candidate.model_id))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise FilesError(
+                f"logged model {candidate.model_id} is not in the store any more; {manifest.REMEDY}"
+            ) from error
         loaded = scorer.load(folder)
         yield Entrant(shown, candidate.model_id, digests, measured, folder, loaded)
 
@@ -63,6 +71,15 @@ def of_version(known: ModelVersion) -> Iterator[Entrant]:
         manifest.copy(source, version.manifest, folder)
         loaded = scorer.load(folder)
         yield Entrant(shown, model_id, digests, version.metrics, folder, loaded)
+
+
+def why_unusable(version: ModelVersion) -> str:
+    """Why no door serves a version: its files are gone, or are not what was logged; "" if not."""
+    try:
+        with of_version(version):
+            return ""
+    except FilesError as error:
+        return str(error)
 
 
 def unseen(dataset: Dataset, entrants: Sequence[Entrant]) -> NDArray[np.bool_]:

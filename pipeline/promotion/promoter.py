@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline import registry
 from pipeline.config import Config
+from pipeline.errors import FilesError
 from pipeline.gate import Exam
 from pipeline.options import Options
 from pipeline.promotion import candidates, champions, contest, examination, ledger, serve_check
@@ -27,6 +28,7 @@ from pipeline.steps.promote import decide, select
 log = logging.getLogger(__name__)
 
 ROWS = 20  # of the test part, in the proof
+WITHOUT_FILES = "its model's files are gone, or are not what was logged"
 MARKS = {True: "passed", False: "FAILED", None: "-"}
 
 
@@ -62,9 +64,27 @@ class Promoter:
         known = ledger.read if self.options.dry_run else champions.caught_up
         line = known(self.name)
         champion = registry.champion(self.name)
-        candidate, choice = self._select(line)
-        if candidate is None:
-            return self._stays("kept", champion, choice)
+        left = list(self.entries)
+        while True:
+            candidate, choice = self._select(left, line)
+            if candidate is None:
+                return self._stays("kept", champion, choice)
+            try:
+                return self._decide(candidate, choice, line, champion)
+            except FilesError:
+                left.remove(candidate)
+                if not left:
+                    raise
+                log.warning("promote: run %s is left out: %s", candidate.run_id, WITHOUT_FILES)
+
+    def _decide(
+        self,
+        candidate: Candidate,
+        choice: str,
+        line: Ledger | None,
+        champion: ModelVersion | None,
+    ) -> Outcome | None:
+        """Raises FilesError for a candidate whose files are not what was logged."""
         if champion is not None and champion.source == registry.source(candidate.model_id):
             if not self.options.dry_run:
                 registry.add_manifest(champion, candidate.model_id)
@@ -74,7 +94,7 @@ class Promoter:
             ledger.check_rights(line, self.name)  # before the seconds of the gate
         with contest.of_candidate("the candidate", candidate) as entrant:
             exam = examination.examine(self.config, self.dataset, entrant, champion)
-            decision = decide(self.config, candidate, choice, exam)
+            decision = self._before_the_gate(candidate, choice, exam, champion)
             if line is None or self.options.dry_run:
                 return self._only_told(self._with_proof(decision, entrant, None), champion)
             version = registry.register(self.name, candidate)
@@ -88,11 +108,33 @@ class Promoter:
         told = f"{self.name}: version {version.version} is champion now ({record.why})"
         return Outcome("promoted", str(version.version), told)
 
-    def _select(self, line: Ledger | None) -> tuple[Candidate | None, str]:
+    def _before_the_gate(
+        self, candidate: Candidate, choice: str, exam: Exam, champion: ModelVersion | None
+    ) -> Decision:
+        """A champion that no door serves any more is no reason to keep the gate shut."""
+        why = ""
+        if champion is not None and isinstance(exam.duel, str):
+            why = contest.why_unusable(champion)
+        if champion is None or not why:
+            return decide(self.config, candidate, choice, exam)
+        log.warning("promote: version %s, the champion, is unusable: %s", champion.version, why)
+        told = f"version {champion.version}, the champion, is unusable: it is not compared"
+        decision = decide(self.config, candidate, choice, replace(exam, duel=None))
+        rulings = [
+            replace(ruling, sentence=told) if ruling.rule == "gate.rule" else ruling
+            for ruling in decision.rulings
+        ]
+        return replace(decision, rulings=tuple(rulings), claim="not compared")
+
+    def _select(
+        self, entries: Sequence[Candidate], line: Ledger | None
+    ) -> tuple[Candidate | None, str]:
         if self.options.run is not None:
-            return self.entries[0], f"asked for by its run {self.options.run}"
+            return entries[0], f"asked for by its run {self.options.run}"
         rolled_back = line.rolled_back() if line else {}
-        return select(self.config.gate.primary, self.entries, rolled_back)
+        best, choice = select(self.config.gate.primary, entries, rolled_back)
+        gone = len(self.entries) - len(entries)
+        return best, f"{choice} ({gone} left out: without files)" if gone else choice
 
     def _stays(self, verdict: Verdict, champion: ModelVersion | None, why: str) -> Outcome:
         if champion is None:

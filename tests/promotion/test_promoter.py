@@ -3,7 +3,7 @@
 import json
 import pickle
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -224,3 +224,64 @@ def test_champion_that_was_damaged_is_told_though_nothing_is_to_be_done(lab, cli
         pytest.raises(ModelError, match=r"contract\.json is missing"),
     ):
         lab.promote(lab.config("damaged", STRONG))
+
+
+@contextmanager
+def without_files(*model_ids: str) -> Iterator[None]:
+    """Logged models whose folders are gone, meanwhile."""
+    with ExitStack() as stack:
+        for model_id in model_ids:
+            folder = stack.enter_context(model_files.of(model_id))
+            aside = folder.with_name(f"{folder.name}-aside")
+            folder.rename(aside)
+            stack.callback(aside.rename, folder)
+        yield
+
+
+def test_champion_without_files_is_not_compared_and_makes_room_for_the_new_one(lab, client, caplog):
+    lab.promote(lab.config("lost", WEAK))
+    with without_files(registry.model_id("lost", "1")):
+        lab.promote(lab.config("lost", STRONG))
+    rule = rulings(latest(client))["gate.rule"]
+    assert aliases(client, "lost") == {"champion": "2", "previous": "1"}
+    assert rule["passed"] is None
+    assert rule["sentence"] == "version 1, the champion, is unusable: it is not compared"
+    assert "version 1, the champion, is unusable: the model's files are not what was" in caplog.text
+    assert client.get_model_version("lost", "2").tags["claim"] == "not compared"
+
+
+def test_other_rules_hold_for_the_one_that_follows_a_champion_without_files(lab, client):
+    lab.promote(lab.config("lost-floor", WEAK))
+    with without_files(registry.model_id("lost-floor", "1")):
+        lab.promote(lab.config("lost-floor", STRONG, floors={"roc_auc": 0.999}))
+    assert aliases(client, "lost-floor") == {"champion": "1"}
+
+
+def test_candidate_without_files_is_left_out(lab, client, caplog):
+    lab.promote(lab.config("gone", 0.6), dry_run=True)
+    gone = latest(client).data.tags["mlflow.parentRunId"]
+    with without_files(candidates.of_run(gone).model_id):
+        lab.promote(lab.config("gone", WEAK))
+    assert f"run {gone} is left out: its model's files are gone" in caplog.text
+    assert aliases(client, "gone") == {"champion": "1"}
+    assert "(1 left out: without files)" in latest(client).data.tags["reasons"]
+
+
+def test_candidate_that_was_deleted_is_left_out(lab, client, caplog):
+    lab.promote(lab.config("deleted", 0.7), dry_run=True)
+    gone = candidates.of_run(latest(client).data.tags["mlflow.parentRunId"])
+    client.delete_logged_model(gone.model_id)
+    lab.promote(lab.config("deleted", WEAK))
+    assert f"run {gone.run_id} is left out: its model's files are gone" in caplog.text
+    assert aliases(client, "deleted") == {"champion": "1"}
+
+
+def test_model_trained_anew_replaces_its_twin_without_files_as_the_remedy_says(lab, client):
+    lab.promote(lab.config("twin", STRONG))
+    with without_files(registry.model_id("twin", "1")):
+        with pytest.raises(ModelError, match=r"pipeline run --fresh` with the same config"):
+            lab.promote(lab.config("twin", STRONG))
+        lab.promote(lab.config("twin", STRONG), fresh=True)
+        assert aliases(client, "twin") == {"champion": "2", "previous": "1"}
+        lab.promote(lab.config("twin", STRONG))
+        assert aliases(client, "twin") == {"champion": "2", "previous": "1"}
