@@ -374,6 +374,9 @@ class Limits(Frozen):
     concurrency: Count = Field(
         64, description="requests that may wait for an answer in one worker, then 503"
     )
+    uploads: Count = Field(
+        64, description="bodies of one client that may be on their way to one worker, then 503"
+    )
     rate: Annotated[str, AfterValidator(_rate)] | None = Field(
         None, description="requests per API key, or per client without keys, e.g. 100/second"
     )

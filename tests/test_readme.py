@@ -41,6 +41,7 @@ def test_readme_tells_every_limit_with_its_default() -> None:
         "receive_seconds": f"{limits.receive_seconds:g}",
         "answer_seconds": f"{limits.answer_seconds:g}",
         "concurrency": f"{limits.concurrency}",
+        "uploads": f"{limits.uploads}",
         "rate": "none",
     }
     assert set(told) == set(Limits.model_fields)

@@ -9,6 +9,7 @@ from starlette.types import Scope, Send
 from pipeline.server import seen
 from pipeline.server.served import Served
 
+FIELDS = "pipeline.fields"  # in a scope: its headers as a mapping
 SENSIBLE_ID = re.compile(rb"[\w.:-]{1,64}")
 
 
@@ -16,13 +17,13 @@ class Exchange:
     """A request, the model that answers it, and what becomes of it."""
 
     __slots__ = (
-        *("headers", "method", "client", "owner", "path", "request_id", "rows", "rule", "send"),
-        *("served", "start", "status"),
+        *("headers", "method", "client", "is_read", "owner", "path", "request_id", "rows", "rule"),
+        *("send", "served", "start", "status"),
     )
 
     def __init__(self, scope: Scope, send: Send, served: Served) -> None:
         self.start = perf_counter()
-        self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        self.headers: Mapping[bytes, bytes] = scope.get(FIELDS) or dict(scope["headers"])
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.client: str | None = scope["client"] and scope["client"][0]
@@ -31,6 +32,7 @@ class Exchange:
         given = self.headers.get(b"x-request-id")
         is_sensible = given is not None and SENSIBLE_ID.fullmatch(given)
         self.request_id = given.decode() if given and is_sensible else seen.new_id()
+        self.is_read = False  # nobody has asked for its body
         self.status = 0  # no answer
         self.rows = 0
         self.rule: str | None = None

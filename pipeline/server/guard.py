@@ -25,6 +25,7 @@ from pipeline.server.keys import Keys
 from pipeline.server.payload import content_kind
 from pipeline.server.refusal import FAULT, Refusal, busy, too_large
 from pipeline.server.served import Served
+from pipeline.server.uploads import Uploads
 
 METHODS = {
     "/invocations": "POST",
@@ -53,6 +54,7 @@ class Guard:
         self.keys = keys
         self.served = served
         self.application = application
+        self.uploads = Uploads(serve.limits)
         self._waiting = 0
         self._hosts = _hosts(serve)
         self._rate: RateLimitItem | None = parse(serve.limits.rate) if serve.limits.rate else None
@@ -126,22 +128,20 @@ class Guard:
             )
 
     async def _invocations(self, exchange: Exchange, receive: Receive) -> Answer:
-        if self._waiting >= self.limits.concurrency:
-            raise busy("concurrency", f"{self._waiting} requests are waiting already; try again")
+        """The answer; a request takes a place among those that wait when its body is there."""
+        self._check_place()
+        kind = self._kind(exchange)
+        body = await self._body(exchange, receive)
+        self._check_place()
         self._waiting += 1
         try:
-            kind = self._kind(exchange)
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Disconnected
-            body: bytes = message["body"]
-            if message.get("more_body"):
-                body = await self._whole(body, receive)
-            elif len(body) > self.limits.body_bytes:
-                raise _body_too_large(self.limits.body_bytes)
             return await exchange.served.answer(body, kind, self.limits.answer_seconds)
         finally:
             self._waiting -= 1
+
+    def _check_place(self) -> None:
+        if self._waiting >= self.limits.concurrency:
+            raise busy("concurrency", f"{self._waiting} requests are waiting already; try again")
 
     def _kind(self, exchange: Exchange) -> str:
         """What the headers say of the body. Raises Refusal, before it is read."""
@@ -154,19 +154,27 @@ class Guard:
             raise _body_too_large(most)
         return content_kind(headers.get(b"content-type", b""))
 
-    async def _whole(self, first: bytes, receive: Receive) -> bytes:
-        """A body of several parts; refused as soon as it is known to be too large."""
-        parts, size, more = [first], len(first), True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Disconnected
-            parts.append(message["body"])
-            size += len(message["body"])
-            if size > self.limits.body_bytes:
-                raise _body_too_large(self.limits.body_bytes)
-            more = message.get("more_body", False)
-        return b"".join(parts)
+    async def _body(self, exchange: Exchange, receive: Receive) -> bytes:
+        """The whole body; refused as soon as it is too large, or there is no room for it."""
+        exchange.is_read = True
+        part, more = await self._part(receive, 0)
+        if not more:
+            return part
+        with self.uploads.hold(exchange.client or "") as parts:
+            while more:
+                parts.add(part)
+                part, more = await self._part(receive, parts.size)
+            return parts.whole(part)
+
+    async def _part(self, receive: Receive, size: int) -> tuple[bytes, bool]:
+        """What follows on the first `size` bytes of a body, and whether there is more to come."""
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        part: bytes = message["body"]
+        if size + len(part) > self.limits.body_bytes:
+            raise _body_too_large(self.limits.body_bytes)
+        return part, message.get("more_body", False)
 
     async def _refuse(self, exchange: Exchange, refusal: Refusal) -> None:
         exchange.rule = refusal.rule
@@ -192,10 +200,13 @@ class Guard:
         await send({"type": "http.response.body", "body": body[last:] if last else body})
 
     def _own_headers(self, exchange: Exchange) -> list[Header]:
-        return [
+        headers = [
             (b"x-request-id", exchange.request_id.encode()),
             (b"x-model-version", exchange.served.header),
         ]
+        if b"expect" in exchange.headers and not exchange.is_read:
+            headers.append((b"connection", b"close"))  # the client may send its body, or may not
+        return headers
 
     def _dressed(self, exchange: Exchange) -> Send:
         """`send` for the application: its answers carry the guard's headers too."""

@@ -1,0 +1,400 @@
+"""Whole requests, and those whose end or meaning is in doubt, over the wire before a stub model."""
+
+import json
+
+import pytest
+
+from tests.server import test_guard
+from tests.server.pima import PATIENT, text
+from tests.server.test_guard import GOOD, Slow
+from tests.server.wire import Server, exchange, exchanges, serve
+
+HOST = b"Host: localhost\r\n"
+TYPE = b"Content-Type: application/json\r\n"
+LENGTH = b"Content-Length: %d\r\n" % len(GOOD)
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+CHUNKS = b"%x\r\n" % len(GOOD) + GOOD + b"\r\n0\r\n\r\n"
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+PING = b"GET /ping HTTP/1.1\r\n" + HOST + b"\r\n"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+
+
+async def pages(scope, receive, send):
+    """In place of MLflow's application: it says which page was asked for."""
+    body = scope["path"].encode()
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def make_guard(served=None, **settings):
+    return test_guard.make_guard(served, application=pages, **settings)
+
+
+def head(*headers: bytes, first: bytes = b"POST /invocations HTTP/1.1") -> bytes:
+    return first + b"\r\n" + HOST + TYPE + b"".join(headers) + b"\r\n"
+
+
+def get(target: bytes, *headers: bytes, version: bytes = b"HTTP/1.1") -> bytes:
+    return b"GET " + target + b" " + version + b"\r\n" + b"".join(headers) + b"\r\n"
+
+
+POST = head(LENGTH) + GOOD
+ANSWERED = {
+    "plain": (POST,),
+    "byte by byte": tuple(POST[at : at + 40] for at in range(0, len(POST), 40)),
+    "in chunks": (head(CHUNKED) + CHUNKS,),
+    "in chunks, in capitals": (head(b"TRANSFER-ENCODING: Chunked\r\n") + CHUNKS,),
+    "a chunk's extension": (head(CHUNKED) + CHUNKS.replace(b"\r\n", b";a=b\r\n", 1),),
+    "an offer of codings": (head(LENGTH, b"TE: gzip, chunked\r\n") + GOOD,),
+    "an absolute target": (
+        head(LENGTH, first=b"POST http://localhost/invocations HTTP/1.1") + GOOD,
+    ),
+    "an expectation": (head(LENGTH, b"Expect: 200-ok\r\n") + GOOD,),
+    "two cookies": (head(LENGTH, b"Cookie: a\r\n", b"Cookie: b\r\n") + GOOD,),
+    "empty lines before": (b"\r\n\r\n" + POST,),
+    "an upgrade, and then the end": (
+        head(LENGTH, UPGRADE.replace(b"n: U", b"n: close, U")) + GOOD,
+    ),
+    "an upgrade in HTTP/1.0": (
+        head(LENGTH, UPGRADE, first=b"POST /invocations HTTP/1.0"),
+        GOOD,
+    ),
+    "HTTP/1.0": (head(LENGTH, first=b"POST /invocations HTTP/1.0") + GOOD,),
+    **{
+        f"an upgrade to {name}{where}": segments
+        for name, upgrade in {"websocket": UPGRADE, "h2c": H2C}.items()
+        for where, segments in {
+            "": (head(LENGTH, upgrade) + GOOD,),
+            ", the body later": (head(LENGTH, upgrade), GOOD),
+            ", the body in two parts": (head(LENGTH, upgrade) + GOOD[:9], GOOD[9:]),
+            ", in chunks": (head(CHUNKED, upgrade), CHUNKS),
+            ", the head in two parts": (
+                head(upgrade, LENGTH)[:60],
+                head(upgrade, LENGTH)[60:] + GOOD,
+            ),
+        }.items()
+    },
+}
+
+
+def test_whole_request_is_answered():
+    talks = exchanges(make_guard(), ANSWERED)
+
+    wrong = {
+        name: talk
+        for name, talk in talks.items()
+        if [b"predictions" in reply.body for reply in talk.replies] != [True]
+        or talk.is_closed is not ("HTTP/1.0" in name or "the end" in name)
+    }
+    assert wrong == {}
+
+
+REFUSED = {
+    # Where the body ends. (request, status, rule, a part of the message)
+    "no length": (head() + GOOD, 411, "content_length", "send Content-Length or chunks"),
+    "no length and no body": (head(), 411, "content_length", "POST takes a body"),
+    "a length with _": (head(b"Content_Length: 5\r\n") + GOOD, 411, "content_length", "POST"),
+    "two lengths": (head(LENGTH, LENGTH) + GOOD, 400, "http", "Content-Length"),
+    "two lengths that differ": (head(LENGTH, b"Content-Length: 3\r\n") + GOOD, 400, "http", "Len"),
+    **{
+        f"the length {length}": (head(b"Content-Length: %b\r\n" % length), 400, "http", "Length")
+        for length in (b"+5", b"-1", b"0x10", b"5, 5", b"5 5", b"1e3", b"9" * 30, b"\xb2")
+    },
+    "a length and chunks": (head(LENGTH, CHUNKED) + CHUNKS, 400, "http", "Transfer-Encoding"),
+    "chunks and a length": (head(CHUNKED, LENGTH) + CHUNKS, 400, "http", "Content-Length"),
+    "gzip, chunked": (
+        head(b"Transfer-Encoding: gzip, chunked\r\n") + CHUNKS,
+        *(501, "transfer_encoding", "only chunked is read"),
+    ),
+    "gzip and chunked": (
+        head(b"Transfer-Encoding: gzip\r\n", CHUNKED) + CHUNKS,
+        *(501, "transfer_encoding", "only chunked is read"),
+    ),
+    **{
+        f"the coding {coding}": (
+            head(b"Transfer-Encoding: %b\r\n" % coding) + CHUNKS,
+            *(400, "transfer_encoding", "must be chunked"),
+        )
+        for coding in (b"gzip", b"identity", b"xchunked", b"chunked;a=b", b"chunke")
+    },
+    **{
+        f"the coding {coding}": (
+            head(b"Transfer-Encoding: %b\r\n" % coding) + CHUNKS,
+            *(400, "http", "HTTP/1.1"),
+        )
+        for coding in (b"chunked, chunked", b"chunked, gzip", b"", b"\x0bchunked", b"\r\n chunked")
+    },
+    "chunks in HTTP/1.0": (
+        head(CHUNKED, first=b"POST /invocations HTTP/1.0") + CHUNKS,
+        *(400, "transfer_encoding", "HTTP/1.0"),
+    ),
+    **{
+        f"the chunk size {size}": (
+            head(CHUNKED) + size + b"\r\n" + GOOD + b"\r\n0\r\n\r\n",
+            *(400, "http", "hunk"),
+        )
+        for size in (b"zz", b"-1", b"0x5", b"f" * 17, b"5", b" 5", b"")
+    },
+    "chunks with bare line feeds": (
+        head(CHUNKED) + CHUNKS.replace(b"\r\n", b"\n"),
+        *(400, "http", "chunk"),
+    ),
+    # Whom it is for.
+    "two hosts": (get(b"/ping", HOST, b"Host: evil.org\r\n"), 400, "repeated_header", "host"),
+    "the same host twice": (get(b"/ping", HOST, HOST), 400, "repeated_header", "host"),
+    "no host": (get(b"/ping"), 400, "host", "send it"),
+    **{
+        f"the host {host}": (get(b"/ping", b"Host: %b\r\n" % host), 400, "host", "Host")
+        for host in (b"a b", b"a/b", b"u@a", b"a:b", b"[::1", b"a, b", b"\xe9")
+    },
+    "a target on another host": (
+        get(b"http://evil.org/ping", HOST),
+        *(400, "host", "different hosts"),
+    ),
+    "a target with a user": (get(b"http://a@localhost/ping", HOST), 400, "host", "different"),
+    "a target of another scheme": (get(b"ftp://localhost/ping", HOST), 400, "target", "a path"),
+    "a target that is *": (get(b"*", HOST), 400, "target", "must be a path"),
+    **{
+        f"two headers {name}": (
+            head(LENGTH, *(b"%b: %d\r\n" % (name, i) for i in range(2))) + GOOD,
+            *(400, "repeated_header", "is there twice"),
+        )
+        for name in (b"Authorization", b"X-API-Key", b"content-type")
+    },
+    # What is spoken.
+    **{
+        f"HTTP {version}": (get(b"/ping", HOST, version=version), 505, "http_version", "HTTP/1.1")
+        for version in (b"HTTP/2.0", b"HTTP/3.0", b"HTTP/1.2", b"HTTP/0.9")
+    },
+    "HTTP/2 by prior knowledge": (PREFACE, 505, "http_version", "use HTTP/1.1"),
+    "HTTP/2.0 and an upgrade": (
+        head(LENGTH, H2C, first=b"POST /invocations HTTP/2.0") + GOOD,
+        *(505, "http_version", "use HTTP/1.1"),
+    ),
+    "CONNECT": (b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 501, "method", "no proxy"),
+    "CONNECT to a path": (
+        head(LENGTH, UPGRADE, first=b"CONNECT /invocations HTTP/1.1") + GOOD,
+        *(501, "method", "no proxy"),
+    ),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "http", "is not HTTP/1.1"),
+    "bare line feeds": (PING.replace(b"\r\n", b"\n"), 400, "http", "is not HTTP/1.1"),
+    "a folded header": (get(b"/ping", HOST, b"X: a\r\n b\r\n"), 400, "http", "whitespace"),
+    "a space before a colon": (get(b"/ping", HOST, b"X : a\r\n"), 400, "http", "is not HTTP/1.1"),
+    "a space before a name": (get(b"/ping", b" ", HOST), 400, "http", "is not HTTP/1.1"),
+    "a bare carriage return": (get(b"/ping", HOST, b"X: a\rb\r\n"), 400, "http", "HTTP/1.1"),
+    "a NUL in a header": (get(b"/ping", HOST, b"X: a\x00b\r\n"), 400, "http", "is not HTTP/1.1"),
+    "no colon": (get(b"/ping", HOST, b"X\r\n"), 400, "http", "is not HTTP/1.1"),
+}
+
+
+@pytest.mark.parametrize("before", [b"", PING, POST + PING], ids=["first", "second", "third"])
+def test_request_in_doubt_is_refused_in_its_turn_and_ends_the_connection(before, capfd):
+    """What follows is not read: it may be its body."""
+    talks = exchanges(
+        make_guard(), {name: [before + request + PING] for name, (request, *_) in REFUSED.items()}
+    )
+
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    rules = {line["request_id"]: line["rule"] for line in lines}
+    wrong = {}
+    for name, (_, status, rule, words) in REFUSED.items():
+        *answered, refused = talks[name].replies
+        is_right = (
+            [reply.status for reply in answered] == [200] * before.count(b" HTTP/1.1\r\n")
+            and talks[name].is_closed
+            and (refused.status, refused.headers["connection"]) == (status, "close")
+            and refused.headers["content-type"] == "application/json"
+            and refused.headers["x-model-version"] == "7"
+            and words in refused.message
+            and rules[refused.headers["x-request-id"]] == rule
+        )
+        if not is_right:
+            wrong[name] = talks[name]
+    assert wrong == {}
+
+
+def test_request_in_doubt_is_refused_when_it_comes_in_pieces():
+    pieces = {
+        name: [request[:30], request[30:90], request[90:]]
+        for name, (request, *_) in REFUSED.items()
+    }
+
+    talks = exchanges(make_guard(), pieces)
+
+    wrong = {
+        name: talk
+        for name, talk in talks.items()
+        if talk.statuses != [REFUSED[name][1]] or not talk.is_closed
+    }
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("upgrade", [b"", UPGRADE, H2C], ids=["none", "websocket", "h2c"])
+@pytest.mark.parametrize("is_late", [False, True])
+def test_body_is_never_read_as_a_request(upgrade, is_late):
+    hidden = b"GET /model HTTP/1.1\r\n" + HOST + b"\r\n"
+    outer = head(b"Content-Length: %d\r\n" % len(hidden), upgrade)
+
+    talk = exchange(make_guard(), *([outer, hidden + PING] if is_late else [outer + hidden + PING]))
+
+    assert talk.statuses == [400, 200]
+    assert "not valid JSON" in talk.replies[0].message
+    assert talk.replies[1].body == b"/ping"
+    assert not talk.is_closed
+
+
+def test_many_upgrades_in_one_segment_are_each_answered():
+    talk = exchange(make_guard(), (head(LENGTH, UPGRADE) + GOOD) * 500 + PING)
+
+    assert talk.statuses == [200] * 501
+    assert not talk.is_closed
+
+
+@pytest.mark.parametrize("garbage", [b"garbage\r\n\r\n", b"\x00\xff", b"{}"])
+def test_what_came_before_garbage_is_answered_first(garbage):
+    talk = exchange(make_guard(), POST * 2 + garbage)
+
+    assert talk.statuses == [200, 200, 400]
+    assert talk.is_closed
+
+
+def test_slow_answer_comes_before_the_refusal_of_what_follows():
+    """Also where the refused request had its place in the queue: a bad chunk is seen late."""
+
+    async def talk(server: Server):
+        async with server.connect() as client:
+            await client.send(POST + PING + head(CHUNKED))
+            await client.send(b"zz\r\n")
+            server.guard.served.go.set()
+            return await client.all()
+
+    talked = serve(make_guard(Slow()), talk)
+
+    assert talked.statuses == [200, 200, 400]
+    assert "chunk size" in talked.replies[2].message
+    assert talked.is_closed
+
+
+def test_answered_request_whose_body_goes_wrong_gets_no_second_answer():
+    """413 comes before the body; what is wrong with the body then only ends the connection."""
+    guard = make_guard(limits={"body_bytes": 10})
+
+    talk = exchange(guard, head(CHUNKED) + b"40\r\n" + b"x" * 64 + b"\r\n", b"zz\r\n")
+
+    assert talk.statuses == [413]
+    assert talk.is_closed
+
+
+def test_trailers_do_not_pass_for_headers():
+    """They could name another host or key than the one that a proxy has looked at."""
+    trailers = b"Host: evil.org\r\nContent-Type: text/csv\r\nX-API-Key: x\r\n\r\n"
+
+    talk = exchange(make_guard(), head(CHUNKED) + CHUNKS[:-2] + trailers + PING)
+
+    assert talk.statuses == [200, 200]
+    assert not talk.is_closed
+
+
+@pytest.mark.parametrize(
+    ("begun", "more"),
+    [
+        (head(CHUNKED) + CHUNKS[:-2] + b"X: ", b"a" * 400),
+        (head(CHUNKED) + CHUNKS[:-2], b"X: a\r\n" * 100),
+        (head(CHUNKED) + b"5;a=", b"a" * 400),
+        (b"", b"\r\n" * 200),
+    ],
+    ids=["a trailer", "trailers", "a chunk's extension", "empty lines"],
+)
+def test_what_belongs_to_no_body_is_bounded_as_headers_are(begun, more):
+    talk = exchange(make_guard(limits={"header_bytes": 1000}), begun, *[more] * 6)
+
+    assert talk.is_closed
+    assert talk.statuses == [431]
+
+
+def test_large_segment_of_small_requests_is_not_taken_for_large_headers():
+    guard = make_guard(limits={"header_bytes": 1000})
+
+    talk = exchange(guard, POST * 50 + PING[:-4], PING[-4:])
+
+    assert talk.statuses == [200] * 51
+    assert not talk.is_closed
+
+
+def test_large_headers_behind_other_requests_are_refused():
+    guard = make_guard(limits={"header_bytes": 1000})
+
+    talk = exchange(guard, POST + get(b"/ping", HOST, b"X: " + b"a" * 2000 + b"\r\n"))
+
+    assert talk.statuses == [200, 431]
+    assert talk.is_closed
+
+
+def test_client_that_expects_to_be_asked_is_asked_for_its_body():
+    talk = exchange(make_guard(), head(LENGTH, b"Expect: 100-continue\r\n"), GOOD)
+
+    assert talk.statuses == [100, 200]
+    assert not talk.is_closed
+
+
+def test_refused_client_that_has_not_been_asked_for_its_body_is_not_read_any_more():
+    """It may leave the body out: its next request must not be read as the body."""
+    expects = head(b"Content-Length: 99999999999\r\n", b"Expect: 100-continue\r\n")
+
+    talk = exchange(make_guard(), expects, PING)
+
+    assert [(reply.status, reply.headers["connection"]) for reply in talk.replies] == [
+        (413, "close")
+    ]
+    assert talk.is_closed
+
+
+def test_client_of_http_1_0_is_not_asked_to_continue():
+    first = b"POST /invocations HTTP/1.0"
+
+    talk = exchange(make_guard(), head(LENGTH, b"Expect: 100-continue\r\n", first=first), GOOD)
+
+    assert talk.statuses == [200]
+
+
+@pytest.mark.parametrize("method", [b"GET", b"OPTIONS"])
+@pytest.mark.parametrize("framing", [LENGTH, CHUNKED], ids=["a length", "chunks"])
+def test_body_that_nobody_asked_for_is_passed_over(method, framing):
+    body = GOOD if framing is LENGTH else CHUNKS
+
+    talk = exchange(make_guard(), head(framing, first=method + b" /ping HTTP/1.1") + body + PING)
+
+    assert talk.statuses == [200 if method == b"GET" else 405, 200]
+    assert not talk.is_closed
+
+
+@pytest.mark.parametrize("target", [b"*", b"http://localhost"])
+def test_options_of_the_server_itself_are_answered(target):
+    talk = exchange(make_guard(), b"OPTIONS " + target + b" HTTP/1.1\r\n" + HOST * 1 + b"\r\n")
+
+    assert talk.statuses == [404]
+    assert not talk.is_closed
+
+
+def test_nothing_is_read_behind_a_request_that_ends_the_connection():
+    talk = exchange(make_guard(), head(LENGTH, b"Connection: close\r\n") + GOOD + PING)
+
+    assert talk.statuses == [200]
+    assert talk.is_closed
+
+
+def test_fault_in_the_protocol_is_500_and_is_logged(monkeypatch, caplog):
+    def breaks(*_):
+        raise ZeroDivisionError("SECRET")
+
+    monkeypatch.setattr("pipeline.server.framing.check", breaks)
+
+    talk = exchange(make_guard(), PING)
+
+    assert talk.statuses == [500]
+    assert "SECRET" not in talk.replies[0].message
+    assert talk.is_closed
+    assert "ZeroDivisionError" in caplog.text
+    assert text(PATIENT) not in caplog.text
