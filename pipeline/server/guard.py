@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pipeline.config import Serve
 from pipeline.server import seen
 from pipeline.server.answer import Answer
+from pipeline.server.connections import Connections
 from pipeline.server.exchange import Exchange
 from pipeline.server.keys import Keys
 from pipeline.server.payload import content_kind
@@ -54,6 +55,7 @@ class Guard:
         self.keys = keys
         self.served = served
         self.application = application
+        self.connections = Connections()
         self.uploads = Uploads(serve.limits)
         self._waiting = 0
         self._hosts = _hosts(serve)

@@ -9,7 +9,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from pipeline.server import framing, seen
 from pipeline.server.exchange import FIELDS
 from pipeline.server.guard import Guard
-from pipeline.server.refusal import FAULT, Refusal, malformed
+from pipeline.server.refusal import FAULT, Refusal, busy, malformed
 
 LOOK = 0.5  # seconds between two looks at a connection
 NOT_HTTP = "the request is not HTTP/1.1"
@@ -25,11 +25,17 @@ class GuardedProtocol(HttpToolsProtocol):
     guard is in the state of the application's lifespan.
     """
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Makes room for a connection that is there already, but has no descriptor yet."""
+        super().__init__(*arguments, **options)
+        self.guard: Guard = self.app_state["guard"]
+        self.limits = self.guard.limits
+        self._at_rest = self.guard.connections
+        self._has_room = self.guard.connections.make_room()
+
     def connection_made(self, transport: Any) -> None:
         """Starts to look after the connection."""
         super().connection_made(transport)
-        self.guard: Guard = self.app_state["guard"]
-        self.limits = self.guard.limits
         self._head = 0  # bytes since a request or a part of its body began, at most
         self._chunk = 0  # bytes in hand
         self._in_head = True  # and not in a body
@@ -39,11 +45,16 @@ class GuardedProtocol(HttpToolsProtocol):
         self._is_last = False  # what comes in now is not read
         self._last: Refusal | None = None  # the answer after all others, then the end
         self._watch = self.loop.call_later(LOOK, self._look)
+        if self._has_room:
+            self._at_rest.idle(self)
+        else:
+            self._refuse(busy("connections", "there are too many connections; try again"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops looking."""
         self._watch.cancel()
         self._count_no_more()
+        self._at_rest.busy(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -86,6 +97,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if version == "1.1":  # 1.0 knows no answer before the answer
             self.expect_100_continue = fields.get(b"expect", b"").lower() == b"100-continue"
         self.scope[FIELDS] = fields  # type: ignore[literal-required]  # beside ASGI's own
+        self._at_rest.busy(self)
         super().on_headers_complete()
         self._in_head = False
         self._head = 0
@@ -109,9 +121,16 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """The next request's turn, or the end."""
-        if self._is_last and not self.pipeline:
-            self._end()
+        if not self.pipeline:
+            self._at_rest.idle(self)
+            if self._is_last:
+                self._end()
         super().on_response_complete()
+
+    def close_idle(self) -> None:
+        """Gives way to another connection."""
+        self._is_last = True
+        self.transport.close()
 
     def pause_writing(self) -> None:
         """The client does not take what it is sent."""
@@ -236,8 +255,9 @@ class GuardedProtocol(HttpToolsProtocol):
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         self.transport.write(STATUS_LINE[refusal.status] + head.encode() + b"\r\n" + body)
         seen.refusals.labels(refusal.rule).inc()
-        fields = {"status": refusal.status, "rule": refusal.rule, "client": self._address}
-        seen.log("request", request_id=request_id, **fields)
+        if self._has_room:  # else the log would grow by thousands of lines that say one thing
+            fields = {"status": refusal.status, "rule": refusal.rule, "client": self._address}
+            seen.log("request", request_id=request_id, **fields)
 
 
 def _refusal(error: httptools.HttpParserError) -> Refusal:

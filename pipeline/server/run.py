@@ -20,8 +20,10 @@ from pipeline.config import Config, Serve
 from pipeline.errors import ConfigError, ModelError
 from pipeline.server import keys as api_keys
 from pipeline.server import seen
+from pipeline.server.connections import raise_limit
 from pipeline.server.guard import is_loopback
 from pipeline.server.keys import Keys
+from pipeline.server.loop import Loop
 from pipeline.server.served import Served
 
 FROM_UVICORN = (
@@ -39,6 +41,7 @@ def serve(config: Config) -> None:
     keys = api_keys.load(config.serve.keys)
     _check_exposure(config.serve, bool(keys), options)
     _check_port(config.serve)
+    raise_limit()
     # One row at a time, threads cost more than they bring.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # uvicorn ends in order on SIGTERM, then raises it again for others: there are none.
@@ -88,7 +91,7 @@ def _settings(serve: Serve, options: dict[str, Any]) -> dict[str, Any]:
         **options,
         "host": serve.host,
         "port": serve.port,
-        "loop": "uvloop",
+        "loop": partial(Loop, serve.limits.receive_seconds),
         "http": PROTOCOL,
         "ws": "none",
         "lifespan": "on",

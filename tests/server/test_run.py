@@ -4,11 +4,13 @@ import logging
 import socket
 
 import pytest
+import uvicorn
 
 from pipeline.config import Serve
 from pipeline.config_file import load
 from pipeline.errors import ConfigError
 from pipeline.server import keys, run
+from pipeline.server.loop import Loop
 
 EXPOSED = "which other machines can reach, and anyone could ask; set serve.keys, or ask for client"
 HASH = "0" * 64
@@ -125,3 +127,14 @@ def test_wrong_variable_of_uvicorn_is_told(serve, monkeypatch):
 def test_keys_that_cannot_be_read_are_told(serve):
     with pytest.raises(ConfigError, match=r"serve\.keys 'none' cannot be read"):
         serve(keys="none")
+
+
+def test_tls_may_take_no_longer_than_a_request_to_arrive():
+    serve = Serve(limits={"receive_seconds": 7.0})
+
+    factory = uvicorn.Config("a:b", **run._settings(serve, {})).get_loop_factory()
+
+    loop = factory()
+    loop.close()
+    assert isinstance(loop, Loop)
+    assert loop._seconds == 7.0
