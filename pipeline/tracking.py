@@ -35,8 +35,8 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from mlflow.utils.uri import is_local_uri
 
-from pipeline import durable, store
-from pipeline.errors import PipelineError
+from pipeline import durable, environment, store
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.results import Artifacts, Params
 
 STEP = "step"
@@ -51,8 +51,14 @@ SAME_START = 5.0  # seconds between two readings of a process's start
 
 @contextmanager
 def parent_run(verb: str) -> Iterator[str]:
-    """The run that `mlflow run` made, or a new one; FAILED with a note when the body fails."""
-    with mlflow.start_run() as run, _noting_failure(run.info.run_id):
+    """The run that `mlflow run` made, or a new one; FAILED with a note when the body fails.
+
+    Raises ConfigError where the environment names a run or an experiment that cannot be used.
+    """
+    with (
+        mlflow.start_run(experiment_id=environment.experiment_id()) as run,
+        _noting_failure(run.info.run_id),
+    ):
         log(run.info.run_id, tags={"verb": verb, PROCESS: _process()})
         yield run.info.run_id
 
@@ -61,14 +67,31 @@ def parent_run(verb: str) -> Iterator[str]:
 def step_run(step: str) -> Iterator[str]:
     """A child of the parent run, named after the step."""
     with (
-        mlflow.start_run(run_name=step, nested=True, tags={STEP: step, PROCESS: _process()}) as run,
+        mlflow.start_run(
+            experiment_id=experiment_id(),  # the parent's, whatever the environment names
+            run_name=step,
+            nested=True,
+            tags={STEP: step, PROCESS: _process()},
+        ) as run,
         _noting_failure(run.info.run_id),
     ):
         yield run.info.run_id
 
 
 def record_failure(verb: str, message: str) -> None:
-    """A FAILED run for a mistake that was found before any run was open."""
+    """Notes a mistake that was found before anything began on the run that `mlflow run` made.
+
+    Without one there is none: a slip of the pen is not worth a run. Raises ConfigError with both
+    mistakes where the environment names a run or an experiment that cannot be used.
+    """
+    if not environment.names_any():
+        return
+    try:
+        environment.experiment_id(make=False)
+    except ConfigError as error:
+        raise ConfigError(f"{message}\n{error}") from None
+    if not environment.names_run():
+        return
     with mlflow.start_run() as run:
         MlflowClient().set_tag(run.info.run_id, "verb", verb)
         note(run.info.run_id, message)

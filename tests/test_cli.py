@@ -4,6 +4,7 @@ import sys
 
 import mlflow
 import pytest
+from mlflow import MlflowClient
 
 from pipeline import cli, flow, tracking, workers
 from pipeline.config_file import PROJECT, settings
@@ -424,30 +425,48 @@ def test_fault_of_the_program_keeps_its_traceback(monkeypatch):
 # Mistakes in MLflow.
 
 
-@pytest.mark.parametrize(
-    ("verb", "options", "told"),
-    [
-        (
-            "tune",
-            ["--tune.max_evals", "lots"],
-            "tune.max_evals is 'lots'; it should be a valid int",
-        ),
-        ("ingest", ["--data.source", "nope.csv"], "data.source 'nope.csv' does not exist in "),
-    ],
-    ids=["before any step", "in a step"],
-)
-def test_mistake_leaves_one_failed_run_with_the_message_as_its_note(
-    store, capsys, verb, options, told
-):
-    assert cli.main([verb, *options]) == MISTAKE
+def test_mistake_of_a_step_leaves_one_failed_run_with_the_message_as_its_note(store, capsys):
+    assert cli.main(["ingest", "--data.source", "nope.csv"]) == MISTAKE
 
     message = capsys.readouterr().err.partition("error: ")[2].rstrip("\n")
-    (run,) = mlflow.search_runs(filter_string=f"tags.verb = '{verb}'", output_format="list")
+    (run,) = mlflow.search_runs(filter_string="tags.verb = 'ingest'", output_format="list")
     assert run.info.status == "FAILED"
     assert run.data.tags["mlflow.note.content"] == message
-    assert told in message
+    assert "data.source 'nope.csv' does not exist in " in message
     assert "Traceback" not in message
     assert mlflow.active_run() is None
+
+
+def test_mistake_before_any_step_is_noted_on_the_run_that_mlflow_run_made(
+    store, monkeypatch, capsys
+):
+    made = MlflowClient().create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", made)
+    assert cli.main(["tune", "--tune.max_evals", "lots"]) == MISTAKE
+
+    message = capsys.readouterr().err.partition("error: ")[2].rstrip("\n")
+    run = mlflow.get_run(made)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["mlflow.note.content"] == message
+    assert "tune.max_evals is 'lots'; it should be a valid int" in message
+    assert mlflow.active_run() is None
+
+
+def test_mistake_before_any_step_makes_no_run(store, capsys):
+    before = mlflow.search_runs(output_format="list")
+    assert cli.main(["tune", "--tune.max_evals", "lots"]) == MISTAKE
+    assert "tune.max_evals is 'lots'; it should be a valid int" in capsys.readouterr().err
+    assert len(mlflow.search_runs(output_format="list")) == len(before)
+
+
+def test_mistake_in_the_environment_is_told_beside_the_one_in_the_config(
+    store, monkeypatch, capsys
+):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "999")
+    assert cli.main(["tune", "--split.seed", "x"]) == MISTAKE
+    told = capsys.readouterr().err
+    assert "split.seed is 'x'; it should be a valid integer" in told
+    assert "MLFLOW_EXPERIMENT_ID is '999', and there is no such experiment" in told
 
 
 # Help.
