@@ -12,6 +12,8 @@ from pipeline.errors import SearchError
 from pipeline.results import Probabilities, Trial
 from pipeline.trials import Outcome, Task, evaluate
 
+STANDARD_ERRORS = 2  # that a default may be worse than its family's best
+
 
 class Choice(NamedTuple):
     """A trial and its out-of-fold predictions."""
@@ -53,7 +55,7 @@ class Kept:
         for family, outcome in self.best.items():
             best = _choice(task, outcome)
             default = _choice(task, self.defaults.get(family, outcome))
-            as_good = is_close(_losses(default, codes), _losses(best, codes))
+            as_good = is_close(_losses(default, codes), _losses(best, codes), STANDARD_ERRORS)
             chosen[family] = default if as_good else best
         return dict(sorted(chosen.items(), key=lambda item: _rank(item[1].trial)))
 

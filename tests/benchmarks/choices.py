@@ -11,7 +11,7 @@ def some_of(known: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
     def chosen(text: str) -> tuple[str, ...]:
         keys = tuple(text.split(","))
         if unknown := set(keys) - set(names):
-            told = f"no contender {', '.join(sorted(unknown))}; choose from {', '.join(names)}"
+            told = f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(names)}"
             raise argparse.ArgumentTypeError(told)
         return keys
 
