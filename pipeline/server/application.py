@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +18,40 @@ from starlette.types import Receive, Scope, Send
 
 from pipeline import model_files, registry
 from pipeline.config import Config
-from pipeline.errors import PipelineError
-from pipeline.server import pages, seen
+from pipeline.errors import ModelError, PipelineError
+from pipeline.server import detached, model_copy, pages, seen
+from pipeline.server.alias import Alias
+from pipeline.server.certificates import Certificates
 from pipeline.server.guard import Guard
 from pipeline.server.keys import Keys
 from pipeline.server.served import Served
 from pipeline.serving import ServedModel
 
 TRY_AGAIN = 60.0  # seconds until a version that was refused is tried once more
+LOOK_AFTER = 1.0  # seconds between two looks at files: keys, certificates, what cleaners delete
 
 
 class Application:
     """Answers HTTP and uvicorn's lifespan events."""
 
     def __init__(
-        self, config: Config, keys: Keys, served: Served | None = None, good: Path | None = None
+        self,
+        config: Config,
+        keys: Keys,
+        certificates: Certificates,
+        served: Served | None = None,
+        champion: Path | None = None,
     ) -> None:
-        """Without `served` it loads the champion when it starts, or else what `good` names.
+        """Without `served` it loads a model when it starts: what was shared, or the champion.
 
-        `good` is a file in which workers keep the last version that proved right: a worker that
-        takes the place of another must not fall for a champion that the others refuse.
+        `champion` is the file in which workers share the last version that proved right. A worker
+        that takes the place of another needs no registry, and does not fall for a champion that
+        the others refuse.
         """
         self.config = config
         self.keys = keys
-        self.good = good
+        self.certificates = certificates
+        self.champion = champion
         self._first = served
         self._background: set[asyncio.Task[Any]] = set()
 
@@ -52,7 +63,8 @@ class Application:
         await receive()
         try:
             served = self._first or await self._start()
-        except PipelineError:
+        except Exception as error:  # the registry's, too
+            seen.log("not_started", message=_reason(error))
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
         serve = self.config.serve
@@ -60,8 +72,10 @@ class Application:
         scope["state"]["guard"] = self.guard
         _freeze()
         _end_with_parent()
-        seen.write_behind(asyncio.get_running_loop())
+        self.keys.refresh()  # a worker has them as they were when the server started
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         self._show(served, "ready", host=serve.host, port=serve.port)
+        self._spawn(self._look_after())
         if serve.follow is not None and serve.version is None:
             self._spawn(self._follow(serve.follow))
         await send({"type": "lifespan.startup.complete"})
@@ -69,45 +83,60 @@ class Application:
         for task in self._background:
             task.cancel()
         self.guard.served.close()
-        seen.write_behind(None)
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _start(self) -> Served:
-        """The champion, or else the last version that was good. Raises PipelineError."""
-        try:
-            return await _load_warm(self.config)
-        except PipelineError as error:
-            seen.log("model_refused", message=str(error))
-            if self.good is None or not self.good.exists():
-                raise
-            return await _load_warm(self.config, self.good.read_text())
+        """Raises PipelineError, and whatever a registry raises."""
+        if self.champion is not None and self.champion.exists():
+            with suppress(ModelError, OSError):  # it was deleted meanwhile
+                return await _warm(await detached.call(load_shared, self.config, self.champion))
+        return await _warm(await detached.call(load, self.config))
+
+    def _reload(self) -> None:
+        self.keys.refresh(is_forced=True)
+        self.certificates.refresh(is_forced=True)
+
+    async def _look_after(self) -> None:
+        """Reads keys and certificates that changed, and writes anew what was deleted."""
+        while True:
+            await asyncio.sleep(LOOK_AFTER)
+            self.keys.refresh()
+            self.certificates.refresh()
+            with suppress(OSError):  # it is tried again
+                seen.restore()
+            if self.champion is not None and not self.champion.exists():
+                await self._share(self.guard.served)
 
     async def _follow(self, seconds: float) -> None:
         """Looks at the alias again and again, and brings a new champion in."""
+        alias = Alias(self.config.registry.model)
         refused: dict[str, float] = {}
-        is_reached = True
-        name = self.config.registry.model
         while True:
             await asyncio.sleep(seconds)
-            try:
-                version = await asyncio.to_thread(registry.champion_version, name)
-            except Exception as error:  # whatever a registry raises: the champion that is stays
-                if is_reached:
-                    seen.log("registry_lost", message=f"{type(error).__name__}")
-                is_reached = False
-                continue
-            is_reached = True
+            version = await alias.look()
             if version is None or version == self.guard.served.version.version:
                 continue
             if time.monotonic() - refused.get(version, -TRY_AGAIN) < TRY_AGAIN:
                 continue
             try:
-                self._bring_in(await _load_warm(self.config))
+                served = await self._fetch(alias)
+                if served is not None:
+                    self._bring_in(await _warm(served))
             except Exception as error:
                 refused[version] = time.monotonic()
                 stays = self.guard.served.version.version
-                told = str(error) if isinstance(error, PipelineError) else type(error).__name__
-                seen.log("model_refused", version=version, stays=stays, message=told)
+                seen.log("model_refused", version=version, stays=stays, message=_reason(error))
+
+    async def _fetch(self, alias: Alias) -> Served | None:
+        """The champion, loaded; None if the registry is not reached. Raises ModelError."""
+        try:
+            served: Served = await alias.fetch(load, self.config)
+        except ModelError:
+            raise
+        except Exception as error:  # whatever a registry raises: the champion that is stays
+            alias.lose(error)
+            return None
+        return served
 
     def _bring_in(self, served: Served) -> None:
         application = scoring_application(served, self.config.serve.docs)
@@ -115,13 +144,18 @@ class Application:
         self.guard.served, self.guard.application = served, application
         _freeze()
         self._show(served, "champion_changed")
+        self._spawn(self._share(served))
         self._spawn(old.retire(self.config.serve.limits.answer_seconds))
+
+    async def _share(self, served: Served) -> None:
+        """For workers to come."""
+        if self.champion is not None:
+            with suppress(OSError, ValueError):  # no room, or closed since: it is tried again
+                await detached.call(served.copy.share, self.champion)
 
     def _show(self, served: Served, event: str, **fields: Any) -> None:
         version = served.version
         seen.model.labels(version.name).set(int(version.version))
-        if self.good is not None:
-            self.good.write_text(version.version)
         compiled = served.scorer.is_compiled
         known = {"model": version.name, "version": version.version, "compiled": compiled}
         seen.log(event, **known, **fields)
@@ -132,18 +166,23 @@ class Application:
         task.add_done_callback(self._background.discard)
 
 
-def load(config: Config, number: str | None = None) -> Served:
-    """The version of that number, or of `serve.version`, or the champion; verified.
+def load(config: Config) -> Served:
+    """The version of `serve.version`, or the champion; verified.
 
-    Raises RegistryError, ModelError.
+    Raises RegistryError, ModelError, and whatever a registry raises.
     """
-    version, address = registry.promoted(config.registry.model, number or config.serve.version)
+    version, address = registry.promoted(config.registry.model, config.serve.version)
     with model_files.at(address) as folder:
         return Served(version, folder, config.serve.limits.rows)
 
 
-async def _load_warm(config: Config, number: str | None = None) -> Served:
-    served = await asyncio.to_thread(load, config, number)
+def load_shared(config: Config, champion: Path) -> Served:
+    """What workers share. Raises ModelError, and OSError where there is nothing."""
+    with model_copy.shared(champion) as (version, folder):
+        return Served(version, folder, config.serve.limits.rows)
+
+
+async def _warm(served: Served) -> Served:
     try:
         await served.warm_up()
     except BaseException:
@@ -152,10 +191,16 @@ async def _load_warm(config: Config, number: str | None = None) -> Served:
     return served
 
 
-def in_a_worker(config: Config, keys: Keys, good: Path) -> Application:
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, PipelineError) else type(error).__name__
+
+
+def in_a_worker(
+    config: Config, keys: Keys, certificates: Certificates, champion: Path
+) -> Application:
     """The application of one of several workers, which each load the model themselves."""
     seen.log_records()
-    return Application(config, keys, good=good)
+    return Application(config, keys, certificates, champion=champion)
 
 
 def scoring_application(served: Served, docs: bool) -> FastAPI:

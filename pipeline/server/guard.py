@@ -74,6 +74,8 @@ class Guard:
                 exchange.rows = answer.rows
                 await self._send(exchange, 200, answer.body)
             else:
+                if exchange.path == "/health":
+                    exchange.served.check_health()
                 await self.application(scope, receive, self._dressed(exchange))
         except Refusal as refusal:
             await self._refuse(exchange, refusal)
@@ -101,24 +103,23 @@ class Guard:
             )
         if self.keys:
             exchange.owner = self.keys.owner(headers)
-            if exchange.owner is None:
-                raise Refusal(
-                    401,
-                    "UNAUTHENTICATED",
-                    "key",
-                    "send a valid API key as Authorization: Bearer KEY, or as X-API-Key",
-                    {"www-authenticate": "Bearer"},
-                )
-        if self._rate is not None:
-            self._check_rate(exchange.owner or exchange.client or "")
+        who = f"key {exchange.owner}" if exchange.owner else f"address {exchange.client}"
+        self._check_rate(who)  # before a wrong key is refused: those count too
+        if self.keys and exchange.owner is None:
+            raise Refusal(
+                401,
+                "UNAUTHENTICATED",
+                "key",
+                "send a valid API key as Authorization: Bearer KEY, or as X-API-Key",
+                {"www-authenticate": "Bearer"},
+            )
         if path not in METHODS:
             known = ", ".join(METHODS)
             raise Refusal(404, "ENDPOINT_NOT_FOUND", "path", f"there is no such path; try {known}")
         _check_method(exchange)
 
     def _check_rate(self, who: str) -> None:
-        assert self._rate is not None
-        if not self._limiter.hit(self._rate, who):
+        if self._rate is not None and not self._limiter.hit(self._rate, who):
             reset = self._limiter.get_window_stats(self._rate, who).reset_time
             seconds = max(1, math.ceil(reset - time.time()))
             raise Refusal(

@@ -1,4 +1,7 @@
-"""API keys: who may ask. Only their sha256 is kept; a key is long and random, so that is enough."""
+"""API keys: who may ask. Only their sha256 is kept; a key is long and random, so that is enough.
+
+The file of keys is read again when it changes.
+"""
 
 import hashlib
 import hmac
@@ -8,16 +11,35 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.errors import ConfigError
+from pipeline.server import seen
+from pipeline.server.changes import Changes
 
 VARIABLE = "PIPELINE_API_KEYS"
 HOW = "a key is written NAME:SHA256, 64 hexadecimal digits: see the README on how to make one"
 
 
 class Keys:
-    """Names by the hashes of their keys."""
+    """Names by the hashes of their keys, of a file and of the environment."""
 
-    def __init__(self, hashes: Mapping[str, bytes]) -> None:
+    def __init__(self, hashes: Mapping[str, bytes], path: str | None = None) -> None:
         self._hashes = dict(hashes)
+        self._path = path
+        self._changes = Changes([] if path is None else [path])
+
+    def refresh(self, is_forced: bool = False) -> None:
+        """Reads the file again, if it changed. One that is not right changes nothing.
+
+        So a revoked key opens no more, and a file that was emptied or deleted opens no door.
+        """
+        if self._path is None or not (self._changes.are_new() or is_forced):
+            return
+        try:
+            self._hashes = _read(self._path)
+        except ConfigError as error:
+            message = f"{error}; the keys that were read before stay"
+            seen.log("keys_refused", message=message, keys=len(self._hashes))
+        else:
+            seen.log("keys_read", keys=len(self._hashes))
 
     def __bool__(self) -> bool:
         return bool(self._hashes)
@@ -39,6 +61,10 @@ class Keys:
 
 def load(path: str | None) -> Keys:
     """The keys of the file (one a line) and of the environment. Raises ConfigError."""
+    return Keys(_read(path), path)
+
+
+def _read(path: str | None) -> dict[str, bytes]:
     lines = [(VARIABLE, line) for line in re.split(r"[,\s]+", os.environ.get(VARIABLE, ""))]
     if path is not None:
         try:
@@ -60,4 +86,4 @@ def load(path: str | None) -> Keys:
         hashes[fields[1]] = bytes.fromhex(fields[2])
     if path is not None and not hashes:
         raise ConfigError(f"serve.keys {path!r} holds no key; {HOW}")
-    return Keys(hashes)
+    return hashes

@@ -1,7 +1,6 @@
 """Starts the production door."""
 
 import asyncio
-import logging
 import os
 import signal
 import socket
@@ -12,24 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from uvicorn.config import STARTUP_FAILURE
 from uvicorn.main import main as uvicorn_command
-from uvicorn.supervisors import Multiprocess
 
 from pipeline.config import Config, Serve
-from pipeline.errors import ConfigError, ModelError
+from pipeline.errors import ConfigError
+from pipeline.server import detached, seen
 from pipeline.server import keys as api_keys
-from pipeline.server import seen
+from pipeline.server.certificates import Certificates
 from pipeline.server.connections import raise_limit
 from pipeline.server.guard import is_loopback
 from pipeline.server.keys import Keys
 from pipeline.server.loop import Loop
 from pipeline.server.served import Served
+from pipeline.server.supervisor import Server, Supervisor
 
+HEALTHCHECK = "timeout_worker_healthcheck"
+HEALTHCHECK_SECONDS = 60  # for which a worker that was up may be silent: a machine may be busy
 FROM_UVICORN = (
     *("ssl_keyfile", "ssl_certfile", "ssl_keyfile_password", "ssl_version", "ssl_cert_reqs"),
     *("ssl_ca_certs", "ssl_ciphers", "backlog", "timeout_keep_alive", "root_path"),
-    "timeout_worker_healthcheck",
+    HEALTHCHECK,
 )
 PROTOCOL = "pipeline.server.protocol:GuardedProtocol"
 
@@ -44,46 +45,71 @@ def serve(config: Config) -> None:
     raise_limit()
     # One row at a time, threads cost more than they bring.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # uvicorn ends in order on SIGTERM, then raises it again for others: there are none.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    with suppress(KeyboardInterrupt):  # and so is Ctrl-C
+    # It ends as Ctrl-C does, also while it loads. uvicorn ends in order, then raises it again.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
+    certificates = Certificates(options)
+    with suppress(KeyboardInterrupt):
         if config.serve.workers == 1:
-            _serve_here(config, keys, options)
+            _serve_here(config, keys, certificates, options)
         else:
-            _serve_with_workers(config, keys, options)
+            _serve_with_workers(config, keys, certificates, options)
+    seen.flush()
+    if detached.is_busy():  # with a registry that hangs: its threads are not waited for
+        os._exit(0)
 
 
-def _serve_here(config: Config, keys: Keys, options: dict[str, Any]) -> None:
-    from pipeline.server.application import Application, load
+def _serve_here(
+    config: Config, keys: Keys, certificates: Certificates, options: dict[str, Any]
+) -> None:
+    from pipeline.server.application import Application
 
-    application = Application(config, keys, _warmed_up(load(config)))
-    uvicorn.Server(uvicorn.Config(application, **_settings(config.serve, options))).run()
+    certificates.check()
+    application = Application(config, keys, certificates, _load(config))
+    Server(_uvicorn_config(application, config.serve, certificates, options)).run()
 
 
-def _serve_with_workers(config: Config, keys: Keys, options: dict[str, Any]) -> None:
-    from pipeline.server.application import in_a_worker, load
+def _serve_with_workers(
+    config: Config, keys: Keys, certificates: Certificates, options: dict[str, Any]
+) -> None:
+    from pipeline.server.application import in_a_worker
 
-    _warmed_up(load(config)).close()  # one clear line here, instead of one per worker
-    logging.getLogger("uvicorn.error").setLevel(logging.INFO)  # tells of workers that die
+    certificates.check()
+    served = _load(config)  # one clear line here, instead of one per worker
     with tempfile.TemporaryDirectory(prefix="workers-") as folder:
+        champion = Path(folder) / "champion.tar"
+        try:
+            served.copy.share(champion)
+        finally:
+            served.close()
         os.environ[seen.SHARED] = folder
-        settings = _settings(config.serve, options) | {"workers": config.serve.workers}
-        application = partial(in_a_worker, config, keys, Path(folder) / "good_version")
-        uvicorn_config = uvicorn.Config(application, factory=True, **settings)
-        listener = uvicorn_config.bind_socket()
-        supervisor = Multiprocess(uvicorn_config, sockets=[listener])
-        supervisor.run()
-        if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
-            raise ModelError("a worker could not load the model; its line above says why")
+        application = partial(in_a_worker, config, keys, certificates, champion)
+        uvicorn_config = _uvicorn_config(application, config.serve, certificates, options)
+        Supervisor(uvicorn_config, [uvicorn_config.bind_socket()]).run()
 
 
-def _warmed_up(served: Served) -> Served:
+def _load(config: Config) -> Served:
+    """The model, warmed up; in a thread, so that a signal ends it whatever the registry does."""
+    from pipeline.server.application import load
+
+    served = detached.start(load, config).result()
     try:
         asyncio.run(served.warm_up())
     except BaseException:
         served.close()
         raise
     return served
+
+
+def _uvicorn_config(
+    application: Any, serve: Serve, certificates: Certificates, options: dict[str, Any]
+) -> uvicorn.Config:
+    settings = _settings(serve, options)
+    if certificates:
+        settings["ssl_context_factory"] = certificates.context
+    if serve.workers > 1:
+        settings |= {"workers": serve.workers, "factory": True}
+    return uvicorn.Config(application, **settings)
 
 
 def _settings(serve: Serve, options: dict[str, Any]) -> dict[str, Any]:
@@ -107,6 +133,7 @@ def _settings(serve: Serve, options: dict[str, Any]) -> dict[str, Any]:
 def _uvicorn_options() -> dict[str, Any]:
     """Uvicorn's own, from its own variables: UVICORN_SSL_CERTFILE, ..., as at the plain door."""
     import click
+    from click.core import ParameterSource
 
     try:
         context = uvicorn_command.make_context(
@@ -114,7 +141,10 @@ def _uvicorn_options() -> dict[str, Any]:
         )
     except click.ClickException as error:
         raise ConfigError(f"a variable UVICORN_... is wrong: {error.message}") from None
-    return {name: context.params[name] for name in FROM_UVICORN}
+    options = {name: context.params[name] for name in FROM_UVICORN}
+    if context.get_parameter_source(HEALTHCHECK) is ParameterSource.DEFAULT:
+        options[HEALTHCHECK] = HEALTHCHECK_SECONDS
+    return options
 
 
 def _check_exposure(serve: Serve, has_keys: bool, options: dict[str, Any]) -> None:

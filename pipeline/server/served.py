@@ -3,19 +3,18 @@
 import asyncio
 import json
 import math
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from pipeline import manifest, scorer
-from pipeline.errors import ModelError
+from pipeline import scorer
+from pipeline.errors import ModelError, PipelineError
 from pipeline.results import Version
 from pipeline.scorer import EXAMPLE, EXAMPLE_ANSWER
 from pipeline.server.answer import QUICK_BYTES, Answer, Heavy, answer
 from pipeline.server.batch import Batch
+from pipeline.server.model_copy import ModelCopy
 from pipeline.server.payload import JSON, PARQUET, Reader
-from pipeline.server.refusal import Refusal
+from pipeline.server.refusal import Refusal, busy
 
 TOLERANCE = 1e-6  # between the probabilities of two machines
 WARM_UP_SECONDS = 120.0
@@ -28,16 +27,20 @@ class Served:
     def __init__(self, version: Version, source: Path, most_rows: int) -> None:
         """Copies what the manifest lists from `source` and loads it. Raises ModelError."""
         self.version = version
-        self.folder = Path(tempfile.mkdtemp(prefix="model-"))
+        self.copy = ModelCopy(version, source)
+        identity = {"model": version.name, "version": version.version}
         try:
-            manifest.copy(source, version.manifest, self.folder)
-            identity = {"model": version.name, "version": version.version}
             self.scorer = scorer.load(self.folder, identity, unpickle=False)
-        except BaseException:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        except PipelineError:
+            self.copy.close()
             raise
+        except BaseException as error:
+            self.copy.close()
+            if not isinstance(error, Exception):
+                raise
+            raise ModelError(f"{self.shown} does not load: {type(error).__name__}") from error
         self.reader = Reader(self.scorer, most_rows)
-        self.batch = Batch(self.folder, most_rows, identity)
+        self.batch = Batch(self.copy.whole, most_rows, identity)
         self.header = version.version.encode()
         self.in_flight = 0
 
@@ -61,6 +64,11 @@ class Served:
         finally:
             self.in_flight -= 1
 
+    def check_health(self) -> None:
+        """Raises Refusal while a part of the requests cannot be answered."""
+        if self.batch.failure is not None:
+            raise busy("batch", "the process for large requests does not start; it is tried again")
+
     async def warm_up(self) -> None:
         """Answers the logged example. Raises ModelError when it is not the logged answer."""
         if not (self.folder / EXAMPLE_ANSWER).exists():
@@ -76,6 +84,11 @@ class Served:
                 f"{self.shown} answers its own example otherwise than when it was trained; "
                 "train and promote it again on a machine like this one"
             )
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are; after it was closed, where they were."""
+        return self.copy.folder
 
     @property
     def shown(self) -> str:
@@ -95,8 +108,8 @@ class Served:
 
     def close(self) -> None:
         """Ends its process and deletes its copy."""
-        self.batch.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.batch.retire()
+        self.copy.close()
 
 
 def equal(found: Any, expected: Any) -> bool:

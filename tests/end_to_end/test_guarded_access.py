@@ -1,15 +1,18 @@
 """The production door lets nobody in: keys, hosts, exposure, TLS and client certificates."""
 
 import hashlib
+import os
+import signal
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.certificates import Certificates
 
-from .doors import PATIENT, Door, end_of_door, free_port, open_door
+from .doors import PATIENT, Door, end_of_door, eventually, free_port, open_door
 
 KEYS = {"alice": "a" * 40, "bob": "b" * 40}
 
@@ -55,6 +58,41 @@ def test_each_key_opens_and_is_logged_by_its_name_only(locked: Door) -> None:
         assert reply.status == 200
         assert locked.wait_for("request", request_id=reply.headers["x-request-id"])["key"] == name
         assert KEYS[name] not in locked.log.read_text()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_keys_are_read_again_when_they_change_and_sighup_ends_nothing(
+    main_job: object, project: Path, workers: int
+) -> None:
+    path = project / f"keys-{workers}.txt"
+    path.write_text(f"{written('alice')}\n{written('bob')}\n")
+    options = [f"--serve.keys={path.name}", f"--workers={workers}"]
+    with open_door(project, *options) as door:
+
+        def opens(name: str) -> bool:
+            """Asked of any worker, several times."""
+            replies = [door.get("/model", X_API_Key=KEYS[name]) for _ in range(4)]
+            return all(reply.status == 200 for reply in replies)
+
+        assert eventually(lambda: len(events(door, "ready")) == workers)
+        assert opens("alice")
+        assert opens("bob")
+        os.kill(door.process.pid, signal.SIGHUP)
+        assert eventually(lambda: len(events(door, "keys_read")) == workers)
+        path.write_text(f"{written('bob')}\n")
+        assert eventually(lambda: len(events(door, "keys_read")) == 2 * workers)
+        assert not opens("alice")
+        assert opens("bob")
+        path.write_text("bob:no hash\n")
+        assert eventually(lambda: len(events(door, "keys_refused")) == workers)
+        assert opens("bob")
+        assert door.get("/model").status == 401
+        assert door.process.poll() is None
+        assert len(events(door, "ready")) == workers  # nothing was started anew
+
+
+def events(door: Door, name: str) -> list[dict[str, Any]]:
+    return [line for line in door.lines() if line["event"] == name]
 
 
 def test_foreign_host_is_refused_on_loopback(door: Door) -> None:
@@ -113,7 +151,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates.make(tmp_path_factory.mktemp("certificates"))
 
 
-def test_mutual_tls_by_uvicorns_own_variables(
+def test_mutual_tls_by_uvicorns_own_variables_with_certificates_that_change(
     main_job: object, project: Path, certificates: Certificates
 ) -> None:
     server, client = certificates.issue("server"), certificates.issue("client")
@@ -129,6 +167,21 @@ def test_mutual_tls_by_uvicorns_own_variables(
     # With client certificates asked for, other machines may come in.
     with open_door(project, "--serve.host=0.0.0.0", tls=known, **variables) as door:
         assert door.predict()["label"] == 1
+        with door.connect() as connection:
+            connection.connect()
+            before = serial(connection.sock)
+            certificates.issue("server")  # in the same files
+            door.wait_for("certificates_read")
+            connection.request("GET", "/ping")  # the open connection stays
+            assert connection.getresponse().status == 200
+        with door.connect() as connection:
+            connection.connect()
+            assert serial(connection.sock) != before
         door.tls = ssl.create_default_context(cafile=authority)  # shows no certificate
         with pytest.raises((ssl.SSLError, ConnectionError)):
             door.get("/ping")
+
+
+def serial(connection: Any) -> str:
+    """The serial number of the server's certificate."""
+    return str(connection.getpeercert()["serialNumber"])

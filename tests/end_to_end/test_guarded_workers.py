@@ -2,14 +2,30 @@
 
 import json
 import os
+import shutil
 import signal
+import socket
+import subprocess
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from .doors import PATIENT, Door, children, command_line, eventually, free_port, open_door
+from .conftest import environment
+from .doors import (
+    PATIENT,
+    Door,
+    children,
+    command,
+    command_line,
+    eventually,
+    free_port,
+    open_door,
+    stop,
+    wait_until_ready,
+)
 
 SECONDS = 30
 
@@ -53,6 +69,79 @@ def test_killed_worker_is_replaced_and_its_counts_stay(main_job: object, project
             if line.startswith("serve_model_version")
         ]
         assert len(models) == 2  # the killed worker's is gone
+
+
+def test_killed_worker_is_replaced_without_the_registry(main_job: object, project: Path) -> None:
+    """And without the folders for temporary files, which a cleaner deleted."""
+    store, temporary = project / "away.db", project / "temporary"
+    shutil.copy(project / "mlflow.db", store)
+    temporary.mkdir()
+    variables = {"MLFLOW_TRACKING_URI": f"sqlite:///{store}", "TMPDIR": str(temporary)}
+    options = ["--workers=2", "--serve.follow=0.5"]
+    with open_door(project, *options, **variables) as door:
+        assert eventually(lambda: ready(door) == 2)
+        assert door.post({"inputs": [PATIENT] * 3000}).status == 200
+        shutil.rmtree(temporary)
+        store.write_bytes(b"no database")
+        door.wait_for("registry_lost")
+        assert eventually(lambda: list(temporary.glob("workers-*/champion.tar")))
+        first = children(door.process.pid)
+        os.kill(first[0], signal.SIGKILL)
+        assert eventually(lambda: ready(door) == 3)
+        assert first[1] in children(door.process.pid)
+        for _ in range(8):  # whichever worker answers
+            assert door.post({"inputs": [PATIENT] * 3000}).status == 200
+            assert door.get("/health").status == 200
+        assert rows_counted(door) > 0
+        door.process.send_signal(signal.SIGTERM)
+        assert door.process.wait(timeout=SECONDS) == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_signal_ends_a_server_whose_registry_hangs(project: Path, workers: str) -> None:
+    """It accepts, and never answers; MLflow would try again for a quarter of an hour."""
+    with socket.create_server(("127.0.0.1", 0)) as registry:
+        address = f"http://127.0.0.1:{registry.getsockname()[1]}"
+        process = subprocess.Popen(
+            command(free_port(), "--workers", workers),
+            cwd=project,
+            env={**environment(), "MLFLOW_TRACKING_URI": address},
+            start_new_session=True,
+        )
+        try:
+            registry.settimeout(60)
+            with closing(registry.accept()[0]):  # it asks
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(timeout=SECONDS) == 0
+        finally:
+            stop(process)
+
+
+def test_server_answers_and_ends_though_nobody_reads_its_output(
+    main_job: object, project: Path
+) -> None:
+    read, write = os.pipe()
+    port = free_port()
+    process = subprocess.Popen(
+        command(port),
+        cwd=project,
+        env=environment(),
+        stdout=write,
+        stderr=write,
+        start_new_session=True,
+    )
+    os.close(write)
+    door = Door(process, port, project / "none.log")
+    door.log.touch()
+    try:
+        wait_until_ready(door)
+        for _ in range(600):  # lines of 64 KiB and more
+            door.predict()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=SECONDS) == 0
+    finally:
+        stop(process)
+        os.close(read)
 
 
 def test_killed_parent_leaves_no_orphan_on_the_port(main_job: object, project: Path) -> None:
@@ -112,11 +201,6 @@ def test_server_as_the_first_process_ends_on_sigterm(main_job: object, project: 
     """PID 1 has no default action for signals: in a container, only a handler ends it."""
     if os.geteuid() or os.system("unshare --fork --pid true 2>/dev/null"):
         pytest.skip("needs root and unshare for a namespace of processes")
-    import subprocess
-
-    from .conftest import environment
-    from .doors import command, stop, wait_until_ready
-
     port = free_port()
     log = project / f"door-{port}.log"
     with log.open("wb") as output:

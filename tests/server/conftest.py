@@ -5,9 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.server import seen
 from pipeline.server.served import Served
 from tests.builders import make_dataset
 from tests.server import folders
+
+
+@pytest.fixture(autouse=True)
+def _log_is_written() -> Iterator[None]:
+    """Lines are written a moment later: each test's own, before the next begins."""
+    yield
+    seen.flush()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from pipeline.server import connections
+from pipeline.server import connections, seen
 from pipeline.server.connections import SPARE, WANTED, Connections
 from pipeline.server.loop import Loop
 from tests.certificates import Certificates
@@ -67,6 +67,7 @@ def full(monkeypatch, served=None):
 
 
 def logged(capfd, event):
+    seen.flush()
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     return [line for line in lines if line["event"] == event]
 
@@ -111,6 +112,7 @@ def test_connection_with_a_request_under_way_does_not_give_way(monkeypatch, capf
     assert {talk.replies[0].headers["retry-after"] for talk in refused} == {"1"}
     assert all(talk.is_closed for talk in refused)
     assert answered.statuses == [200]
+    seen.flush()
     written = capfd.readouterr().out.splitlines()
     assert [json.loads(line)["event"] for line in written] == ["connections_full", "request"]
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from pipeline.server import seen
 from tests.server import test_guard
 from tests.server.pima import PATIENT, text
 from tests.server.test_guard import GOOD, Slow
@@ -196,6 +197,7 @@ def test_request_in_doubt_is_refused_in_its_turn_and_ends_the_connection(before,
         make_guard(), {name: [before + request + PING] for name, (request, *_) in REFUSED.items()}
     )
 
+    seen.flush()
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     rules = {line["request_id"]: line["rule"] for line in lines}
     wrong = {}

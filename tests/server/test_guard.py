@@ -13,10 +13,12 @@ from prometheus_client import REGISTRY
 from pipeline.config import Limits, Serve
 from pipeline.scorer import Scorer, Trained
 from pipeline.server import guard as guards
+from pipeline.server import seen
 from pipeline.server.answer import Answer, answer
 from pipeline.server.guard import CHUNK, METHODS, Guard
 from pipeline.server.keys import Keys
 from pipeline.server.payload import Reader
+from pipeline.server.refusal import busy
 from tests.server.asgi import GONE, ask, exchange, parts_of
 from tests.server.malformed import MALFORMED, SENTINELS
 from tests.server.pima import CONTRACT, PATIENT, records, row, text
@@ -36,6 +38,11 @@ class Fake:
         predict = lambda X: np.tile([0.75, 0.25], (len(X), 1))  # noqa: E731
         self.reader = Reader(Scorer(CONTRACT, predict, Trained(0.5, *np.ones((2, 8))), {}), 100)
         self.asked = []
+        self.is_healthy = True
+
+    def check_health(self):
+        if not self.is_healthy:
+            raise busy("batch", "it does not start")
 
     async def answer(self, body, kind, seconds):
         self.asked.append((body, kind, seconds))
@@ -77,6 +84,7 @@ def post(guard, body=GOOD, *more, **request):
 
 def logged(capfd):
     """The lines that were logged."""
+    seen.flush()
     return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
 
@@ -206,6 +214,19 @@ def test_ping_answers_under_every_name_and_without_a_key():
         assert ask(guard, method="GET", path="/ping", headers={"host": "10.0.0.1"}).status == 200
 
 
+def test_health_is_503_while_a_part_of_the_requests_cannot_be_answered():
+    served = Fake()
+    guard = make_guard(served)
+
+    def statuses():
+        return [ask(guard, method="GET", path=path).status for path in ("/health", "/ping")]
+
+    served.is_healthy = False
+    assert statuses() == [503, 200]
+    served.is_healthy = True
+    assert statuses() == [200, 200]
+
+
 # Keys.
 
 
@@ -296,6 +317,26 @@ def test_rate_is_per_key_whatever_the_client(clock):
         return post(guard, headers={"x-api-key": key}, client=(client, 1)).status
 
     assert [status(KEY, "a"), status(KEY, "b"), status("other", "a")] == [200, 429, 200]
+
+
+def test_wrong_keys_count_by_address_and_not_against_the_right_ones(clock):
+    guard = make_guard(keys=KEYS, limits={"rate": "2/hour"})
+
+    def status(key, client):
+        return post(guard, headers={"x-api-key": key}, client=(client, 1)).status
+
+    wrong = [status(key, "a") for key in ("x", "y", "z")]
+    assert wrong == [401, 401, 429]
+    assert [status("x", "b"), status(KEY, "a"), status(KEY, "a")] == [401, 200, 200]
+    assert status("", "a") == 429
+
+
+def test_key_that_is_named_as_an_address_has_a_rate_of_its_own(clock):
+    keys = Keys({"10.0.0.9": hashlib.sha256(KEY.encode()).digest()})
+    guard = make_guard(keys=keys, limits={"rate": "1/hour"})
+
+    assert post(guard, headers={"x-api-key": "wrong"}).status == 401
+    assert post(guard, headers={"x-api-key": KEY}).status == 200
 
 
 def test_refused_requests_count_too(clock):
@@ -573,6 +614,7 @@ def test_line_in_the_log_holds_none_of_the_callers_data(capfd, caplog, request_,
 
     ask(make_guard(keys=KEYS), **request)
 
+    seen.flush()
     written = capfd.readouterr()
     assert json.loads(written.out)["rule"] == rule
     everything = written.out + written.err + caplog.text
@@ -596,6 +638,7 @@ def test_no_malformed_body_shows_in_the_log_or_is_a_fault(capfd, caplog):
         if done.status != case.status
     }
 
+    seen.flush()
     written = capfd.readouterr().out
     assert wrong == {}
     assert written.count("\n") == len(small) > 400

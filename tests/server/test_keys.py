@@ -1,9 +1,11 @@
 import hashlib
+import json
+import os
 
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.server import keys
+from pipeline.server import keys, seen
 from pipeline.server.keys import Keys
 
 SECRET = "tok-SECRET-987654"
@@ -204,3 +206,83 @@ def test_file_that_is_not_there_or_a_folder_is_refused(tmp_path):
         keys.load(str(tmp_path / "none"))
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         keys.load(str(tmp_path))
+
+
+# Read again.
+
+
+def entry(name, key):
+    return f"{name}:{sha256(key)}\n"
+
+
+def test_revoked_key_opens_no_more_and_a_new_one_does(write):
+    loaded = keys.load(write(entry("ann", SECRET)))
+    loaded.refresh()
+    assert (owner(loaded, SECRET), owner(loaded, OTHER)) == ("ann", None)
+
+    write(entry("bo", OTHER))
+    loaded.refresh()
+
+    assert (owner(loaded, SECRET), owner(loaded, OTHER)) == (None, "bo")
+
+
+def test_file_that_was_replaced_through_a_link_is_read_again(tmp_path):
+    """As secrets are mounted."""
+    for name, key in (("1", SECRET), ("2", OTHER)):
+        (tmp_path / name).write_text(entry("ann", key))
+    link = tmp_path / "keys"
+    link.symlink_to(tmp_path / "1")
+    loaded = keys.load(str(link))
+
+    (tmp_path / "new").symlink_to(tmp_path / "2")
+    (tmp_path / "new").replace(link)
+    loaded.refresh()
+
+    assert (owner(loaded, SECRET), owner(loaded, OTHER)) == (None, "ann")
+
+
+@pytest.mark.parametrize("text", ["", "# none\n", "ann:1234", "ann", b"\xff", None])
+def test_file_that_is_not_right_any_more_changes_nothing(write, capfd, text):
+    path = write(entry("ann", SECRET))
+    loaded = keys.load(path)
+    if text is None:
+        os.unlink(path)
+    else:
+        write(text)
+
+    for _ in range(3):
+        loaded.refresh()
+
+    assert loaded
+    assert (owner(loaded, SECRET), owner(loaded, OTHER)) == ("ann", None)
+    seen.flush()
+    (line,) = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert line["event"] == "keys_refused"
+    assert "serve.keys" in line["message"]
+    assert "the keys that were read before stay" in line["message"]
+    write(entry("bo", OTHER))
+    loaded.refresh()
+    assert owner(loaded, OTHER) == "bo"
+
+
+def test_keys_of_the_environment_stay_whatever_becomes_of_the_file(write, monkeypatch):
+    monkeypatch.setenv(keys.VARIABLE, entry("env", "tok-env").strip())
+    loaded = keys.load(write(entry("ann", SECRET)))
+
+    write("")
+    loaded.refresh()
+
+    assert (owner(loaded, SECRET), owner(loaded, "tok-env")) == (None, "env")
+
+
+def test_signal_reads_a_file_that_looks_as_before(write, capfd):
+    loaded = keys.load(write(entry("ann", SECRET)))
+
+    loaded.refresh(is_forced=True)
+
+    seen.flush()
+    assert json.loads(capfd.readouterr().out) | {"time": 0} == {
+        "time": 0,
+        "event": "keys_read",
+        "keys": 1,
+    }

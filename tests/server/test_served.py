@@ -1,8 +1,12 @@
 """A model in a folder, as the server takes it in, tries it out and lets it go."""
 
 import asyncio
+import errno
 import json
+import os
 import shutil
+import signal
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +16,7 @@ import pytest
 from pipeline import manifest, scorer
 from pipeline.errors import ModelError
 from pipeline.results import Version
+from pipeline.server import seen
 from pipeline.server.answer import QUICK_BYTES, QUICK_EXPLAINED, QUICK_ROWS, Answer
 from pipeline.server.refusal import Refusal
 from pipeline.server.served import EXAMPLE, EXAMPLE_ANSWER, Served
@@ -324,3 +329,109 @@ def test_model_that_was_not_compiled_answers_beside(tmp_path, take_in):
     (one,), (other,) = (json.loads(answer.body)["predictions"] for answer in answers)
     assert one == pytest.approx(other, abs=1e-12)
     assert answers[1].rows == 1
+
+
+@pytest.fixture
+def large():
+    """A request that the process beside answers."""
+    return request(QUICK_ROWS + 1)
+
+
+def test_process_beside_is_started_anew_when_it_died_and_its_files_were_deleted(
+    folder, take_in, large
+):
+    served = take_in(folder)
+
+    async def run():
+        first = await served.answer(large, JSON, 60)
+        os.kill(served.batch._process.pid, signal.SIGKILL)
+        served.batch._process.join()
+        shutil.rmtree(take_in.copies)
+        shutil.rmtree(folder)
+        second = await served.answer(large, JSON, 60)
+        served.check_health()
+        return first, second
+
+    first, second = asyncio.run(run())
+
+    assert first == second
+    assert first.rows == QUICK_ROWS + 1
+
+
+def test_process_beside_that_cannot_start_makes_the_server_unhealthy_until_it_can(
+    folder, take_in, large, monkeypatch, capfd
+):
+    served = take_in(folder)
+    whole = served.copy.whole
+
+    def no_room():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def run():
+        monkeypatch.setattr(served.batch, "_folder", no_room)
+        refusals = []
+        for ask in (lambda: served.answer(large, JSON, 60), as_coroutine(served.check_health)):
+            with pytest.raises(Refusal) as refused:
+                await ask()
+            refusals.append(refused.value)
+        monkeypatch.setattr(served.batch, "_folder", whole)
+        async with asyncio.timeout(60):  # nobody asks meanwhile
+            while served.batch.failure is not None:
+                await asyncio.sleep(0.05)
+        served.check_health()
+        return refusals, await served.answer(large, JSON, 60)
+
+    (first, second), answered = asyncio.run(run())
+
+    assert (first.status, first.rule, first.message) == (
+        *(503, "batch"),
+        "the process for this request does not start; try again later",
+    )
+    assert (second.status, second.rule) == (503, "batch")
+    assert answered.rows == QUICK_ROWS + 1
+    seen.flush()
+    failed, mended = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert (failed["event"], mended["event"]) == ("batch_failed", "batch_mended")
+    assert "No space left" in failed["message"]
+
+
+def as_coroutine(function):
+    async def call():
+        function()
+
+    return call
+
+
+def test_process_beside_that_is_slow_to_start_is_not_ended_by_requests_that_time_out(
+    folder, take_in, large, monkeypatch
+):
+    served = take_in(folder)
+    whole, starts = served.copy.whole, []
+
+    def slow():
+        starts.append(time.monotonic())
+        time.sleep(0.5)
+        return whole()
+
+    monkeypatch.setattr(served.batch, "_folder", slow)
+
+    async def run():
+        for _ in range(2):
+            with pytest.raises(Refusal, match="504"):
+                await served.answer(large, JSON, 0.1)
+        return await served.answer(large, JSON, 60)
+
+    assert asyncio.run(run()).rows == QUICK_ROWS + 1
+    assert len(starts) == 1
+
+
+def test_model_that_does_not_load_is_refused_whatever_is_raised(folder, take_in, monkeypatch):
+    def load(*_, **__):
+        raise RecursionError
+
+    monkeypatch.setattr(scorer, "load", load)
+
+    with pytest.raises(ModelError, match="visits version 7 does not load: RecursionError"):
+        take_in(folder)
+
+    assert list(take_in.copies.iterdir()) == []

@@ -1,0 +1,168 @@
+"""Worker processes: started, looked after, replaced and ended.
+
+uvicorn's own supervisor ends all workers when one cannot start, takes a worker that is still
+importing for one that hangs, and waits for a worker without hearing signals.
+"""
+
+import os
+import signal
+import socket
+import threading
+import time
+from contextlib import suppress
+from types import FrameType
+
+import uvicorn
+from uvicorn.supervisors.multiprocess import Process
+
+from pipeline.errors import ModelError
+from pipeline.server import seen
+
+LOOK = 0.25  # seconds between two looks at the workers
+MOST_FAILED_STARTS = 5  # one after the other, with no worker that answers
+LONGEST_PAUSE = 30.0  # seconds until a worker that did not start is tried once more
+MARGIN = 2.0  # seconds beyond the grace, to close what is open
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which has ended soon after the grace, whatever still runs."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begins to end at a signal."""
+        if not self.should_exit:
+            grace = self.config.timeout_graceful_shutdown or 0
+            end = threading.Timer(grace + MARGIN, os._exit, [0])
+            end.daemon = True
+            end.start()
+        super().handle_exit(sig, frame)
+
+
+class Worker(Process):
+    """A worker process, and what it said last.
+
+    It says nothing while it imports: only one that was ready before can be silent for too long.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self.is_up = False  # it has answered requests
+        self._asked: float | None = None
+
+    def start(self) -> None:
+        """Starts it; until it has a handler of its own, SIGHUP must not end it."""
+        handler = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            super().start()
+        finally:
+            signal.signal(signal.SIGHUP, handler)
+
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        """What the process does. The server is made before the thread that answers for it."""
+        self._server = Server(config=self.config)
+        super().target(sockets)
+
+    def silence(self) -> float:
+        """Asks, without waiting; returns the seconds for which a worker owes the answer."""
+        now = time.monotonic()
+        try:
+            if self._asked is not None and self.parent_conn.poll():
+                self.is_up = self.parent_conn.recv() or self.is_up
+                self._asked = None
+            if self._asked is None:
+                self.parent_conn.send(b"ping")
+                self._asked = now
+        except (OSError, EOFError):  # it is ending
+            return 0.0
+        return now - self._asked if self.is_up else 0.0
+
+
+class Slot:
+    """The place of one worker: the one that is there, or the time at which one is started."""
+
+    def __init__(self) -> None:
+        self.worker: Worker | None = None
+        self.failed_starts = 0
+        self.start_at = 0.0
+
+
+class Supervisor:
+    """Keeps a number of workers on the sockets, until it is told to stop."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        self.config = config
+        self.sockets = sockets
+        self.slots = [Slot() for _ in range(config.workers)]
+        self._is_stopping = threading.Event()
+        self._reloads = threading.Event()
+
+    def run(self) -> None:
+        """Returns when it was told to stop. Raises ModelError when no worker can start."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._is_stopping.set())
+        signal.signal(signal.SIGHUP, lambda *_: self._reloads.set())
+        try:
+            while not self._is_stopping.wait(LOOK):
+                for slot in self.slots:
+                    self._look(slot)
+                if self._reloads.is_set():
+                    self._reloads.clear()
+                    self._reload()
+        finally:
+            self._end()
+
+    def _look(self, slot: Slot) -> None:
+        worker = slot.worker
+        if worker is None:
+            if time.monotonic() >= slot.start_at:
+                seen.restore()  # where it counts
+                slot.worker = Worker(self.config, self.sockets)
+                slot.worker.start()
+            return
+        silence = worker.silence()
+        if worker.process.is_alive():
+            if worker.is_up:
+                slot.failed_starts = 0
+            if silence <= self.config.timeout_worker_healthcheck:
+                return
+            seen.log("worker_silent", pid=worker.pid, seconds=round(silence))
+            worker.process.kill()
+        worker.process.join()
+        self._replace(slot, worker)
+
+    def _replace(self, slot: Slot, worker: Worker) -> None:
+        """At once, if it was up; otherwise after a pause that grows."""
+        slot.worker = None
+        status = worker.exitcode
+        if worker.is_up:
+            seen.log("worker_died", pid=worker.pid, status=status)
+            return
+        slot.failed_starts += 1
+        pause = min(2.0 ** (slot.failed_starts - 1), LONGEST_PAUSE)
+        slot.start_at = time.monotonic() + pause
+        seen.log("worker_not_started", pid=worker.pid, status=status, again_in=pause)
+        if slot.failed_starts >= MOST_FAILED_STARTS and not any(
+            other.worker is not None and other.worker.is_up for other in self.slots
+        ):
+            raise ModelError(
+                f"a worker ended {slot.failed_starts} times before it was ready, at last with "
+                f"status {status}, and no other is up; its lines above say why"
+            )
+
+    def _reload(self) -> None:
+        """Hands SIGHUP on: workers read keys and certificates again."""
+        for slot in self.slots:
+            if slot.worker is not None and slot.worker.pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(slot.worker.pid, signal.SIGHUP)
+
+    def _end(self) -> None:
+        """Lets the workers finish what is in flight, and kills those that have not after that."""
+        workers = [slot.worker for slot in self.slots if slot.worker is not None]
+        for worker in workers:
+            worker.terminate()
+        until = time.monotonic() + (self.config.timeout_graceful_shutdown or 0) + 2 * MARGIN
+        for worker in workers:
+            worker.process.join(max(0.0, until - time.monotonic()))
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()

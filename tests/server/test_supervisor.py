@@ -1,0 +1,232 @@
+"""When workers are replaced, waited for and given up: made up ones, then real ones."""
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+import uvicorn
+
+from pipeline.errors import ModelError
+from pipeline.server import seen, supervisor
+from pipeline.server.supervisor import Supervisor
+
+
+class Process:
+    """Of a worker that is made up."""
+
+    def __init__(self, worker):
+        self.worker = worker
+        self.is_killed = False
+
+    def is_alive(self):
+        return self.worker.looks < self.worker.life and not self.is_killed
+
+    def kill(self):
+        self.is_killed = True
+
+    def join(self, timeout=None):
+        pass
+
+
+class Worker:
+    """It is up after some looks and dies after some more; then it may be silent."""
+
+    pid = None
+    exitcode = 7
+
+    def __init__(self, up=1, life=10**9, silence=0.0):
+        self.looks = 0
+        self.up, self.life, self.silent = up, life, silence
+        self.process = Process(self)
+        self.is_terminated = False
+
+    def start(self):
+        pass
+
+    def silence(self):
+        self.looks += 1
+        return self.silent if self.is_up else 0.0
+
+    @property
+    def is_up(self):
+        return self.looks >= self.up
+
+    def terminate(self):
+        self.is_terminated = True
+        self.life = 0
+
+
+@pytest.fixture(autouse=True)
+def _signals():
+    """As they were before."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    handlers = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """Runs with workers that come one after the other, until there are no more to come."""
+    monkeypatch.setattr(supervisor, "LOOK", 0.005)
+    monkeypatch.setattr(supervisor, "LONGEST_PAUSE", 0.01)
+
+    def run(count, *workers):
+        coming = list(workers)
+        config = uvicorn.Config("none", workers=count, timeout_worker_healthcheck=60)
+        one = Supervisor(config, [])
+
+        def next_worker(*_):
+            worker = coming.pop(0)
+            if not coming:
+                threading.Timer(0.2, one._is_stopping.set).start()
+            return worker
+
+        monkeypatch.setattr(supervisor, "Worker", next_worker)
+        try:
+            one.run()
+        finally:
+            seen.flush()
+        lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+        return [line["event"] for line in lines]
+
+    return run
+
+
+def test_worker_that_dies_is_replaced_and_the_others_stay(run):
+    first, dying, second = Worker(), Worker(life=5), Worker()
+
+    assert run(2, first, dying, second) == ["worker_died"]
+    assert first.is_terminated
+    assert second.is_terminated
+
+
+def test_worker_that_cannot_start_is_tried_again_as_long_as_another_is_up(run):
+    failing = [Worker(up=9, life=1) for _ in range(20)]
+
+    events = run(2, Worker(), *failing, Worker())
+
+    assert events == ["worker_not_started"] * 20
+
+
+def test_crash_loop_ends_with_the_reason(run):
+    failing = [Worker(up=9, life=1) for _ in range(20)]
+
+    with pytest.raises(ModelError, match="a worker ended 5 times before it was ready, at last"):
+        run(2, *failing)
+
+
+def test_failed_starts_are_counted_anew_once_a_worker_was_up(run):
+    failing = [Worker(up=9, life=1) for _ in range(4)]
+
+    events = run(1, *failing, Worker(life=5), *failing[:4], Worker())
+
+    assert events == ["worker_not_started"] * 4 + ["worker_died"] + ["worker_not_started"] * 4
+
+
+def test_worker_that_loads_for_long_is_not_ended(run):
+    slow = Worker(up=10, silence=0.0)
+
+    assert run(1, slow) == []
+    assert not slow.process.is_killed
+
+
+def test_worker_that_was_up_and_is_silent_for_too_long_is_replaced(run):
+    silent, second = Worker(silence=61.0), Worker(silence=59.0)
+
+    assert run(1, silent, second) == ["worker_silent", "worker_died"]
+    assert silent.process.is_killed
+    assert not second.process.is_killed
+
+
+# Real ones.
+
+
+async def application(scope, receive, send):
+    """It lives, and answers with its process."""
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    pid = str(os.getpid()).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": pid})
+
+
+def slow_to_import():
+    time.sleep(2.5)
+    return application
+
+
+def deaf():
+    """It neither hears SIGTERM nor ends."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)
+
+
+@pytest.fixture
+def listener():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        yield listener
+
+
+def start(factory, listener, **settings):
+    config = uvicorn.Config(
+        factory,
+        factory=True,
+        workers=1,
+        log_config=None,
+        timeout_graceful_shutdown=1,
+        **settings,
+    )
+    return Supervisor(config, [listener])
+
+
+def in_a_thread(monkeypatch, one):
+    monkeypatch.setattr(signal, "signal", lambda *_: signal.SIG_DFL)
+    thread = threading.Thread(target=one.run)
+    thread.start()
+    return thread
+
+
+def test_real_worker_may_import_for_longer_than_it_may_be_silent(listener, monkeypatch):
+    one = start(slow_to_import, listener, timeout_worker_healthcheck=1)
+    thread = in_a_thread(monkeypatch, one)
+    try:
+        until = time.monotonic() + 60
+        while time.monotonic() < until and not (one.slots[0].worker and one.slots[0].worker.is_up):
+            time.sleep(0.05)
+        with socket.create_connection(listener.getsockname(), timeout=30) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            answer = client.makefile("rb").read()
+        assert str(one.slots[0].worker.pid).encode() in answer
+        assert one.slots[0].failed_starts == 0
+    finally:
+        one._is_stopping.set()
+        thread.join(60)
+    assert not thread.is_alive()
+
+
+def test_real_worker_that_does_not_end_is_killed_after_the_grace(listener, monkeypatch):
+    monkeypatch.setattr(supervisor, "MARGIN", 0.2)
+    one = start(deaf, listener)
+    thread = in_a_thread(monkeypatch, one)
+    until = time.monotonic() + 60
+    while time.monotonic() < until and one.slots[0].worker is None:
+        time.sleep(0.05)
+    time.sleep(1)
+    process = one.slots[0].worker.process
+
+    one._is_stopping.set()
+    thread.join(60)
+
+    assert not thread.is_alive()
+    assert process.exitcode is not None
