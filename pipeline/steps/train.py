@@ -118,13 +118,13 @@ def _summary(tuning: Tuning, weights: dict[Family, float], loss: float) -> str:
     if trial.number == best.number:
         return f"{model}{selected})"
     return (
-        f"{model}{loss:.4f} (the lowest where a family's default stands for it, unless its best "
-        f"is more than two standard errors better), {selected}: {_name(best)})"
+        f"{model}{loss:.4f} (the lowest of what stands for the families: the default, or the best "
+        f"trial where it is more than two standard errors better), {selected}: {_name(best)})"
     )
 
 
 def _shares(weights: dict[Family, float]) -> str:
-    """The weights in per cent, the largest first; a family without weight only if all."""
+    """The weights in per cent, the largest first, without the families that have none."""
     used = {family: weight for family, weight in weights.items() if weight > 0}
     if len(used) == 1:
         return f"{next(iter(used))} has all the weight of {len(weights)} families"
