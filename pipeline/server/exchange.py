@@ -26,6 +26,8 @@ class Exchange:
         self.headers: Mapping[bytes, bytes] = scope.get(FIELDS) or dict(scope["headers"])
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        if scope["root_path"]:
+            self.path = self.path.removeprefix(scope["root_path"])
         self.client: str | None = scope["client"] and scope["client"][0]
         self.send = send
         self.served = served  # the same to the end, whatever is promoted meanwhile

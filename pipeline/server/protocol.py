@@ -97,6 +97,9 @@ class GuardedProtocol(HttpToolsProtocol):
         if version == "1.1":  # 1.0 knows no answer before the answer
             self.expect_100_continue = fields.get(b"expect", b"").lower() == b"100-continue"
         self.scope[FIELDS] = fields  # type: ignore[literal-required]  # beside ASGI's own
+        if self.root_path:  # uvicorn puts it before the path, whether a proxy took it off or not
+            root = self.root_path.encode()
+            self.url = self.url.removeprefix(root) if self.url.startswith(root + b"/") else self.url
         self._at_rest.busy(self)
         super().on_headers_complete()
         self._in_head = False

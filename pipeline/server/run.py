@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import tempfile
@@ -15,7 +16,7 @@ from uvicorn.main import main as uvicorn_command
 
 from pipeline.config import Config, Serve
 from pipeline.errors import ConfigError
-from pipeline.server import detached, seen
+from pipeline.server import detached, seen, temporary
 from pipeline.server import keys as api_keys
 from pipeline.server.certificates import Certificates
 from pipeline.server.connections import raise_limit
@@ -35,6 +36,7 @@ FROM_UVICORN = (
 PROTOCOL = "pipeline.server.protocol:GuardedProtocol"
 
 
+@temporary.needed()
 def serve(config: Config) -> None:
     """Serves the champion until told to stop. Raises ConfigError, RegistryError, ModelError."""
     options = _uvicorn_options()
@@ -144,7 +146,14 @@ def _uvicorn_options() -> dict[str, Any]:
     options = {name: context.params[name] for name in FROM_UVICORN}
     if context.get_parameter_source(HEALTHCHECK) is ParameterSource.DEFAULT:
         options[HEALTHCHECK] = HEALTHCHECK_SECONDS
-    return options
+    return options | {"root_path": _root_path(options["root_path"])}
+
+
+def _root_path(path: str) -> str:
+    """Without a slash at the end, so that a request's path can follow."""
+    if not re.fullmatch(r"(/[\w.~-]+)*/?", path, re.ASCII):
+        raise ConfigError(f"UVICORN_ROOT_PATH is {path!r}; it should be a path such as /models")
+    return path.rstrip("/")
 
 
 def _check_exposure(serve: Serve, has_keys: bool, options: dict[str, Any]) -> None:

@@ -400,3 +400,17 @@ def test_fault_in_the_protocol_is_500_and_is_logged(monkeypatch, caplog):
     assert talk.is_closed
     assert "ZeroDivisionError" in caplog.text
     assert text(PATIENT) not in caplog.text
+
+
+@pytest.mark.parametrize("target", [b"/ping", b"/models/a/ping", b"http://localhost/models/a/ping"])
+def test_path_before_all_paths_may_be_there_or_not(target):
+    """A proxy passes it on or takes it off."""
+    talk = exchange(make_guard(), get(target, HOST) + POST, root_path="/models/a")
+
+    assert talk.statuses == [200, 200]
+    assert talk.replies[0].body == b"/models/a/ping"
+
+
+@pytest.mark.parametrize("target", [b"/models/a", b"/models/aping", b"/models", b"/models/a/x"])
+def test_other_paths_are_unknown_there_too(target):
+    assert exchange(make_guard(), get(target, HOST), root_path="/models/a").statuses == [404]

@@ -1,5 +1,6 @@
 """What is refused before seconds go into loading a model."""
 
+import errno
 import logging
 import socket
 
@@ -138,3 +139,58 @@ def test_tls_may_take_no_longer_than_a_request_to_arrive():
     loop.close()
     assert isinstance(loop, Loop)
     assert loop._seconds == 7.0
+
+
+@pytest.mark.parametrize(
+    ("path", "root"), [("", ""), ("/", ""), ("/x", "/x"), ("/x/", "/x"), ("/a/b-1.2", "/a/b-1.2")]
+)
+def test_root_path_is_taken_from_uvicorns_variable(monkeypatch, path, root):
+    monkeypatch.setenv("UVICORN_ROOT_PATH", path)
+
+    assert run._uvicorn_options()["root_path"] == root
+
+
+@pytest.mark.parametrize("path", ["x", "x/", "//", "/x//y", "/x y", "/é", "http://x/", "/x?y"])
+def test_root_path_that_is_none_is_told(serve, monkeypatch, path):
+    monkeypatch.setenv("UVICORN_ROOT_PATH", path)
+
+    with pytest.raises(ConfigError, match=r"UVICORN_ROOT_PATH is .* a path such as /models"):
+        serve()
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "is full: No space left on device; make",
+        ),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "is full: Disk quota exceeded; make room"),
+        (
+            FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"),
+            r"there is no folder for temporary files: .*'/tmp'\]; .* TMPDIR",
+        ),
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_folder_for_temporary_files_that_takes_none_is_told(
+    serve, monkeypatch, fault, words, workers
+):
+    def fails(*_):
+        raise fault
+
+    monkeypatch.setattr(run, "_serve_here", fails)
+    monkeypatch.setattr(run, "_serve_with_workers", fails)
+
+    with pytest.raises(ConfigError, match=words):
+        serve(workers=workers)
+
+
+def test_other_faults_of_the_system_keep_their_traceback(serve, monkeypatch):
+    def fails(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", "x")
+
+    monkeypatch.setattr(run, "_serve_here", fails)
+
+    with pytest.raises(PermissionError):
+        serve()
