@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
+from pipeline import credentials
 from pipeline.config import MEANT, VERSION, Config
 from pipeline.config_file import load, settings
 from pipeline.errors import ConfigError, PipelineError
@@ -48,6 +49,7 @@ OF_VERBS = {  # options that only these take
 RUNS = 2  # that compare takes
 SIGNALLED = 128  # and the signal's number: exit status of a program that it ended
 _FLAG_OR_VALUE: dict[str, Any] = {"nargs": "?", "const": "true"}
+REPEATING = ("mlflow.store.db.utils", "hyperopt.fmin")  # they log the errors that they raise
 MISTAKE = 2  # exit status of an error that the user can mend
 
 
@@ -57,6 +59,9 @@ def main(arguments: Sequence[str]) -> int:
     known, rest = _parser().parse_known_intermixed_args(words)
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stdout)
     logging.getLogger("pipeline").setLevel(logging.INFO)
+    for name in REPEATING:
+        logging.getLogger(name).addFilter(_is_no_error)
+    credentials.hide(os.environ)
     model: str | None = None
     try:
         config, options = _configured(known, rest, runs)
@@ -91,6 +96,10 @@ def _configured(
         with store.tolerated():
             tracking.record_failure(known.verb, str(error))
         raise
+
+
+def _is_no_error(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.ERROR
 
 
 def _terminate(number: int, _: Any) -> None:

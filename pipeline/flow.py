@@ -258,7 +258,7 @@ class _Flow:
         return f"{plan.step} runs again: {changes}"
 
     def _fewest_changes(self, plan: _Plan) -> str:
-        now = {tracking.key(name): tracking.value_text(v) for name, v in plan.inputs.items()}
+        now = tracking.texts_by_key(plan.inputs)
         changes = [
             _changes(run.data.params, now)
             for run in tracking.latest(plan.step)

@@ -1,11 +1,13 @@
 """MLflow runs: opening, filling, finding. The address of the store is the environment's."""
 
+import hashlib
 import json
 import re
 import socket
 import tempfile
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,10 +44,12 @@ from pipeline.results import Artifacts, Params
 STEP = "step"
 FINGERPRINT = "fingerprint"
 PROCESS = "process"  # host, process and its start: whose run this is
+LONGEST_KEY = 250
 LONGEST_VALUE = 6000
 MOST_PARAMS = 100  # in one call
 LARGEST_PAGE = 1000  # runs that one search may return
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such run, or no id of one
+WHY_KILLED = "its process was killed, or could not write to the store; what had finished is kept"
 SAME_START = 5.0  # seconds between two readings of a process's start
 
 
@@ -110,7 +114,7 @@ def close_killed() -> int:
     ]
     for run in dead:
         if MLFLOW_RUN_NOTE not in run.data.tags:
-            note(run.info.run_id, "its process was killed; what had finished is kept")
+            note(run.info.run_id, WHY_KILLED)
         MlflowClient().set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
     return len(dead)
 
@@ -123,7 +127,7 @@ def log(
 ) -> None:
     """Everything in one call, or a few when there are many params. NaN metrics are left out."""
     now = int(time.time() * 1000)
-    texts = [Param(key(name), value_text(value)) for name, value in (params or {}).items()]
+    texts = [Param(name, text) for name, text in texts_by_key(params or {}).items()]
     MlflowClient().log_batch(
         run_id,
         metrics=[Metric(n, v, now, 0) for n, v in (metrics or {}).items() if not isnan(v)],
@@ -137,7 +141,8 @@ def log(
 def log_config(run_id: str, params: Mapping[str, Any]) -> None:
     """All settings, but for those of `mlflow run -P`, which it has logged as they were typed."""
     known = get(run_id).data.params
-    log(run_id, {name: value for name, value in params.items() if key(name) not in known})
+    texts = texts_by_key(params)
+    log(run_id, {name: text for name, text in texts.items() if name not in known})
 
 
 def note(run_id: str, text: str) -> None:
@@ -304,9 +309,26 @@ def cv(means: dict[str, float], spread: dict[str, float]) -> dict[str, float]:
     }
 
 
-def key(name: str) -> str:
-    """A name that MLflow takes for a param: columns may be called anything."""
-    return re.sub(r"[^\w\-. :]", "_", name).strip()[:250]
+def texts_by_key(params: Mapping[str, Any]) -> dict[str, str]:
+    """Params as MLflow takes them: columns may be called anything, and no two keys are alike.
+
+    Keys that would be, without regard to case as some databases have it, end in a hash of the name.
+    """
+    keys = {name: _key(name) for name in params}
+    counts = Counter(key.casefold() for key in keys.values())
+    return {
+        key if counts[key.casefold()] == 1 else _distinct(key, name): value_text(params[name])
+        for name, key in keys.items()
+    }
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^\w\-. :]", "_", name).strip()[:LONGEST_KEY]
+
+
+def _distinct(key: str, name: str) -> str:
+    mark = f":{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return key[: LONGEST_KEY - len(mark)] + mark
 
 
 def value_text(value: Any) -> str:

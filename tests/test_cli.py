@@ -1,4 +1,5 @@
 import logging
+import os
 import subprocess
 import sys
 
@@ -420,6 +421,24 @@ def test_fault_of_the_program_keeps_its_traceback(monkeypatch):
 
     with pytest.raises(ZeroDivisionError):
         cli.main(["ingest"])
+
+
+@pytest.mark.parametrize("name", ["mlflow.store.db.utils", "hyperopt.fmin"])
+def test_error_that_is_told_once_is_not_logged_beside(calls, caplog, name):
+    cli.main(["ingest"])
+    logging.getLogger(name).error("database or disk is full", exc_info=ValueError("twice"))
+    logging.getLogger(name).warning("will try again")
+    assert caplog.messages == ["will try again"]
+
+
+def test_password_in_the_address_of_the_store_is_out_of_sight(calls, monkeypatch):
+    for variable in ("USERNAME", "PASSWORD"):
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{variable}", "other")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ann:s%40cret@host:5000/team")
+    cli.main(["ingest"])
+    assert os.environ["MLFLOW_TRACKING_URI"] == "https://host:5000/team"
+    assert os.environ["MLFLOW_TRACKING_USERNAME"] == "ann"
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "s@cret"
 
 
 # Mistakes in MLflow.

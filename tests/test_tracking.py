@@ -125,3 +125,34 @@ def test_search_finds_more_runs_than_fit_on_a_page(open_run, monkeypatch):
     found = [run.info.run_id for run in tracking.search("tags.page = 'yes'")]
     assert found == list(reversed(made))
     assert [run.info.run_id for run in tracking.search("tags.page = 'yes'", 3)] == found[:3]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["days <5", "days >5"],
+        ["a", "a ", " a"],
+        ["x/1", "x?1", "x_1"],
+        ["a" * 300 + "b", "a" * 300 + "c"],
+        ["Age", "age", "AGE"],
+        ["<", ">", ""],
+        ["größe<", "größe>"],
+    ],
+)
+def test_names_that_fall_together_as_params_are_logged_apart(open_run, names):
+    params = {f"data.columns.{name}.range": place for place, name in enumerate(names)}
+    tracking.log_config(open_run, params)
+    tracking.log_config(open_run, params)  # MLflow refuses a param with another value
+    logged = tracking.get(open_run).data.params
+    assert sorted(logged.values()) == sorted(str(place) for place in range(len(names)))
+    assert len({key.casefold() for key in logged}) == len(names)
+    assert tracking.texts_by_key(params) == logged
+    assert tracking.texts_by_key(logged) == logged
+
+
+def test_name_that_is_like_no_other_stays_readable_as_a_param():
+    params = {"tune.max_evals": 3, "data.columns.days <5.unit": "d"}
+    assert tracking.texts_by_key(params) == {
+        "tune.max_evals": "3",
+        "data.columns.days _5.unit": "d",
+    }
