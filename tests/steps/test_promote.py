@@ -12,6 +12,7 @@ from tests.builders import (
     make_duel,
     make_exam,
     make_sure,
+    make_too_sure,
 )
 
 NOBODY: dict[str, dict[str, float]] = {}
@@ -148,6 +149,7 @@ def test_candidate_that_breaks_a_rule_fails_by_that_rule_alone():
 
 def test_candidate_that_breaks_rules_fails_by_each_of_them_in_their_order():
     exam = make_exam(
+        make_too_sure(2.0),
         logged={"accuracy": 0.1},
         duel=make_duel(make_sure(False), make_sure(True), (0.5, 0.4)),
     )
