@@ -1,7 +1,7 @@
 """The pictures: matplotlib figures made of plain data, drawn without a screen."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from pipeline.resampled import Comparison
 from pipeline.results import Trial
 
 BINS = 20
+MOST_BARS = 40  # of a picture that a person can read
+LONGEST_LABEL = 40  # characters
 DPI = 100
 # Labels of axes: scikit-learn's own name a positive label, True, which is no class of the table.
 ROC = {"xlabel": "False positive rate", "ylabel": "True positive rate"}
@@ -36,23 +38,25 @@ def class_balance(y: "pd.Series[Any]") -> Figure:
 
 
 def missing(X: pd.DataFrame) -> Figure:
-    """Share of missing values per column."""
-    figure, axes = _figure(height=1 + 0.3 * X.shape[1], title="Missing values")
-    share = X.isna().mean()[::-1]
-    bars = axes.barh(share.index, share.to_numpy())
+    """Share of missing values per column, of those that have most where there are many."""
+    share = X.isna().mean()
+    share = share[share.rank(method="first", ascending=False) <= MOST_BARS][::-1]
+    title = f"Missing values{part(len(share), X.shape[1], 'with most')}"
+    figure, axes = _figure(height=1 + 0.3 * len(share), title=title)
+    bars = axes.barh(_labels(share.index), share.to_numpy())
     axes.bar_label(bars, [f"{value:.1%}" for value in share], padding=3)
     axes.set_xlim(0, max(0.1, share.max() * 1.15))
     axes.set_xlabel("share of rows")
     return figure
 
 
-def correlations(table: pd.DataFrame) -> Figure:
-    """Matrix of Spearman correlations."""
+def correlations(table: pd.DataFrame, which: str = "") -> Figure:
+    """Matrix of Spearman correlations; `which` says of which columns."""
     size = 3 + 0.4 * len(table)
-    figure, axes = _figure(size, size, "Correlations (Spearman)")
+    figure, axes = _figure(size, size, f"Correlations (Spearman){which}")
     picture = axes.imshow(table.to_numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
-    axes.set_xticks(range(len(table)), table.columns, rotation=45, ha="right")
-    axes.set_yticks(range(len(table)), table.index)
+    axes.set_xticks(range(len(table)), _labels(table.columns), rotation=45, ha="right")
+    axes.set_yticks(range(len(table)), _labels(table.index))
     if len(table) <= 15:
         for (row, column), value in np.ndenumerate(table.to_numpy()):
             color = "white" if abs(value) > 0.6 else "black"
@@ -61,14 +65,16 @@ def correlations(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def distributions(X: pd.DataFrame, y: "pd.Series[Any]", units: dict[str, str]) -> Figure:
+def distributions(
+    X: pd.DataFrame, y: "pd.Series[Any]", units: dict[str, str], which: str = ""
+) -> Figure:
     """Histogram of each column by class, each class scaled to area 1."""
     rows = -(-X.shape[1] // 3)
     figure = _sheet(12, 2.6 * rows)
-    figure.suptitle("Distributions by class")
+    figure.suptitle(f"Distributions by class{which}")
     for place, (name, values) in enumerate(X.items()):
         axes = figure.add_subplot(rows, 3, place + 1)
-        axes.set_title(str(name))
+        axes.set_title(_labels([name])[0])
         axes.set_xlabel(units.get(str(name), ""))
         known = values.dropna()
         try:
@@ -147,10 +153,12 @@ def thresholds(table: pd.DataFrame, chosen: float) -> Figure:
 
 def importance(table: pd.DataFrame, meaning: str) -> Figure:
     """Bars with error bars from the columns name, mean and std, the largest on top."""
-    table = table.sort_values("mean")
-    figure, axes = _figure(width=7, height=1.2 + 0.3 * len(table), title="Permutation importance")
+    count = len(table)
+    table = table.sort_values("mean").tail(MOST_BARS)
+    title = f"Permutation importance{part(len(table), count, 'with most')}"
+    figure, axes = _figure(width=7, height=1.2 + 0.3 * len(table), title=title)
     axes.set_xlabel(meaning)
-    axes.barh(table["name"], table["mean"], xerr=table["std"])
+    axes.barh(_labels(table["name"]), table["mean"], xerr=table["std"])
     axes.axvline(0, color="black", linewidth=1)
     return figure
 
@@ -209,6 +217,11 @@ def weights(table: dict[Family, float]) -> Figure:
     return figure
 
 
+def part(shown: int, count: int, which: str) -> str:
+    """For a title: how many of the columns a picture shows, nothing where it shows all."""
+    return f" (the {shown} of {count} columns {which})" if shown < count else ""
+
+
 def png(figure: Figure) -> bytes:
     """The picture as a file."""
     file = io.BytesIO()
@@ -220,6 +233,15 @@ def _calibration(hits: Any, probability: Any, axes: Axes, name: str) -> None:
     CalibrationDisplay.from_predictions(
         hits, probability, n_bins=8, strategy="quantile", ax=axes, name=name
     )
+
+
+def _labels(names: Iterable[Any]) -> list[str]:
+    """Names as they fit beside an axis, each once: bars of one name would be one bar."""
+    labels: list[str] = []
+    for name in map(str, names):
+        label = name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 1]}…"
+        labels.append(f"{label} ({len(labels) + 1})" if label in labels else label)
+    return labels
 
 
 def _sheet(width: float, height: float) -> Figure:

@@ -6,13 +6,19 @@ from pipeline import figures
 from pipeline.results import Analysis, Dataset
 from pipeline.tables import labelled, numbered
 
+MOST_DRAWN = 24  # columns in a picture of all
+
 
 def analyze(dataset: Dataset) -> Analysis:
     """Shape, head, description, balance, gaps, duplicates, correlations, distributions."""
     X, y = dataset.X, dataset.y
     table = X.assign(**{str(y.name): y})
     columns = dataset.contract.columns
-    correlations = _correlations(dataset)
+    associations = _associations(dataset)
+    ranks = associations.rank(method="first", ascending=False)
+    drawn = list(X.columns[ranks <= MOST_DRAWN])
+    which = figures.part(len(drawn), X.shape[1], "that go with the target most")
+    correlations = _correlations(dataset, drawn)
     duplicates = int(table.duplicated().sum())
     return Analysis(
         metrics={
@@ -28,13 +34,13 @@ def analyze(dataset: Dataset) -> Analysis:
             "overview.md": _overview(dataset, duplicates),
             "head.csv": numbered(table.head(10)),
             "describe.csv": labelled(table.describe(), "statistic"),
-            "columns.csv": _columns(dataset),
+            "columns.csv": _columns(dataset, associations),
             "correlations.csv": labelled(correlations, "column"),
             "class_balance.png": figures.class_balance(y),
             "missing.png": figures.missing(X),
-            "correlations.png": figures.correlations(correlations),
+            "correlations.png": figures.correlations(correlations, which),
             "distributions.png": figures.distributions(
-                X, y, {name: column.unit for name, column in columns.items()}
+                X[drawn], y, {name: column.unit for name, column in columns.items()}, which
             ),
             "report.html": _report(table, dataset.name),
         },
@@ -60,7 +66,7 @@ sha256 `{dataset.digest}`
 """
 
 
-def _columns(dataset: Dataset) -> pd.DataFrame:
+def _columns(dataset: Dataset, associations: "pd.Series[float]") -> pd.DataFrame:
     rows = []
     for name, column in dataset.contract.columns.items():
         values = dataset.X[name]
@@ -76,19 +82,32 @@ def _columns(dataset: Dataset) -> pd.DataFrame:
                 "distinct": values.nunique(),
                 "min": values.min(),
                 "max": values.max(),
+                "rank variance between classes": associations[name],
             }
         )
     return pd.DataFrame(rows)
 
 
-def _correlations(dataset: Dataset) -> pd.DataFrame:
+def _correlations(dataset: Dataset, columns: list[str]) -> pd.DataFrame:
     """Spearman's, with the target where it has two classes."""
-    table = dataset.X
+    table = dataset.X[columns]
     if dataset.contract.positive is not None:
         table = table.assign(
             **{dataset.contract.target: (dataset.y == dataset.contract.positive).astype(float)}
         )
     return table.corr(method="spearman")
+
+
+def _associations(dataset: Dataset) -> "pd.Series[float]":
+    """How much each column goes with the target, from 0 to 1.
+
+    The share of the variance of its ranks that lies between the classes, which is the H of
+    Kruskal and Wallis (1952) over the number of rows less one, but for ties.
+    """
+    ranks = dataset.X.rank()
+    within = ranks - ranks.groupby(dataset.y.to_numpy()).transform("mean")
+    variance = ranks.var(ddof=0)
+    return (1 - within.var(ddof=0) / variance.where(variance > 0)).fillna(0.0)
 
 
 def _report(table: pd.DataFrame, name: str) -> str:
