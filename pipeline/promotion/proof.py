@@ -4,7 +4,7 @@ import asyncio
 import csv
 import json
 import math
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from pipeline.serving import ServedModel, request
 
 SECONDS = 60.0  # for one answer
 MOST_ROWS = 1000
+MOST_COLUMNS = 40
 FORM = "dataframe_records"
 REFUSED = "refused"  # whatever the rule
 BAD_REQUEST = 400
@@ -84,7 +85,7 @@ async def difference(
 
 
 def requests(folder: Path, original: Scorer, rows: pd.DataFrame) -> list[Request]:
-    """The logged example, rows with gaps, and rows that break each rule of each column."""
+    """The logged example, rows with gaps, and rows that break each rule of columns."""
     (row,) = _rows(rows.iloc[:1])
     example = folder / EXAMPLE
     logged = [example.read_bytes()] if example.exists() else []
@@ -173,9 +174,18 @@ def _plain_door(served: Served) -> Ask:
     return ask
 
 
+def _asked(columns: Mapping[str, Column]) -> dict[str, Column]:
+    """The columns of which each rule is asked: all, or forty from the first to the last.
+
+    A rule is the same piece of code in each column.
+    """
+    step = max(1, len(columns) // MOST_COLUMNS)
+    return dict(list(columns.items())[::step])
+
+
 def _with_gaps(original: Scorer, row: Row) -> Iterator[Row]:
-    """Each value missing alone, by null, by its mark, and by its absence; and all of them."""
-    for name, column in original.contract.columns.items():
+    """Values missing alone, by null, by their marks, and by their absence; and all of them."""
+    for name, column in _asked(original.contract.columns).items():
         yield {**row, name: None}
         if column.missing is not None:
             yield {**row, name: column.missing}
@@ -184,7 +194,7 @@ def _with_gaps(original: Scorer, row: Row) -> Iterator[Row]:
 
 
 def _bad(original: Scorer, row: Row) -> Iterator[Row]:
-    for name, column in original.contract.columns.items():
+    for name, column in _asked(original.contract.columns).items():
         yield {**row, name: "a text"}
         yield {**row, name: True}
         for number in _outside(column):

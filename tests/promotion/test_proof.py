@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from pipeline import manifest, scorer
+from pipeline.columns import Column
 from pipeline.errors import ModelError
 from pipeline.promotion import proof
 from pipeline.results import Dataset, Version
@@ -86,6 +87,15 @@ def test_requests_are_just_outside_of_each_range(pima: Case, name, low, high) ->
     numbers = {one.rows[0].get(name) for one in requests}
     assert np.nextafter(low, -np.inf) in numbers
     assert np.nextafter(high, np.inf) in numbers
+
+
+def test_rules_of_a_wide_table_are_asked_of_forty_columns(pima: Case) -> None:
+    columns = dict.fromkeys((f"c{place}" for place in range(500)), Column())
+    asked = proof._asked(columns)
+    assert 40 <= len(asked) < 80
+    assert set(asked) <= set(columns)
+    assert "c0" in asked
+    assert proof._asked(pima.dataset.contract.columns) == pima.dataset.contract.columns
 
 
 def swap_graph(folder: Path) -> None:

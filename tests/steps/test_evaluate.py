@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from pipeline import datasets, metrics, models
 from pipeline.config import Evaluate
 from pipeline.results import Dataset, Evaluation, Training
+from pipeline.steps import evaluate as step
 from pipeline.steps.evaluate import evaluate
 from tests.builders import COLUMNS, make_config, make_dataset, make_table, with_scales_far_apart
 
@@ -196,6 +197,33 @@ def test_importance_ranks_the_telling_column_first_and_noise_near_zero(case):
     assert table["mean"].is_monotonic_decreasing
     assert table["name"].iloc[0] == "height"
     assert abs(table.set_index("name").loc["flag", "mean"]) < table["mean"].iloc[0] / 2
+
+
+def test_importance_is_the_rise_of_the_loss_whatever_is_asked_at_once(case, monkeypatch):
+    dataset, training, evaluation = case
+    table = evaluation.artifacts["importance.csv"].set_index("name")
+    rng = np.random.default_rng(Evaluate().seed)
+    orders = [rng.permutation(len(dataset.X_test)) for _ in range(step.REPEATS)]
+    truth = np.searchsorted(dataset.contract.classes, dataset.y_test)
+
+    def loss(X):
+        told = training.model.predict_proba(X)
+        return -np.log(told[np.arange(len(X)), truth]).mean()
+
+    for name in COLUMNS:
+        rises = [
+            loss(dataset.X_test.assign(**{name: dataset.X_test[name].to_numpy()[order]}))
+            - loss(dataset.X_test)
+            for order in orders
+        ]
+        assert table.loc[name, "mean"] == pytest.approx(np.mean(rises), abs=1e-12)
+        assert table.loc[name, "std"] == pytest.approx(np.std(rises), abs=1e-12)
+    monkeypatch.setattr(step, "MOST_CELLS", 1)
+    predictions = metrics.predict(dataset, training.model, None)
+    one_by_one = step._importance(Evaluate(), dataset, training.model, predictions)
+    pd.testing.assert_frame_equal(
+        one_by_one.set_index("name").loc[list(COLUMNS)], table.loc[list(COLUMNS)], rtol=1e-9
+    )
 
 
 def test_thresholds_show_the_metrics_at_each(binary):
