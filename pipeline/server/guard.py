@@ -15,7 +15,7 @@ from typing import Any
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.config import Serve
 from pipeline.server import seen
@@ -160,18 +160,17 @@ class Guard:
     async def _body(self, exchange: Exchange, receive: Receive) -> bytes:
         """The whole body; refused as soon as it is too large, or there is no room for it."""
         exchange.is_read = True
-        part, more = await self._part(receive, 0)
+        part, more = self._part(await receive(), 0)
         if not more:
             return part
         with self.uploads.hold(exchange.client or "") as parts:
             while more:
                 parts.add(part)
-                part, more = await self._part(receive, parts.size)
+                part, more = self._part(await receive(), parts.size)
             return parts.whole(part)
 
-    async def _part(self, receive: Receive, size: int) -> tuple[bytes, bool]:
+    def _part(self, message: Message, size: int) -> tuple[bytes, bool]:
         """What follows on the first `size` bytes of a body, and whether there is more to come."""
-        message = await receive()
         if message["type"] == "http.disconnect":
             raise Disconnected
         part: bytes = message["body"]
