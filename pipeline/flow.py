@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Run
 
-from pipeline import fingerprint, packages, records, sources, tracking, workers
+from pipeline import fingerprint, packages, records, registry, sources, tracking, workers
 from pipeline.config import Config
 from pipeline.options import Options
 from pipeline.results import Dataset, Training, Tuning
@@ -44,6 +44,8 @@ def run(verb: str, config: Config, options: Options) -> None:
         planned = [flow.plan(step) for step in steps]
         if all(plan.step not in SEARCHING or plan.found for plan in planned):
             workers.stop()
+        if "promote" in steps and not all(plan.found for plan in planned if plan.step not in ANEW):
+            registry.check_name(config.registry.model)  # before what takes long
         for plan in planned:
             flow.follow(plan)
         records.parent(parent_id, flow.runs, flow.reused)
@@ -74,7 +76,6 @@ def rollback(config: Config, options: Options) -> None:
 
 def history(config: Config) -> None:
     """Prints the line of champions."""
-    from pipeline import registry
     from pipeline.promotion import ledger
     from pipeline.steps.history import as_text
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from math import nan
 
 from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from pipeline import manifest, model_files, store
@@ -20,6 +20,27 @@ CONFIG = "config"  # tag of a version: what its result depends on, in JSON
 LONGEST_TAG = 5000  # and description
 MEASURED = ("cv/", "cv_std/", "test/", "test_95/")
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, version, alias
+
+
+def check_name(name: str) -> None:
+    """Raises RegistryError where the name is a prompt's: no model can be registered under it."""
+    registered_model(name)
+
+
+def registered_model(name: str) -> RegisteredModel | None:
+    """With its tags and aliases, if it is there. Raises RegistryError where it is a prompt."""
+    client = MlflowClient()
+    try:
+        return client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    if client.get_prompt(name) is not None:
+        raise RegistryError(
+            f"registry.model is {name!r}, and the registry has a prompt of that name: no model can "
+            "have it too; choose another, e.g. with --registry.model"
+        )
+    return None
 
 
 def champion(name: str) -> ModelVersion | None:
@@ -67,6 +88,7 @@ def promoted(name: str, number: str | None = None) -> tuple[Version, str]:
 
 
 def _absent(name: str, number: str | None) -> str:
+    check_name(name)
     if number is None:
         return (
             f"registry.model {name!r} has no version with the alias {CHAMPION!r} to serve; "

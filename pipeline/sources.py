@@ -14,7 +14,7 @@ import pyarrow.parquet
 
 from pipeline import labels
 from pipeline.config import Data
-from pipeline.config_file import locate
+from pipeline.config_file import locate, looked_for
 from pipeline.errors import SourceError
 from pipeline.ragged import read_csv
 
@@ -66,7 +66,7 @@ def _read_file(source: str) -> bytes:
     except FileNotFoundError:
         raise SourceError(
             f"data.source {source!r} does not exist in {Path.cwd()}; "
-            "give the path of a CSV or Parquet file, or an http(s) URL"
+            f"give the path of a CSV or Parquet file, or an http(s) URL{looked_for(source)}"
         ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from functools import reduce
 
 import pytest
@@ -288,6 +291,45 @@ def test_load_names_shipped_configs_when_file_is_missing():
 
     assert "config 'configs/pimma.yaml' does not exist; there are " in str(error.value)
     assert all(f"configs/{name}" in str(error.value) for name in SHIPPED)
+
+
+def test_load_says_where_it_looked_for_a_file(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=rf"looked for in {tmp_path}, {PROJECT}$"):
+        load("mine.yaml", {})
+
+
+@pytest.mark.parametrize("through", ["{}", "bash -c '{}'", "bash -c 'true && {}; true'"])
+def test_file_of_the_folder_where_mlflow_run_was_called_is_located(tmp_path, through):
+    """As MLflow does: a process in the caller's folder starts another in the project's."""
+    caller, project = tmp_path / "caller", tmp_path / "project"
+    for folder in (caller, project):
+        folder.mkdir()
+    (caller / "mine.yaml").touch()
+    (project / "both.yaml").touch()
+    (caller / "both.yaml").touch()
+    program = (
+        "from pipeline.config_file import locate, looked_for;"
+        'print(locate("mine.yaml"), locate("both.yaml"), looked_for("no.yaml"))'
+    )
+    (tmp_path / "program.py").write_text(program)
+    command = through.format(f"{sys.executable} {tmp_path}/program.py")
+    parent = (
+        "import subprocess, sys;"
+        "print(subprocess.check_output(['bash', '-c', sys.argv[1]], cwd=sys.argv[2], text=True))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", parent, command, str(project)],
+        cwd=caller,
+        env={**os.environ, "MLFLOW_RUN_ID": "0" * 32, "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == (
+        f"{caller}/mine.yaml {project}/both.yaml ; it was looked for in {project}, {caller}, "
+        f"{PROJECT}"
+    )
 
 
 def test_load_refuses_a_folder(tmp_path):

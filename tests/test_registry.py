@@ -246,3 +246,17 @@ def test_mlflow_refuses_a_promoted_model_that_was_changed_unread(client, real, n
             mlflow.pyfunc.load_model("models:/real@champion")
     finally:
         path.unlink() if before is None else path.write_bytes(before)
+
+
+def test_name_of_a_prompt_is_refused_with_the_remedy(client):
+    client.register_prompt("greeting", "Hello {{name}}")
+    told = r"registry\.model is 'greeting', and the registry has a prompt of that name"
+    for ask in (registry.check_name, registry.promoted):
+        with pytest.raises(RegistryError, match=told):
+            ask("greeting")
+
+
+def test_name_that_nothing_has_and_that_of_a_model_are_taken(client):
+    client.create_registered_model("by hand")
+    assert registry.registered_model("by hand").name == "by hand"
+    assert registry.registered_model("of nothing") is None

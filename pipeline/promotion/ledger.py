@@ -16,7 +16,7 @@ from functools import partial
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from pipeline import store, tracking
+from pipeline import registry, store, tracking
 from pipeline.errors import StoreError
 from pipeline.markdown import shortened
 from pipeline.results import Event
@@ -135,12 +135,8 @@ def _discard(run_id: str) -> None:
 
 
 def _tag(name: str) -> str:
-    try:
-        return str(MlflowClient().get_registered_model(name).tags.get(TAG, ""))
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return ""
-        raise
+    model = registry.registered_model(name)
+    return "" if model is None else str(model.tags.get(TAG, ""))
 
 
 def append(ledger: Ledger, event: Event) -> Ledger | None:

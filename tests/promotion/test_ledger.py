@@ -6,6 +6,7 @@ from threading import Barrier, Thread
 import pytest
 from mlflow import MlflowClient
 
+from pipeline.errors import RegistryError
 from pipeline.promotion import ledger
 from pipeline.promotion.ledger import Ledger
 from pipeline.results import Event
@@ -182,3 +183,9 @@ def test_more_than_nine_entries_keep_their_order(client):
     for number in range(12):
         known = ledger.done(ledger.append(known, event(str(number))))
     assert [one.version for one in ledger.read("order").events] == [str(n) for n in range(12)]
+
+
+def test_ledger_of_a_prompt_is_not_begun(client):
+    client.register_prompt("prompt", "Hello {{name}}")
+    with pytest.raises(RegistryError, match="the registry has a prompt of that name"):
+        ledger.begin("prompt", "0")
