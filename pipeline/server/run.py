@@ -24,7 +24,7 @@ from pipeline.server.guard import is_loopback
 from pipeline.server.keys import Keys
 from pipeline.server.loop import Loop
 from pipeline.server.served import Served
-from pipeline.server.supervisor import Server, Supervisor
+from pipeline.server.supervisor import Server, Supervisor, leaving
 
 HEALTHCHECK = "timeout_worker_healthcheck"
 HEALTHCHECK_SECONDS = 60  # for which a worker that was up may be silent: a machine may be busy
@@ -51,14 +51,11 @@ def serve(config: Config) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
     certificates = Certificates(options)
-    with suppress(KeyboardInterrupt):
+    with leaving(), suppress(KeyboardInterrupt):
         if config.serve.workers == 1:
             _serve_here(config, keys, certificates, options)
         else:
             _serve_with_workers(config, keys, certificates, options)
-    seen.flush()
-    if detached.is_busy():  # with a registry that hangs: its threads are not waited for
-        os._exit(0)
 
 
 def _serve_here(

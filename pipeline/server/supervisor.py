@@ -9,19 +9,34 @@ import signal
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import uvicorn
 from uvicorn.supervisors.multiprocess import Process
 
 from pipeline.errors import ModelError
-from pipeline.server import seen
+from pipeline.server import detached, seen
 
 LOOK = 0.25  # seconds between two looks at the workers
 MOST_FAILED_STARTS = 5  # one after the other, with no worker that answers
 LONGEST_PAUSE = 30.0  # seconds until a worker that did not start is tried once more
 MARGIN = 2.0  # seconds beyond the grace, to close what is open
+
+
+@contextmanager
+def leaving() -> Iterator[None]:
+    """Writes the log at the end, and ends the process there if a call hangs.
+
+    The interpreter would wait for the threads in which MLflow fetches files.
+    """
+    try:
+        yield
+    finally:
+        seen.flush()
+    if detached.is_busy():
+        os._exit(0)
 
 
 class Server(uvicorn.Server):
@@ -59,7 +74,8 @@ class Worker(Process):
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """What the process does. The server is made before the thread that answers for it."""
         self._server = Server(config=self.config)
-        super().target(sockets)
+        with leaving():
+            super().target(sockets)
 
     def silence(self) -> float:
         """Asks, without waiting; returns the seconds for which a worker owes the answer."""
