@@ -34,7 +34,11 @@ from mlflow.entities import (
 )
 from mlflow.exceptions import MlflowException
 from mlflow.utils.file_utils import local_file_uri_to_path
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_PROJECT_ENTRY_POINT,
+    MLFLOW_RUN_NOTE,
+)
 from mlflow.utils.uri import is_local_uri
 
 from pipeline import durable, environment, store
@@ -63,8 +67,24 @@ def parent_run(verb: str) -> Iterator[str]:
         mlflow.start_run(experiment_id=environment.experiment_id()) as run,
         _noting_failure(run.info.run_id),
     ):
-        log(run.info.run_id, tags={"verb": verb, PROCESS: _process()})
+        claim(run.info.run_id, verb)
         yield run.info.run_id
+
+
+def claim(run_id: str, verb: str) -> None:
+    """Says at the run what this process does, so that `close_killed` can end it after it."""
+    log(run_id, tags={"verb": verb, PROCESS: _process()})
+
+
+def entry_point(run_id: str) -> str | None:
+    """The entry point of the project that `mlflow run` made the run for."""
+    run = find_run(run_id)
+    return None if run is None else run.data.tags.get(MLFLOW_PROJECT_ENTRY_POINT)
+
+
+def end(run_id: str, status: str) -> None:
+    """Closes a run of another process: FINISHED, KILLED."""
+    MlflowClient().set_terminated(run_id, status)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from pipeline.server.connections import raise_limit
 from pipeline.server.guard import is_loopback
 from pipeline.server.keys import Keys
 from pipeline.server.loop import Loop
+from pipeline.server.project_run import project_run
 from pipeline.server.served import Served
 from pipeline.server.supervisor import Server, Supervisor, leaving
 
@@ -51,11 +52,15 @@ def serve(config: Config) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
     certificates = Certificates(options)
-    with leaving(), suppress(KeyboardInterrupt):
+    with leaving(), project_run(_stop), suppress(KeyboardInterrupt):
         if config.serve.workers == 1:
             _serve_here(config, keys, certificates, options)
         else:
             _serve_with_workers(config, keys, certificates, options)
+
+
+def _stop() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _serve_here(

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from contextlib import closing
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import environment
+from .conftest import Run, environment
 from .doors import (
     PATIENT,
     Door,
@@ -142,6 +143,36 @@ def test_server_answers_and_ends_though_nobody_reads_its_output(
     finally:
         stop(process)
         os.close(read)
+
+
+def test_server_ends_with_mlflow_run_and_ends_its_run(
+    main_job: object, project: Path, run: Run
+) -> None:
+    port = free_port()
+    log = project / f"door-{port}.log"
+    with log.open("wb") as output:
+        mlflow = subprocess.Popen(
+            ["mlflow", "run", ".", "-e", "serve", "--env-manager=local", f"-Pserve.port={port}"],
+            cwd=project,
+            env=environment(),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        door = Door(mlflow, port, log)
+        wait_until_ready(door)
+        (server,) = children(mlflow.pid)
+        mlflow.kill()
+        mlflow.wait(timeout=SECONDS)
+        assert eventually(lambda: not is_alive(server))
+        with pytest.raises(ConnectionRefusedError):
+            door.get("/ping")
+    finally:
+        stop(mlflow)
+    last = "import mlflow; [run] = mlflow.search_runs(search_all_experiments=True, max_results=1, "
+    last += "output_format='list'); print(run.info.status, run.data.tags['verb'])"
+    assert run(sys.executable, "-c", last).stdout.split() == ["KILLED", "serve"]
 
 
 def test_killed_parent_leaves_no_orphan_on_the_port(main_job: object, project: Path) -> None:

@@ -1,0 +1,79 @@
+"""The run that `mlflow run . -e serve` made for the server."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import psutil
+
+from pipeline.server import detached
+
+VERB = "serve"
+VARIABLE = "MLFLOW_RUN_ID"
+LOOK = 1.0  # seconds between two looks whether mlflow is there
+END_SECONDS = 3.0  # to say how the run ended: the tracking server may be away
+
+
+@contextmanager
+def project_run(stop: Callable[[], None]) -> Iterator[None]:
+    """Calls `stop` when `mlflow run` has ended, and ends its run.
+
+    The run is FINISHED when the server was told to stop, KILLED when `mlflow run` was. A server
+    that was started in any other way has no such run: its parent may end as it likes.
+    """
+    run_id = os.environ.get(VARIABLE)
+    launcher = None if run_id is None else _launcher(run_id)  # first: it may end any moment
+    if run_id is None or not detached.start(_claim, run_id).result():
+        yield
+        return
+    is_orphan = threading.Event()
+
+    def watch() -> None:
+        while launcher is not None and _is_alive(launcher):
+            time.sleep(LOOK)
+        if launcher is not None:
+            is_orphan.set()
+            stop()
+
+    threading.Thread(target=watch, name="mlflow run", daemon=True).start()
+    yield
+    ended = detached.start(_end, run_id, "KILLED" if is_orphan.is_set() else "FINISHED")
+    with suppress(Exception):  # the next run of the project closes it as KILLED
+        ended.result(END_SECONDS)
+
+
+def _claim(run_id: str) -> bool:
+    """Whether the run is that of the entry point `serve`; it says then whose process it is."""
+    from pipeline import tracking
+
+    if tracking.entry_point(run_id) != VERB:  # nor one that is not there
+        return False
+    tracking.claim(run_id, VERB)
+    return True
+
+
+def _launcher(run_id: str) -> psutil.Process | None:
+    """The nearest process above that was started without the run's id: it made the run."""
+    for process in psutil.Process().parents():
+        try:
+            if process.environ().get(VARIABLE) != run_id:
+                return process
+        except psutil.Error:  # of another user: not below the run
+            return process
+    return None
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _end(run_id: str, status: str) -> None:
+    from pipeline import tracking
+
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # the log's lines are JSON
+    tracking.end(run_id, status)
