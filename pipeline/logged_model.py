@@ -1,8 +1,8 @@
 """The logged model: the fitted classifier with its contract, code, requirements and example."""
 
+import hashlib
 import logging
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -52,7 +52,8 @@ def log(config: Config, dataset: Dataset, training: Training, compilation: Compi
             contract=dataset.contract,
             served=served,
             graph=compilation.graph,
-            code_paths=[code, *map(str, packages.files(estimators))],
+            loader_module=f"{code.name}.serving",
+            code_paths=[str(code), *map(str, packages.files(estimators))],
             pip_requirements=[f"{name}=={number}" for name, number in required.items()],
             signature=serving.signature(dataset.contract, training.threshold),
             # Complete where it can be: MLflow writes a gap as NaN, which is not JSON.
@@ -71,15 +72,24 @@ def load(folder: Path) -> Any:
 
 
 @contextmanager
-def _staged_code() -> Iterator[str]:
-    """The few modules that the served model needs, in a folder of the package's name."""
+def _staged_code() -> Iterator[Path]:
+    """A folder with the few modules that the served model needs, as a package of its own name.
+
+    Whoever loads the model may have a package `pipeline`, and other models with other versions of
+    this code: so the name is made of what the modules hold.
+    """
     here = Path(__file__).parent
+    sources = {module: (here / f"{module}.py").read_text("utf-8") for module in SHIPPED}
+    digest = hashlib.sha256("".join(sources.values()).encode()).hexdigest()
+    name = f"served_{here.name}_{digest[:8]}"
+    imports = re.compile(rf"^(\s*(?:from|import) ){here.name}\b", re.MULTILINE)
     with tempfile.TemporaryDirectory() as folder:
-        package = Path(folder) / here.name
+        package = Path(folder) / name
         package.mkdir()
-        for module in SHIPPED:
-            shutil.copy(here / f"{module}.py", package)
-        yield str(package)
+        for module, source in sources.items():
+            renamed = imports.sub(rf"\g<1>{name}", source)
+            (package / f"{module}.py").write_text(renamed, encoding="utf-8")
+        yield package
 
 
 @contextmanager

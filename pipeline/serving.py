@@ -98,11 +98,13 @@ def save_model(
     contract: Contract,
     served: Mapping[str, Any],
     graph: bytes | None = None,
+    loader_module: str = __name__,
     **sklearn_options: Any,
 ) -> None:
     """MLflow's hook for `Model.log(flavor=...)`: the sklearn flavor, then ours over its pyfunc.
 
-    `served` is of `scorer.describe`; `graph` is the model compiled, if it could be.
+    `served` is of `scorer.describe`; `graph` is the model compiled, if it could be;
+    `loader_module` is this module, by its name in the code that goes along.
     """
     mlflow.sklearn.save_model(
         model,
@@ -122,7 +124,7 @@ def save_model(
         expected = {"predictions": answers.to_dict(orient="records")}
         (folder / EXAMPLE).write_text(request(example), encoding="utf-8")
         (folder / EXAMPLE_ANSWER).write_text(json.dumps(expected, indent=1), encoding="utf-8")
-    mlflow_model.flavors["python_function"]["loader_module"] = __name__
+    mlflow_model.flavors["python_function"]["loader_module"] = loader_module
     mlflow_model.save(str(folder / "MLmodel"))
 
 

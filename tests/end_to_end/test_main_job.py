@@ -201,8 +201,9 @@ def test_estimator_of_the_users_own_goes_into_the_served_model(
     options += ("--gate.dummy", "false")  # three trials of such a model are not worth much
     done = run("python", "-m", "pipeline", "run", "configs/pima.yaml", *options)
     assert done.returncode == 0, done.stderr
+    (tmp_path / "pipeline.py").write_text("", encoding="utf-8")  # as many have one
     elsewhere = (
-        "import mlflow; model = mlflow.pyfunc.load_model('models:/mine@champion');"
+        "import pipeline; import mlflow; model = mlflow.pyfunc.load_model('models:/mine@champion');"
         "print(model.predict(model.input_example)['probability'].between(0, 1).all())"
     )
     answered = subprocess.run(
