@@ -173,7 +173,7 @@ def evaluate(
         "model_id": trained.data.tags["model_id"],
         "registered_model": config.registry.model,
     }
-    tracking.log(run_id, metrics=flat, tags=tags)
+    tracking.log(run_id, metrics=flat, tags=tags, model_id=tags["model_id"])
     tracking.log_artifacts(run_id, evaluation.artifacts)
 
 

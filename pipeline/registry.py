@@ -11,14 +11,13 @@ from mlflow.exceptions import MlflowException
 from pipeline import manifest, model_files, store
 from pipeline.errors import ModelError, RegistryError
 from pipeline.markdown import sections, shortened
-from pipeline.results import Candidate, Version
+from pipeline.results import MODEL_METRICS, Candidate, Version
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
 READY = "READY"
 CONFIG = "config"  # tag of a version: what its result depends on, in JSON
 LONGEST_TAG = 5000  # and description
-MEASURED = ("cv/", "cv_std/", "test/", "test_95/")
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, version, alias
 
 
@@ -82,7 +81,9 @@ def promoted(name: str, number: str | None = None) -> tuple[Version, str]:
             f"{name} version {version.version} has no manifest to verify it by; "
             "promote it once more: `mlflow run . -e promote`"
         )
-    metrics = {key: _number(text) for key, text in version.tags.items() if key.startswith(MEASURED)}
+    metrics = {
+        key: _number(text) for key, text in version.tags.items() if key.startswith(MODEL_METRICS)
+    }
     address = MlflowClient().get_model_version_download_uri(name, version.version)
     return Version(name, str(version.version), str(version.run_id), metrics, known), str(address)
 

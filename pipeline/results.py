@@ -17,6 +17,7 @@ from pipeline.contract import Contract
 if TYPE_CHECKING:  # matplotlib takes a second to import, and a reused step draws nothing
     from matplotlib.figure import Figure
 
+MODEL_METRICS = ("cv/", "cv_std/", "test/", "test_95/")  # how metrics of a model itself begin
 Params = dict[str, Any]
 Probabilities = NDArray[np.float64]  # rows x classes, in the order of Contract.classes
 Artifact: TypeAlias = "pd.DataFrame | Figure | str | bytes | dict[str, Any]"

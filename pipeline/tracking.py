@@ -43,7 +43,7 @@ from mlflow.utils.uri import is_local_uri
 
 from pipeline import durable, environment, store
 from pipeline.errors import ConfigError, PipelineError
-from pipeline.results import Artifacts, Params
+from pipeline.results import MODEL_METRICS, Artifacts, Params
 
 STEP = "step"
 FINGERPRINT = "fingerprint"
@@ -144,13 +144,23 @@ def log(
     params: Mapping[str, Any] | None = None,
     metrics: Mapping[str, float] | None = None,
     tags: Mapping[str, str] | None = None,
+    model_id: str | None = None,
 ) -> None:
-    """Everything in one call, or a few when there are many params. NaN metrics are left out."""
+    """Everything in one call, or a few when there are many params. NaN metrics are left out.
+
+    With `model_id`, those of `MODEL_METRICS` are the logged model's too, so that MLflow finds it by
+    them.
+    """
     now = int(time.time() * 1000)
+
+    def metric(name: str, value: float) -> Metric:
+        of_model = model_id if name.startswith(MODEL_METRICS) else None
+        return Metric(name, value, now, 0, model_id=of_model)
+
     texts = [Param(name, text) for name, text in texts_by_key(params or {}).items()]
     MlflowClient().log_batch(
         run_id,
-        metrics=[Metric(n, v, now, 0) for n, v in (metrics or {}).items() if not isnan(v)],
+        metrics=[metric(n, v) for n, v in (metrics or {}).items() if not isnan(v)],
         params=texts[:MOST_PARAMS],
         tags=[RunTag(name, value) for name, value in (tags or {}).items()],
     )

@@ -8,7 +8,7 @@ from pipeline import figures, manifest, metrics, registry, tracking
 from pipeline.gate import Duel
 from pipeline.promotion import card
 from pipeline.promotion.record import Record
-from pipeline.results import Artifacts, Decision
+from pipeline.results import MODEL_METRICS, Artifacts, Decision
 
 PICTURE = "curves.png"
 RULES = "rules"  # tag of a version: every rule with its figures, in JSON
@@ -54,7 +54,7 @@ def _metrics(decision: Decision) -> dict[str, float]:
         if ruling.rule in SHOWN
         for name, value in ruling.figures.items()
     }
-    return {n: v for n, v in measured if n.startswith(registry.MEASURED)} | figures
+    return {n: v for n, v in measured if n.startswith(MODEL_METRICS)} | figures
 
 
 def _contestants(record: Record) -> dict[str, metrics.Predictions]:

@@ -79,6 +79,30 @@ def test_champion_is_a_pickled_scikit_learn_model_with_its_story(store: MlflowCl
     assert type(model).__module__.startswith("sklearn.")
 
 
+def test_logged_model_is_found_by_its_metrics(store: MlflowClient) -> None:
+    champion = store.get_model_version_by_alias("pima-diabetes", "champion")
+    experiment = parents(store)[0].info.experiment_id
+    logged = store.search_logged_models([experiment], "metrics.`test/log_loss` < 1")
+    (model,) = [model for model in logged if f"models:/{model.model_id}" == champion.source]
+    values = {metric.key: metric.value for metric in model.metrics}
+    assert values["cv/log_loss"] == pytest.approx(float(champion.tags["cv/log_loss"]), rel=1e-5)
+    assert not any(name.startswith("dummy/") for name in values)
+
+
+@pytest.mark.filterwarnings("ignore")  # of MLflow and of what it calls
+def test_mlflow_evaluates_the_served_labels(store: MlflowClient, project: Path) -> None:
+    table = pd.read_csv(project / "pipeline/data/pima.csv")
+    model = mlflow.pyfunc.load_model("models:/pima-diabetes@champion")
+    found = mlflow.models.evaluate(
+        lambda rows: model.predict(rows.astype(float))["label"],
+        table,
+        targets="Outcome",
+        model_type="classifier",
+    )
+    assert found.metrics["example_count"] == len(table)
+    assert 0.7 < found.metrics["accuracy_score"] < 1
+
+
 def test_both_flavors_agree(store: MlflowClient, project: Path) -> None:
     table = pd.read_csv(project / "pipeline/data/pima.csv").drop(columns="Outcome").astype(float)
     marks = ["Glucose", "BloodPressure", "SkinThickness", "Insulin", "BMI"]
@@ -198,7 +222,8 @@ def test_estimator_of_the_users_own_goes_into_the_served_model(
     mine = "{estimator: my_models.Neighbors, space: {n_neighbors: {uniformint: [9, 50]}}}"
     options = ("--tune.estimators", f"{{mine: {mine}}}", "--tune.families", "[mine]")
     options += ("--tune.max_evals", "3", "--registry.model", "mine", "--gate.floors", "{}")
-    options += ("--gate.dummy", "false")  # three trials of such a model are not worth much
+    # Three trials of such a model are not worth much.
+    options += ("--gate.dummy", "false", "--gate.calibration", "null")
     done = run("python", "-m", "pipeline", "run", "configs/pima.yaml", *options)
     assert done.returncode == 0, done.stderr
     (tmp_path / "pipeline.py").write_text("", encoding="utf-8")  # as many have one
