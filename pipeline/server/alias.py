@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from pipeline import registry
+from pipeline.errors import ModelError
 from pipeline.server import detached, seen
 
 LOOK_SECONDS = 5.0  # until a registry counts as not reached
@@ -20,7 +21,7 @@ class Alias:
 
     def __init__(self, model: str) -> None:
         self.model = model
-        self._is_reached = True
+        self._lost: set[str] = set()  # what failed the last time: to look, to fetch
         self._hanging: list[Future[Any]] = []
         self._fetch_timeout = os.environ.get(TIMEOUT, str(FETCH_SECONDS))
         # A look that fails comes again soon: MLflow need not try it for minutes.
@@ -39,26 +40,39 @@ class Alias:
                 version = await asyncio.wrap_future(future)
                 number = None if version is None else str(int(version))
         except Exception as error:  # whatever a registry raises, or answers
-            self.lose(error)
+            self._lose("look", error)
             return None
-        if not self._is_reached:
-            seen.log("registry_reached")
-        self._is_reached = True
+        self._reach("look")
         return number
 
-    def lose(self, error: Exception) -> None:
+    def _lose(self, what: str, error: Exception) -> None:
         """Logs that the registry is not reached, once until it is again."""
-        if self._is_reached:
+        if what not in self._lost:
             seen.log("registry_lost", message=type(error).__name__)
-        self._is_reached = False
+        self._lost.add(what)
+
+    def _reach(self, what: str) -> None:
+        if what in self._lost:
+            seen.log("registry_reached")
+        self._lost.discard(what)
 
     async def fetch(self, function: Any, *arguments: Any) -> Any:
-        """The result of a call that fetches from the registry, which may take longer."""
+        """The result of a call that fetches from the registry, which may take longer.
+
+        None if the registry is not reached. Raises ModelError for what it raises of the model.
+        """
         self._be_patient(True)
         try:
-            return await detached.call(function, *arguments)
+            result = await detached.call(function, *arguments)
+        except ModelError:
+            raise
+        except Exception as error:  # whatever a registry raises
+            self._lose("fetch", error)
+            return None
         finally:
             self._be_patient(False)
+        self._reach("fetch")
+        return result
 
     def _be_patient(self, is_fetching: bool) -> None:
         """MLflow reads this at each request; there is one server in the process."""

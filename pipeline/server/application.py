@@ -119,24 +119,13 @@ class Application:
             if time.monotonic() - refused.get(version, -TRY_AGAIN) < TRY_AGAIN:
                 continue
             try:
-                served = await self._fetch(alias)
-                if served is not None:
+                served = await alias.fetch(load, self.config)
+                if served is not None:  # otherwise the champion that is stays
                     self._bring_in(await _warm(served))
             except Exception as error:
                 refused[version] = time.monotonic()
                 stays = self.guard.served.version.version
                 seen.log("model_refused", version=version, stays=stays, message=_reason(error))
-
-    async def _fetch(self, alias: Alias) -> Served | None:
-        """The champion, loaded; None if the registry is not reached. Raises ModelError."""
-        try:
-            served: Served = await alias.fetch(load, self.config)
-        except ModelError:
-            raise
-        except Exception as error:  # whatever a registry raises: the champion that is stays
-            alias.lose(error)
-            return None
-        return served
 
     def _bring_in(self, served: Served) -> None:
         application = scoring_application(served, self.config.serve.docs)

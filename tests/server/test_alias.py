@@ -9,6 +9,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from requests.exceptions import ConnectionError as Unreachable
 
+from pipeline.errors import ModelError
 from pipeline.server import alias as aliases
 from pipeline.server import seen
 from pipeline.server.alias import RETRIES, TIMEOUT, Alias
@@ -119,3 +120,30 @@ def test_fetching_a_version_may_take_as_long_as_the_user_says(monkeypatch, given
     timeouts = asyncio.run(alias.fetch(lambda: os.environ[TIMEOUT]))
 
     assert (timeouts, os.environ[TIMEOUT]) == (used, "5")
+
+
+def test_version_that_cannot_be_fetched_is_logged_once_until_it_can(registry, capfd):
+    registry += ["8"] * 3
+    alias = Alias("visits")
+
+    def fails():
+        raise Unreachable("refused")
+
+    async def run():
+        fetched = []
+        for function in (fails, fails, lambda: "served"):
+            await alias.look()
+            fetched.append(await alias.fetch(function))
+        return fetched
+
+    assert asyncio.run(run()) == [None, None, "served"]
+    assert events(capfd) == ["registry_lost", "registry_reached"]
+
+
+def test_fault_of_a_fetched_model_is_not_one_of_the_registry(capfd):
+    def fails():
+        raise ModelError("model.pkl was changed")
+
+    with pytest.raises(ModelError, match=r"model\.pkl was changed"):
+        asyncio.run(Alias("visits").fetch(fails))
+    assert events(capfd) == []
