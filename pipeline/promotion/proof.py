@@ -120,7 +120,8 @@ def _forms(rows: pd.DataFrame) -> Iterator[Request]:
     table = rows.astype(object).where(rows.notna(), None)
     split = {"columns": list(table.columns), "data": table.to_numpy().tolist()}
     by_column = {name: values.tolist() for name, values in table.items()}
-    lines = rows.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
+    header = rows.head(0).to_csv(index=False, quoting=csv.QUOTE_ALL)
+    lines = header + rows.to_csv(index=False, header=False)
     there = _rows(rows)
     yield _of_rows(there)
     yield Request(there, json.dumps({"dataframe_split": split}).encode(), JSON)

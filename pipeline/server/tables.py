@@ -1,8 +1,8 @@
 """CSV and Parquet bodies as a matrix, read by Arrow, with no cell guessed."""
 
 import io
+import re
 from collections.abc import Mapping
-from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
@@ -16,19 +16,32 @@ from pipeline.ragged import read_csv as ragged_csv
 from pipeline.server import memory
 from pipeline.server.refusal import Refusal, invalid, malformed, too_large
 
+NUMBER = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?"  # of JSON (RFC 8259)
+QUOTED = re.compile(  # a cell (RFC 4180); the quote comes first, since that is found quickest
+    rb'"(?:(?<=^")|(?<=[,\r\n]"))[^"]*+(?:""[^"]*+)*+"(?=[,\r\n]|\Z)'
+)
 MOST_EXPANSION = 64  # bytes of a Parquet cell when unpacked: a number takes 8 or 16
 ROOM = 64 * 2**20  # bytes that reading any Parquet file may take besides
+
+BYTE_ORDER_MARK = "\ufeff".encode()
 
 Read = tuple[Matrix, list[Fault]]
 
 
 def read_csv(body: bytes, columns: Mapping[str, Column], most_rows: int) -> Read:
-    """A header, then a number or nothing per cell. Raises Refusal, ContractError."""
+    """A header, then a number as JSON writes it, or nothing, per cell.
+
+    Raises Refusal, ContractError.
+    """
     try:
         body.decode("utf-8")
     except UnicodeDecodeError:
         raise malformed("csv", "the body is not in UTF-8") from None
-    if body.count(b"\n") > most_rows + 1 and b'"' not in body:
+    body = body.removeprefix(BYTE_ORDER_MARK)
+    if b'"' in body:
+        if b'"' in QUOTED.sub(b"", body):
+            raise malformed("csv", "a quote is neither around a whole cell nor doubled within one")
+    elif body.count(b"\n") > most_rows + 1:
         raise _too_many_rows(most_rows)
     if body and b"\n" not in body:
         body += b"\n"  # a header alone: no rows
@@ -50,6 +63,8 @@ def _as_texts(body: bytes, columns: Mapping[str, Column]) -> pa.Table:
         column_types=dict.fromkeys(columns, pa.string()),
         null_values=[""],
         strings_can_be_null=True,
+        # A writer of CSV quotes an empty cell only where it would else be an empty line.
+        quoted_strings_can_be_null=len(columns) == 1,
     )
     try:
         # In a table of one column an empty line is a missing value.
@@ -69,13 +84,9 @@ def _as_texts(body: bytes, columns: Mapping[str, Column]) -> pa.Table:
 def _numbers(name: str, cells: pa.ChunkedArray) -> tuple[Matrix, list[Fault]]:
     if pa.types.is_null(cells.type):
         return np.full(len(cells), np.nan), []
-    try:
-        numbers = pc.cast(cells, pa.float64())
-    except pa.ArrowInvalid:
+    if not pc.all(pc.match_substring_regex(cells, f"^{NUMBER}$")).as_py():
         return _each(name, cells)
-    if pc.any(pc.is_nan(numbers)).as_py():  # the text NaN is no number; an empty cell is null
-        return _each(name, cells)
-    return numbers.to_numpy(), []
+    return pc.cast(cells, pa.float64()).to_numpy(), []
 
 
 def _each(name: str, cells: pa.ChunkedArray) -> tuple[Matrix, list[Fault]]:
@@ -85,9 +96,9 @@ def _each(name: str, cells: pa.ChunkedArray) -> tuple[Matrix, list[Fault]]:
     for place, text in enumerate(cells.to_pylist()):
         if text is None:
             continue
-        with suppress(pa.ArrowInvalid):
-            numbers[place] = pc.cast(pa.scalar(text), pa.float64()).as_py()
-        if np.isnan(numbers[place]):
+        if re.fullmatch(NUMBER, text):
+            numbers[place] = float(text)
+        else:
             faults.append(not_a_number(place + 1, name))
             if len(faults) > MOST_FAULTS:
                 break
@@ -101,7 +112,7 @@ def read_parquet(body: bytes, columns: Mapping[str, Column], most_rows: int) -> 
     the memory, which goes back to the system afterwards. Raises Refusal, ContractError.
     """
     try:
-        return _read_parquet(body, columns, most_rows), []
+        return _read_parquet(body, columns, most_rows)
     except MemoryError:
         raise _too_large_unpacked() from None
     except (pa.ArrowException, OSError, ValueError, KeyError):
@@ -110,7 +121,7 @@ def read_parquet(body: bytes, columns: Mapping[str, Column], most_rows: int) -> 
         pa.default_memory_pool().release_unused()
 
 
-def _read_parquet(body: bytes, columns: Mapping[str, Column], most_rows: int) -> Matrix:
+def _read_parquet(body: bytes, columns: Mapping[str, Column], most_rows: int) -> Read:
     file = pq.ParquetFile(io.BytesIO(body), pre_buffer=False)  # reads in this thread alone
     described = file.schema_arrow
     names = [name for name in described.names if name != "__index_level_0__"]
@@ -127,10 +138,14 @@ def _read_parquet(body: bytes, columns: Mapping[str, Column], most_rows: int) ->
     with memory.at_most(unpacked + ROOM):
         table = file.read(columns=names, use_threads=False)
         X = np.full((table.num_rows, len(columns)), np.nan)
+        faults: list[Fault] = []
         for place, name in enumerate(columns):
             if name in names:
-                X[:, place] = table[name].cast(pa.float64(), safe=False).to_numpy()
-    return X
+                numbers = table[name].cast(pa.float64(), safe=False)
+                X[:, place] = numbers.to_numpy()
+                not_numbers = np.flatnonzero(np.isnan(X[:, place]) & numbers.is_valid().to_numpy())
+                faults += [not_a_number(row + 1, name) for row in not_numbers[: MOST_FAULTS + 1]]
+    return X, faults
 
 
 def _described(metadata: pq.FileMetaData) -> tuple[int, int]:

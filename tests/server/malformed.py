@@ -507,8 +507,13 @@ OTHER_CSV = [
     ("a cell too many", csv(LINE, LINE, LINE + ",987654"), "ragged", ("line 4 has 9 cells",)),
     ("a lone word", csv(LINE, "SECRET"), "ragged", ("line 3 has 1 cells for 8 columns",)),
     ("a decimal comma", csv(line(BMI="33,6")), "ragged", ("line 2 has 9 cells for 8 columns",)),
-    ("a quote left open at the start", csv('"' + LINE), "ragged", ("line 2 has 1 cells",)),
-    ("a quote left open in a header", csv(LINE, header='"' + HEADER), "csv", ("not CSV",)),
+    *(
+        (f"a quote that is astray: {cell!r}", csv(LINE, line(Glucose=cell)), "csv", ("a quote is",))
+        for cell in ('148"', '"148', '"1"48', '1"4"8', '"148" ', ' "148"', '""148', '"1"4"8"', '"')
+    ),
+    ("a quote left open at the start", csv('"' + LINE), "csv", ("a quote is neither",)),
+    ("a quote left open in a header", csv(LINE, header='"' + HEADER), "csv", ("a quote is",)),
+    ("a name with more behind its quotes", csv(LINE, header=f'"{HEADER[:3]}"x'), "csv", ()),
     (
         "a line break in a name",
         csv(LINE, header=HEADER.replace("Age", '"A\nge"')),
@@ -557,12 +562,17 @@ OTHER_CSV = [
                 "must be a number",
             ),
             (
-                (" 148", "148 ", "\t148", "148\x00", '148"', "148%", "1e", "--1"),
+                (" 148", "148 ", "\t148", "148\x00", "148%", "1e", "--1", '""', '" 148"'),
                 "type",
                 "must be a n",
             ),
             (("2020-01-01", "12:30", "148\x0c", "1 48", "148€"), "type", "must be a number"),
-            (("inf", "-inf", "Infinity", "1e400", "9" * 5000), "finite", "must be finite"),
+            (
+                ("+148", "148.", ".148e3", "0148", "1e+-2", "inf", "-inf"),
+                "type",
+                "must be a number",
+            ),
+            (("1e400", "9" * 5000), "finite", "must be finite"),
             (("987654", "1e300", '"987654"', "601"), "range", "must be at most 600 mg/dL"),
             (("-987654", "-1e300", "19.5"), "range", "must be at least 20 mg/dL"),
         )
@@ -657,6 +667,7 @@ OTHER_PARQUET = [
         "columns",
         ("column 'Age' is there twice",),
     ),
+    ("NaN", parquet(BMI=[33.6, float("nan")]), 400, "type", ("row 2, BMI: must be a number",)),
     ("infinity", parquet(BMI=[33.6, float("inf")]), 400, "finite", ("row 2, BMI: must be finite",)),
     (
         "a number too large",

@@ -168,7 +168,7 @@ GOOD = {
     "CSV with empty lines": (CSV, csv("", LINE, "", LINE, "")),
     "CSV with numbers in other words": (
         CSV,
-        csv(LINE, line(Age="5e1", Glucose="148.", BMI="+33.6")),
+        csv(LINE, line(Age="5e1", Glucose="1.48E+2", BMI="33.600")),
     ),
     "Parquet": (PARQUET, parquet()),
     "Parquet in another order": (PARQUET, parquet(pa.table(dict(reversed(COLUMNS.items()))))),
@@ -301,12 +301,10 @@ def test_as_many_rows_are_read_as_may_be_and_not_one_more(kind, body):
         (JSON, text({"dataframe_split": {"columns": NAMES, "data": [[6, None, *VALUES[2:]]]}})),
         (JSON, text({"dataframe_split": {"columns": NAMES, "data": [[6, 0, *VALUES[2:]]]}})),
         (CSV, csv(line(Glucose=""))),
-        (CSV, csv(line(Glucose='""'))),
         (CSV, csv(line(Glucose="0"))),
         (PARQUET, parquet(rows=1, Glucose=[0])),
         (PARQUET, parquet(rows=1, Glucose=pa.array([None], pa.int64()))),
         (PARQUET, parquet(rows=1, Glucose=pa.nulls(1))),
-        (PARQUET, parquet(rows=1, Glucose=[NAN])),
     ],
 )
 def test_null_mark_and_empty_cell_mean_missing(reader, kind, body):
