@@ -26,7 +26,7 @@ from pipeline import contract as contracts
 from pipeline import manifest, scorer
 from pipeline.contract import Contract
 from pipeline.errors import ContractError, ModelError
-from pipeline.scorer import EXAMPLE, EXAMPLE_ANSWER, Scorer
+from pipeline.scorer import EXAMPLE, EXAMPLE_ANSWER, Params, Scorer
 
 log = logging.getLogger(__name__)
 
@@ -120,8 +120,9 @@ def save_model(
         (folder / scorer.GRAPH).write_bytes(graph)
     example = sklearn_options.get("input_example")
     if example is not None:
-        answers = ServedModel(scorer.of_model(model, contract, served)).predict(example)
-        expected = {"predictions": answers.to_dict(orient="records")}
+        answering = scorer.of_model(model, contract, served)
+        X = contracts.to_matrix(answering.rules, example)
+        expected = {"predictions": scorer.records(answering.answers(X, Params()))}
         (folder / EXAMPLE).write_text(request(example), encoding="utf-8")
         (folder / EXAMPLE_ANSWER).write_text(json.dumps(expected, indent=1), encoding="utf-8")
     mlflow_model.flavors["python_function"]["loader_module"] = loader_module

@@ -61,6 +61,6 @@ def _range(low: float | None, high: float | None) -> str:
 
 
 def _bounds(param: Mapping[str, Any]) -> str:
-    if param["type"] == "boolean":
+    if "boolean" in param["type"]:
         return "true or false"
     return f"{param['minimum']} to {param['maximum']}, {param['default']:.6g} if not given"

@@ -1,6 +1,7 @@
 """What the server tells of its model: `/model`, `/openapi.json`, `/docs` and `/metrics`."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,6 +16,7 @@ from pipeline.server import docs, seen
 from pipeline.server.served import Served
 
 GENERIC = ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")  # FastAPI's, untyped
+BY_COLUMN = ("inputs", "instances")  # forms that may hold columns instead of rows
 KINDS = {bool: "boolean", int: "integer", str: "string"}
 
 
@@ -68,20 +70,27 @@ def openapi(served: Served) -> dict[str, Any]:
         "additionalProperties": False,
         "example": example,
     }
-    rows = {"type": "array", "items": {"$ref": "#/components/schemas/Row"}}
+    one_row = {"$ref": "#/components/schemas/Row"}
+    rows = {"type": "array", "items": one_row}
+    by_column = {"$ref": "#/components/schemas/Columns"}
     params: dict[str, dict[str, Any]] = {
-        "version": {"type": "boolean"},
-        "explain": {"type": "boolean"},
+        "version": {"type": ["boolean", "null"]},
+        "explain": {"type": ["boolean", "null"]},
     }
     if served.scorer.threshold is not None:
         default = served.scorer.threshold
-        params["threshold"] = {"type": "number", "minimum": 0, "maximum": 1, "default": default}
+        bounds = {"minimum": 0, "maximum": 1, "default": default}
+        params["threshold"] = {"type": ["number", "null"], **bounds}
     schemas = {
         "Row": row,
         "Request": {
-            "oneOf": [_form(form, rows) for form in ("dataframe_records", "inputs", "instances")]
-            + [_form("dataframe_split", _split(list(contract.columns)))],
+            "oneOf": [
+                _form("dataframe_records", rows),
+                _form("dataframe_split", _split(contract.columns)),
+                *(_form(form, {"anyOf": [rows, by_column, one_row]}) for form in BY_COLUMN),
+            ],
         },
+        "Columns": _by_column(contract.columns),
         "Params": {"type": "object", "properties": params, "additionalProperties": False},
         "Answer": _object(predictions={"type": "array", "items": _prediction(served)}),
         "Error": _object(
@@ -113,7 +122,7 @@ def _operation(example: dict[str, Any]) -> dict[str, Any]:
             "required": True,
             "content": {
                 "application/json": {**body, "example": {"dataframe_records": [example]}},
-                "text/csv": {"schema": {"type": "string"}},
+                "text/csv": {"schema": {"type": "string", "minLength": 1}},
                 "application/vnd.apache.parquet": {"schema": {"type": "string"}},
             },
         },
@@ -139,18 +148,39 @@ def _column(column: Column) -> dict[str, Any]:
 
 def _form(name: str, value: dict[str, Any]) -> dict[str, Any]:
     form = _object(**{name: value})
-    form["properties"]["params"] = {"$ref": "#/components/schemas/Params"}
+    params = {"$ref": "#/components/schemas/Params"}
+    form["properties"]["params"] = {"anyOf": [params, {"type": "null"}]}
     return {**form, "additionalProperties": False}
 
 
-def _split(names: list[str]) -> dict[str, Any]:
-    cells = {"type": "array", "items": {"type": ["number", "null"]}}
-    split = _object(
-        columns={"type": "array", "items": {"enum": names}},
-        data={"type": "array", "items": cells},
-    )
-    split["properties"]["index"] = {"type": "array"}
-    return split
+def _split(columns: Mapping[str, Column]) -> dict[str, Any]:
+    """Names in any order, each once, and rows of as many cells."""
+    needed = [name for name, column in columns.items() if not column.optional]
+    cells = {
+        "type": "array",
+        "items": {"type": ["number", "null"]},
+        "minItems": len(needed),
+        "maxItems": len(columns),
+    }
+    names = {
+        "type": "array",
+        "items": {"enum": list(columns)},
+        "uniqueItems": True,
+        "allOf": [{"contains": {"const": name}} for name in needed],
+    }
+    split = _object(columns=names, data={"type": "array", "items": cells})
+    split["properties"]["index"] = {
+        "type": ["array", "null"],
+        "description": "as many entries as rows; they are not read",
+    }
+    return {**split, "additionalProperties": False}
+
+
+def _by_column(columns: Mapping[str, Column]) -> dict[str, Any]:
+    """A list of cells per column, all of one length."""
+    lists = {name: {"type": "array", "items": _column(one)} for name, one in columns.items()}
+    needed = [name for name, column in columns.items() if not column.optional]
+    return {**_object(**lists), "required": needed, "additionalProperties": False}
 
 
 def _prediction(served: Served) -> dict[str, Any]:

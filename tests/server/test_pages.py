@@ -185,7 +185,7 @@ def test_threshold_is_told_where_there_is_one(pima, three):
 
     assert list(params(three)) == ["version", "explain"]
     assert params(pima)["threshold"] == {
-        "type": "number",
+        "type": ["number", "null"],
         "minimum": 0,
         "maximum": 1,
         "default": 0.4,

@@ -1,0 +1,75 @@
+"""Whether the door does what `/openapi.json` says, asked by requests that are made of it."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from pipeline.config import Serve
+from pipeline.server import pages
+from pipeline.server.application import scoring_application
+from pipeline.server.guard import Guard
+from pipeline.server.keys import Keys
+from pipeline.server.served import Served
+
+schemathesis = pytest.importorskip("schemathesis", reason="of .ci/requirements.txt")
+from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402  comes with schemathesis
+from schemathesis.checks import positive_data_acceptance  # noqa: E402
+
+FEW = settings(
+    max_examples=200,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+JSON = "application/json"
+MODE = schemathesis.GenerationMode
+
+
+def described(served: Served, *forms: str) -> Any:
+    """The operation of the JSON body, of those forms if any are named, asked of the door."""
+    document = copy.deepcopy(pages.openapi(served))
+    content = document["paths"]["/invocations"]["post"]["requestBody"]["content"]
+    for kind in [kind for kind in content if kind != JSON]:
+        del content[kind]
+    if forms:
+        request = document["components"]["schemas"]["Request"]
+        request["oneOf"] = [one for one in request["oneOf"] if set(forms) & set(one["properties"])]
+    schema = schemathesis.openapi.from_dict(document)
+    serve = Serve(allowed_hosts=("*",))
+    schema.app = Guard(serve, Keys({}), served, scoring_application(served, docs=True))
+    return schema["/invocations"]["POST"]
+
+
+@pytest.fixture(params=["pima", "three"])
+def served(request: pytest.FixtureRequest) -> Served:
+    return request.getfixturevalue(request.param)
+
+
+def ask(operation: Any, mode: Any, *excluded: Any) -> None:
+    """Makes requests of the description, or of what breaks it, and holds the answers against it."""
+    answers = []
+
+    @FEW
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def each(case: Any) -> None:
+        answers.append(case.call_and_validate(excluded_checks=list(excluded)).status_code)
+
+    each()
+    assert len(answers) >= FEW.max_examples / 2
+
+
+def test_records_as_they_are_described_are_answered(pima: Served) -> None:
+    """Each column has a range: without one, a number may be too large for a finite answer."""
+    ask(described(pima, "dataframe_records"), MODE.POSITIVE)
+
+
+def test_answers_and_refusals_are_as_described_whatever_the_form(served: Served) -> None:
+    """Lists of one length, and the range of a cell by the name at its place, cannot be said."""
+    ask(described(served), MODE.POSITIVE, positive_data_acceptance)
+
+
+def test_what_breaks_the_description_is_refused(served: Served) -> None:
+    ask(described(served), MODE.NEGATIVE)
