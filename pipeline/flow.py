@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # with scikit-learn: reused steps do without
 log = logging.getLogger(__name__)
 
 MOST_CHANGES = 5
+MOSTLY = 0.5  # the share of columns by which a table is taken for the same
 SEARCHING = ("tune", "audit")  # steps that search
 ANEW = ("promote", "compare")  # they look at what is in the store and the registry now
 
@@ -263,11 +264,22 @@ class _Flow:
         changes = [
             _changes(run.data.params, now)
             for run in tracking.latest(plan.step)
-            if run.data.params.get("data.target") == now["data.target"]
+            if _is_same_table(run.data.params, now)
         ]
         fewest = min(changes, key=len, default=[])
         more = f" and {len(fewest) - MOST_CHANGES} more" if len(fewest) > MOST_CHANGES else ""
         return "; ".join(fewest[:MOST_CHANGES]) + more
+
+
+def _is_same_table(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether two steps read the same table, perhaps with other rows or a few other columns."""
+    if before.get("data.target") != now["data.target"]:
+        return False
+    columns, others = (
+        {name for name in params if name.startswith("data.columns.")} for params in (before, now)
+    )
+    shared = len(columns & others) / max(len(columns | others), 1)
+    return before.get("data digest") == now["data digest"] or shared > MOSTLY
 
 
 def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
