@@ -378,7 +378,9 @@ class Limits(Frozen):
         64, description="bodies of one client that may be on their way to one worker, then 503"
     )
     rate: Annotated[str, AfterValidator(_rate)] | None = Field(
-        None, description="requests per API key, or per client without keys, e.g. 100/second"
+        None,
+        description="requests per API key, or per client without keys, e.g. 100/second; "
+        "/ping, /health and /metrics do not count",
     )
 
 
@@ -394,6 +396,7 @@ class Serve(Frozen):
     keys: str | None = Field(
         None, description="file of API keys, one NAME:SHA256 a line", min_length=1
     )
+    open_metrics: bool = Field(False, description="answer /metrics without an API key")
     allowed_hosts: tuple[str, ...] = Field(
         (),
         description="Host headers to answer, * for any; if empty, on loopback only its own names, "

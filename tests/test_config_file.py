@@ -113,12 +113,12 @@ def test_load_refuses_what_is_no_rate(faults, rate):
         (
             "serve: {zzz: 3}",
             "serve.zzz is not a setting; choose from allowed_hosts, docs, follow, grace, host, "
-            "insecure, keys, limits, port, version, workers",
+            "insecure, keys, limits, open_metrics, port, version, workers",
         ),
         (
             "serve: {limits: {zzz: 3}}",
             "serve.limits.zzz is not a setting; choose from answer_seconds, body_bytes, "
-            "concurrency, header_bytes, rate, receive_seconds, rows",
+            "concurrency, header_bytes, rate, receive_seconds, rows, uploads",
         ),
         ("tune: {max_evals: '3'}", "tune.max_evals is '3'; it should be a valid integer"),
         ("tune: {max_evals: lots}", "tune.max_evals is 'lots'; it should be a valid integer"),

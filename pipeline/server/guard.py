@@ -34,7 +34,8 @@ METHODS = {
     **dict.fromkeys(("/docs", "/openapi.json"), "GET"),
 }
 MOST_REMEMBERED = 128  # headers that were looked at before
-OPEN = "/ping"  # to all, under whatever name
+OPEN = frozenset({"/ping", "/health"})  # to all, under whatever name
+METRICS = "/metrics"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 CHUNK = 2**18  # bytes of an answer at a time: so a slow reader holds the rest back
 Header = tuple[bytes, bytes]
@@ -91,7 +92,7 @@ class Guard:
     def _admit(self, exchange: Exchange) -> None:
         """Raises Refusal for a host, key, rate, path or method that is not welcome."""
         path, headers = exchange.path, exchange.headers
-        if path == OPEN:
+        if path in OPEN:
             _check_method(exchange)
             return
         if self._hosts is not None and _host(headers.get(b"host", b"")) not in self._hosts:
@@ -101,11 +102,16 @@ class Guard:
                 "host",
                 "the header Host names none of this server's hosts; set serve.allowed_hosts",
             )
-        if self.keys:
+        is_locked = bool(self.keys)
+        if is_locked:
             exchange.owner = self.keys.owner(headers)
+            is_locked = exchange.owner is None
+        if path == METRICS and (self.serve.open_metrics or not is_locked):
+            _check_method(exchange)  # it counts as no request: it is asked every few seconds
+            return
         who = f"key {exchange.owner}" if exchange.owner else f"address {exchange.client}"
         self._check_rate(who)  # before a wrong key is refused: those count too
-        if self.keys and exchange.owner is None:
+        if is_locked:
             raise Refusal(
                 401,
                 "UNAUTHENTICATED",

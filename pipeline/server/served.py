@@ -67,7 +67,7 @@ class Served:
     def check_health(self) -> None:
         """Raises Refusal while a part of the requests cannot be answered."""
         if self.batch.failure is not None:
-            raise busy("batch", "the process for large requests does not start; it is tried again")
+            raise busy("batch", "not every request can be answered now; try again")
 
     async def warm_up(self) -> None:
         """Answers the logged example. Raises ModelError when it is not the logged answer."""

@@ -41,12 +41,13 @@ def locked(main_job: object, project: Path) -> Iterator[Door]:
     ],
     ids=["none", "wrong", "other scheme", "the hash", "empty", "the hash as a key"],
 )
-def test_without_a_key_all_but_ping_is_closed(locked: Door, headers: dict[str, str]) -> None:
-    for path in ("/model", "/metrics", "/health", "/version", "/docs", "/openapi.json", "/nothing"):
+def test_without_a_key_all_but_probes_is_closed(locked: Door, headers: dict[str, str]) -> None:
+    for path in ("/model", "/metrics", "/version", "/docs", "/openapi.json", "/nothing"):
         reply = locked.get(path, **headers)
         assert (reply.status, reply.json["error_code"]) == (401, "UNAUTHENTICATED")
     assert locked.post({"inputs": [PATIENT]}, **headers).status == 401
-    assert locked.get("/ping", **headers).status == 200
+    for path in ("/ping", "/health"):
+        assert locked.get(path, **headers).status == 200
 
 
 def test_each_key_opens_and_is_logged_by_its_name_only(locked: Door) -> None:

@@ -206,12 +206,13 @@ def test_host_must_be_one_of_the_servers_own(serve, host, welcome):
         assert "evil" not in done.body.decode()
 
 
-def test_ping_answers_under_every_name_and_without_a_key():
+@pytest.mark.parametrize("path", ["/ping", "/health"])
+def test_probes_are_answered_under_every_name_without_a_key_and_at_any_rate(path):
     """A load balancer asks by address."""
     guard = make_guard(keys=KEYS, limits={"rate": "1/hour"})
 
     for _ in range(3):
-        assert ask(guard, method="GET", path="/ping", headers={"host": "10.0.0.1"}).status == 200
+        assert ask(guard, method="GET", path=path, headers={"host": "10.0.0.1"}).status == 200
 
 
 def test_health_is_503_while_a_part_of_the_requests_cannot_be_answered():
@@ -255,11 +256,22 @@ def test_key_is_asked_for_where_there_are_some(headers, status):
 
 
 @pytest.mark.parametrize("path", [*METHODS, "/SECRET"])
-def test_key_is_asked_for_on_every_page_but_ping(path):
+@pytest.mark.parametrize("open_metrics", [False, True])
+def test_key_is_asked_for_on_every_page_but_those_of_probes(path, open_metrics):
     """Also where there is no page: who may not ask is not told what there is."""
-    done = ask(make_guard(keys=KEYS), method=METHODS.get(path, "GET"), path=path)
+    guard = make_guard(keys=KEYS, open_metrics=open_metrics)
+    done = ask(guard, method=METHODS.get(path, "GET"), path=path)
 
-    assert done.status == (200 if path == "/ping" else 401)
+    is_open = path in {"/ping", "/health"} or (path == "/metrics" and open_metrics)
+    assert done.status == (200 if is_open else 401)
+
+
+def test_open_metrics_are_still_those_of_the_servers_own_hosts():
+    guard = make_guard(keys=KEYS, open_metrics=True)
+
+    done = ask(guard, method="GET", path="/metrics", headers={"host": "evil.org"})
+
+    assert done.status == 421
 
 
 # Rates.
@@ -337,6 +349,29 @@ def test_key_that_is_named_as_an_address_has_a_rate_of_its_own(clock):
 
     assert post(guard, headers={"x-api-key": "wrong"}).status == 401
     assert post(guard, headers={"x-api-key": KEY}).status == 200
+
+
+@pytest.mark.parametrize("path", ["/ping", "/health", "/metrics"])
+@pytest.mark.parametrize("keys", [None, KEYS])
+def test_what_watches_the_server_takes_nothing_from_those_who_ask(clock, path, keys):
+    guard = make_guard(keys=keys, limits={"rate": "1/hour"})
+    headers = {"x-api-key": KEY}
+
+    watched = [ask(guard, method="GET", path=path, headers=headers).status for _ in range(5)]
+
+    assert watched == [200] * 5
+    assert post(guard, headers=headers).status == 200
+    assert post(guard, headers=headers).status == 429
+    assert ask(guard, method="GET", path=path, headers=headers).status == 200
+
+
+def test_keys_cannot_be_guessed_faster_at_the_metrics(clock):
+    guard = make_guard(keys=KEYS, limits={"rate": "2/hour"})
+
+    def status(key):
+        return ask(guard, method="GET", path="/metrics", headers={"x-api-key": key}).status
+
+    assert [status(key) for key in ("x", "y", "z", KEY)] == [401, 401, 429, 200]
 
 
 def test_refused_requests_count_too(clock):
