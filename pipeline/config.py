@@ -1,6 +1,7 @@
 """The frozen, strict tree of settings: every key, its meaning, its default and its rule."""
 
 import re
+from ipaddress import ip_interface, ip_network
 from math import ceil, inf
 from typing import Annotated, Any, Literal, get_args
 
@@ -70,6 +71,18 @@ def _import_path(text: str) -> str:
 def _rate(text: str) -> str:
     if re.fullmatch(r"[1-9]\d*/(second|minute|hour|day)", text) is None:
         raise ValueError(f"{text!r} is no rate; write for example 100/second or 5000/minute")
+    return text
+
+
+def _proxy(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError:
+        try:
+            remedy = str(ip_interface(text).network)  # of an address with the length of a prefix
+        except ValueError:
+            remedy = "for example 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32"
+        raise ValueError(f"{text!r} is no address or network; write {remedy}") from None
     return text
 
 
@@ -401,6 +414,10 @@ class Serve(Frozen):
         (),
         description="Host headers to answer, * for any; if empty, on loopback only its own names, "
         "elsewhere any",
+    )
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_proxy)], ...] = Field(
+        (),
+        description="addresses or networks of proxies, whose X-Forwarded-For names the client",
     )
     follow: Positive | None = Field(
         5.0, description="seconds between two looks for a new champion, null for never"

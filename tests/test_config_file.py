@@ -113,7 +113,8 @@ def test_load_refuses_what_is_no_rate(faults, rate):
         (
             "serve: {zzz: 3}",
             "serve.zzz is not a setting; choose from allowed_hosts, docs, follow, grace, host, "
-            "insecure, keys, limits, open_metrics, port, version, workers",
+            "insecure, keys, limits, open_metrics, port, "
+            "trusted_proxies, version, workers",
         ),
         (
             "serve: {limits: {zzz: 3}}",
@@ -162,6 +163,19 @@ def test_load_refuses_what_is_no_rate(faults, rate):
         (
             "serve: {allowed_hosts: a.org}",
             "serve.allowed_hosts is 'a.org'; it should be a list",
+        ),
+        (
+            "serve: {trusted_proxies: 10.0.0.1}",
+            "serve.trusted_proxies is '10.0.0.1'; it should be a list",
+        ),
+        (
+            "serve: {trusted_proxies: [10.0.0.1, a.org]}",
+            "serve.trusted_proxies[1]: 'a.org' is no address or network; "
+            "write for example 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32",
+        ),
+        (
+            "serve: {trusted_proxies: [10.0.0.1/8]}",
+            "serve.trusted_proxies[0]: '10.0.0.1/8' is no address or network; write 10.0.0.0/8",
         ),
         (
             "gate: {slices: {Age: null}, slice_floors: {f1: 0.1}}",
@@ -555,6 +569,7 @@ def test_no_two_settings_share_a_variable():
         ("serve.keys", "12345", "12345"),
         ("serve.keys", "null", None),
         ("serve.allowed_hosts", "[a.org, '*']", ("a.org", "*")),
+        ("serve.trusted_proxies", "[10.0.0.0/8, ::1]", ("10.0.0.0/8", "::1")),
         ("serve.follow", "null", None),
         ("serve.follow", "0.5", 0.5),
         ("serve.docs", "false", False),

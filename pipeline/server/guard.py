@@ -24,6 +24,7 @@ from pipeline.server.connections import Connections
 from pipeline.server.exchange import Exchange
 from pipeline.server.keys import Keys
 from pipeline.server.payload import content_kind
+from pipeline.server.proxies import TrustedProxies
 from pipeline.server.refusal import FAULT, Refusal, busy, too_large
 from pipeline.server.served import Served
 from pipeline.server.uploads import Uploads
@@ -58,6 +59,7 @@ class Guard:
         self.application = application
         self.connections = Connections()
         self.uploads = Uploads(serve.limits)
+        self.proxies = TrustedProxies(serve.trusted_proxies)
         self._waiting = 0
         self._hosts = _hosts(serve)
         self._rate: RateLimitItem | None = parse(serve.limits.rate) if serve.limits.rate else None

@@ -30,12 +30,15 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self.guard: Guard = self.app_state["guard"]
         self.limits = self.guard.limits
+        self._proxies = self.guard.proxies
         self._at_rest = self.guard.connections
         self._has_room = self.guard.connections.make_room()
 
     def connection_made(self, transport: Any) -> None:
         """Starts to look after the connection."""
         super().connection_made(transport)
+        self._peer = self.client[0] if self.client else ""
+        self._address = self._peer  # of the client whose request comes in, once its head is here
         self._head = 0  # bytes since a request or a part of its body began, at most
         self._chunk = 0  # bytes in hand
         self._in_head = True  # and not in a body
@@ -100,6 +103,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.root_path:  # uvicorn puts it before the path, whether a proxy took it off or not
             root = self.root_path.encode()
             self.url = self.url.removeprefix(root) if self.url.startswith(root + b"/") else self.url
+        if self._proxies:
+            self._address = self._proxies.client(self._peer, self.headers)
+            if self._address != self._peer:
+                self.scope["client"] = (self._address, 0)
         self._at_rest.busy(self)
         super().on_headers_complete()
         self._in_head = False
@@ -120,6 +127,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._chunk = 0
         if self._is_slow:
             self._count_no_more()
+        self._address = self._peer
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -207,10 +215,6 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._is_slow:
             self.guard.uploads.end(self._address)
         self._is_slow = False
-
-    @property
-    def _address(self) -> str:
-        return self.client[0] if self.client else ""
 
     def _headers_too_large(self) -> Refusal:
         most = self.limits.header_bytes
