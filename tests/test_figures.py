@@ -277,6 +277,30 @@ def test_importance_has_the_largest_on_top():
     assert bar_widths(figure) == [-0.1, 0.1, 0.3]
 
 
+def test_importance_of_many_columns_shows_the_largest():
+    means = np.linspace(0, 1, 500)
+    table = pd.DataFrame({"name": [f"c{n}" for n in range(500)], "mean": means, "std": 0.01})
+    figure = drawn(figures.importance(table, "Importance"))
+    assert bar_widths(figure) == means[-figures.MOST_BARS :].tolist()
+    assert figure.axes[0].get_title().endswith("(the 40 of 500 columns with most)")
+    assert figure.get_figheight() < 15
+
+
+def test_missing_values_of_many_columns_are_of_those_with_most():
+    X = pd.DataFrame(np.zeros((10, 300)), columns=[f"c{n}" for n in range(300)])
+    X.iloc[:5, 250:] = np.nan
+    figure = drawn(figures.missing(X))
+    assert bar_widths(figure) == [0.5] * figures.MOST_BARS
+    assert "(the 40 of 300 columns with most)" in figure.axes[0].get_title()
+
+
+def test_long_names_are_cut_and_stay_apart():
+    X = pd.DataFrame({"x" * 3000: [1.0, np.nan], "x" * 2999: [np.nan, np.nan], "y": [0.0, 0.0]})
+    labels = [tick.get_text() for tick in drawn(figures.missing(X)).axes[0].get_yticklabels()]
+    assert len(set(labels)) == 3
+    assert max(map(len, labels)) < 50
+
+
 @pytest.mark.parametrize("losses", [[0.6], [0.6, 0.5, 0.7, 0.4, 9.0], [0.5, 0.5]])
 def test_search_history_shows_the_best_so_far(losses):
     families = ["svc", "mlp"] * 3

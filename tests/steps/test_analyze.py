@@ -174,3 +174,27 @@ def test_analyze_leaves_the_data_as_they_are(dataset):
     analyze(dataset)
     pd.testing.assert_frame_equal(dataset.X, X)
     pd.testing.assert_series_equal(dataset.y, y)
+
+
+def test_pictures_of_a_wide_table_show_the_columns_that_go_with_the_target_most():
+    rng = np.random.default_rng(0)
+    names = [f"c{place}" for place in range(60)]
+    table = pd.DataFrame(rng.normal(size=(120, 60)), columns=names)
+    table["label"] = np.arange(120) % 2
+    told = ["c7", "c31", "c58"]
+    table[told] += 3 * table[["label"]].to_numpy()
+    config = make_config(columns=dict.fromkeys(names, COLUMNS["noise"]))
+    analysis = analyze(datasets.build(config, table, digest="0" * 64))
+
+    correlations = analysis.artifacts["correlations.csv"]
+    shown = correlations["column"].tolist()
+    assert len(shown) == step.MOST_DRAWN + 1  # and the target
+    assert set(told) <= set(shown)
+    assert shown[:-1] == [name for name in names if name in shown]
+    titles = [axes.get_title() for axes in analysis.artifacts["distributions.png"].axes]
+    assert titles == shown[:-1]
+    columns = analysis.artifacts["columns.csv"].set_index("column")
+    assert len(columns) == 60
+    share = columns["rank variance between classes"]
+    assert share.nlargest(3).index.sort_values().tolist() == sorted(told)
+    assert 0 <= share.min() <= share.max() <= 1
