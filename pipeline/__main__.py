@@ -1,10 +1,11 @@
 """`python -m pipeline VERB [CONFIG] [--section.key VALUE]`."""
 
+import os
 import sys
 
-from pipeline import temporary
+from pipeline import library_environment, temporary
 from pipeline.cli import main
 
 if __name__ == "__main__":
-    temporary.keep_libraries_out_of_the_home(temporary.begin())
+    library_environment.prepare(os.environ, temporary.begin())
     sys.exit(main(sys.argv[1:]))

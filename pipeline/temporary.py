@@ -20,7 +20,6 @@ PREFIX = "pipeline-"
 LONGEST = 68  # characters: multiprocessing puts a socket below, whose path may have some 100
 MARK = ".pid"  # of the process that the folder is of
 SEMAPHORES = Path("/dev/shm")  # where Linux has them, as sem.loky-PID-...
-PROJECT = Path(__file__).resolve().parent.parent
 VARIABLE = "TMPDIR"
 
 
@@ -40,20 +39,6 @@ def begin() -> Path:
     tempfile.tempdir = os.environ[VARIABLE] = str(folder)
     atexit.register(_end, folder, os.getpid())
     return folder
-
-
-def keep_libraries_out_of_the_home(folder: Path) -> None:
-    """Points what libraries write when they are imported to the project or to a folder."""
-    cache = PROJECT / ".cache"
-    try:
-        cache.mkdir(exist_ok=True)
-    except OSError:  # the project cannot be written
-        cache = folder
-    if not os.access(cache, os.W_OK):
-        cache = folder
-    os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))
-    os.environ.setdefault("SKB_DATA_DIRECTORY", str(folder / "skrub"))
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it has an id of its own in the home
 
 
 def _left_behind(parent: Path) -> list[Path]:

@@ -125,15 +125,3 @@ def test_folder_whose_path_is_too_long_for_a_socket_is_not_taken(parent):
     program = f"{BEGIN} print(folder)"
     assert start(long, program).communicate()[0].strip() == str(long)
     assert left(long) == []
-
-
-def test_libraries_write_nothing_to_the_home(parent):
-    home = parent / "home"
-    home.mkdir()
-    program = (
-        f"{BEGIN} temporary.PROJECT = folder; temporary.keep_libraries_out_of_the_home(folder);"
-        "import matplotlib.font_manager, skrub, mlflow"
-    )
-    assert status(start(parent, program, HOME=str(home))) == 0
-    assert list(home.rglob("*")) == []
-    assert left(parent) == ["home"]

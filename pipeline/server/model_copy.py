@@ -108,7 +108,8 @@ def _unpacked(source: IO[bytes]) -> Iterator[tuple[Version, Path]]:
     source.seek(0)
     try:
         with tarfile.open(fileobj=source, mode="r") as archive:
-            archive.extractall(folder, filter="data")
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)  # since 3.11.4
+            archive.extractall(folder)
         yield Version(**json.loads((folder / VERSION).read_bytes())), folder / FILES
     finally:
         shutil.rmtree(folder, ignore_errors=True)

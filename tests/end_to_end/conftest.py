@@ -22,16 +22,18 @@ BIN = Path(sys.executable).parent
 SHIPPED = ("MLproject", "conda.yaml", "requirements.txt", "configs", "pipeline", "mlruns")
 # Packages may have come without bytecode: some fifty processes would compile them, each for itself.
 BYTECODE = tempfile.mkdtemp(prefix="bytecode-")
-atexit.register(shutil.rmtree, BYTECODE, ignore_errors=True)
+HOME = tempfile.mkdtemp(prefix="home-")
+for temporary in (BYTECODE, HOME):
+    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def environment() -> dict[str, str]:
-    """The user's environment without what this test session has set for MLflow."""
-    left_out = ("MLFLOW_", "PYTHONDONTWRITEBYTECODE")
+    """The user's environment, in an empty home, without what this session has set for MLflow."""
+    left_out = ("MLFLOW_", "PYTHONDONTWRITEBYTECODE", "XDG_", "MPLCONFIGDIR", "SKB_", "ORT_")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
     path = f"{BIN}{os.pathsep}{kept['PATH']}"
-    return {**kept, "PATH": path, "PYTHONPYCACHEPREFIX": BYTECODE}
+    return {**kept, "PATH": path, "PYTHONPYCACHEPREFIX": BYTECODE, "HOME": HOME}
 
 
 @pytest.fixture(scope="session")

@@ -29,6 +29,7 @@ from .doors import (
 )
 
 SECONDS = 30
+OTHERS_COUNTS = {"PROMETHEUS_MULTIPROC_DIR": "/nonexistent"}  # as of another server
 
 
 def is_alive(pid: int) -> bool:
@@ -49,8 +50,14 @@ def rows_counted(door: Door) -> float:
     return 0
 
 
+def test_counts_are_the_servers_alone(main_job: object, project: Path) -> None:
+    with open_door(project, **OTHERS_COUNTS) as door:
+        door.predict()
+        assert eventually(lambda: rows_counted(door) == 1)
+
+
 def test_killed_worker_is_replaced_and_its_counts_stay(main_job: object, project: Path) -> None:
-    with open_door(project, "--workers", "2") as door:
+    with open_door(project, "--workers", "2", **OTHERS_COUNTS) as door:
         assert eventually(lambda: ready(door) == 2)
         for _ in range(40):
             door.predict()

@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from sklearn.base import BaseEstimator
 
+from .conftest import HOME, environment
 from .conftest import Run as RunCommand
-from .conftest import environment
 
 STEPS = {"ingest", "analyze", "tune", "train", "evaluate", "promote"}
 
@@ -48,6 +48,12 @@ def test_main_job_leaves_a_finished_tree_of_runs(store: MlflowClient) -> None:
     assert set(steps) == STEPS
     assert len(trials) == 48
     assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_main_job_writes_nothing_into_the_home(main_job: object) -> None:
+    """A container's user may have none."""
+    assert main_job
+    assert list(Path(HOME).rglob("*")) == []
 
 
 def test_parent_carries_config_metrics_and_tags(store: MlflowClient) -> None:

@@ -1,6 +1,7 @@
 """The private copy of a model's files, and what is left of it when cleaners were there."""
 
 import shutil
+import tarfile
 import tempfile
 
 import pytest
@@ -83,6 +84,22 @@ def test_shared_copy_is_version_and_files(copy, tmp_path):
 
     assert not folder.exists()
     assert [one.name for one in path.parent.iterdir()] == ["champion.tar"]
+
+
+def test_shared_copy_is_unpacked_by_a_python_before_3_11_4(copy, tmp_path, monkeypatch):
+    """As in Debian 12: it knows no filters."""
+    path = tmp_path / "workers" / "champion.tar"
+    copy.share(path)
+    extract_all = tarfile.TarFile.extractall
+
+    def extract_unfiltered(archive, path):
+        return extract_all(archive, path)
+
+    monkeypatch.delattr(tarfile, "data_filter")
+    monkeypatch.setattr(tarfile.TarFile, "extractall", extract_unfiltered)
+
+    with model_copy.shared(path) as (_, folder):
+        assert contents(folder) == CONTENTS
 
 
 def test_copy_is_shared_where_its_folder_was_deleted(copy, tmp_path):
