@@ -10,19 +10,22 @@ PROJECT = Path(__file__).resolve().parent.parent
 PROMETHEUS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
 
 
-def prepare(environ: MutableMapping[str, str], folder: Path) -> None:
+def prepare(environ: MutableMapping[str, str], folder: Path | None) -> None:
     """Lets libraries write into the project or `folder`, for temporary files, and not to the home.
 
     A container's user may have no home, no name, or a home that cannot be written. What the user
-    has set stays, but for Prometheus's folder. Processes that are started later inherit it.
+    has set stays, but for Prometheus's folder. Without `folder`, libraries write where they like.
+    Processes that are started later inherit the environment.
     """
     for name in PROMETHEUS:
         environ.pop(name, None)
     if not _has_name():
         environ["LOGNAME"] = f"uid {os.geteuid()}"
+    environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it has an id of its own in the home
+    if folder is None:
+        return
     environ.setdefault("MPLCONFIGDIR", str(_cache(folder) / "matplotlib"))
     environ.setdefault("SKB_DATA_DIRECTORY", str(folder / "skrub"))
-    environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it has an id of its own in the home
     home = os.path.expanduser("~")
     if home == "~":  # nobody knows it, and Python's Path.home() raises
         home = environ["HOME"] = str(folder)

@@ -23,8 +23,18 @@ SEMAPHORES = Path("/dev/shm")  # where Linux has them, as sem.loky-PID-...
 VARIABLE = "TMPDIR"
 
 
-def begin() -> Path:
-    """Cleans up after the dead, and gives this process a folder of its own for temporary files."""
+def begin() -> Path | None:
+    """Cleans up after the dead, and gives this process a folder of its own for temporary files.
+
+    None where none can be made: what needs temporary files says so.
+    """
+    try:
+        return _begin()
+    except OSError:
+        return None
+
+
+def _begin() -> Path:
     parent = Path(tempfile.gettempdir())
     if sys.platform == "win32":
         return parent

@@ -64,6 +64,13 @@ def test_project_that_cannot_be_written_is_left_alone(prepared, home, monkeypatc
     assert prepared()["MPLCONFIGDIR"] == str(tmp_path / "temporary" / "matplotlib")
 
 
+def test_without_a_folder_for_temporary_files_nothing_points_there(home):
+    environment = {"PROMETHEUS_MULTIPROC_DIR": "/srv/metrics"}
+    prepare(environment, None)
+
+    assert set(environment) <= {"MLFLOW_DISABLE_TELEMETRY", "LOGNAME"}
+
+
 def test_caches_stay_in_a_home_that_takes_them(prepared, home):
     """What a user's own estimators have loaded once is there."""
     assert "XDG_CACHE_HOME" not in prepared()

@@ -125,3 +125,25 @@ def test_folder_whose_path_is_too_long_for_a_socket_is_not_taken(parent):
     program = f"{BEGIN} print(folder)"
     assert start(long, program).communicate()[0].strip() == str(long)
     assert left(long) == []
+
+
+def test_where_no_file_can_be_written_the_verb_says_so(parent):
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0));"
+    program = f"{limit} import runpy; runpy.run_module('pipeline', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "serve"],
+        env={
+            **os.environ,
+            "TMPDIR": str(parent),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "MLFLOW_TRACKING_URI": f"sqlite:///{parent}/mlflow.db",
+        },
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
