@@ -105,9 +105,12 @@ def openapi(served: Served) -> dict[str, Any]:
         "paths": {"/invocations": {"post": _operation(example)}},
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
         },
-        "security": [{"key": []}, {}],
+        "security": [{"bearer": []}, {"header": []}, {}],
     }
 
 
