@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Run
@@ -211,14 +212,14 @@ class _Flow:
         from pipeline.promotion import candidates
         from pipeline.promotion.promoter import Promoter  # with the server
 
+        primary = self.config.gate.primary
         if self.options.run is not None:
-            found = [candidates.of_run(self.options.run)]
-            candidates.check(found[0], self.dataset)
+            among = candidates.only_of_run(primary, self.options.run, self.dataset)
         else:
-            own, name = self.runs["evaluate"], f"cv/{self.config.gate.primary}"
-            log.info("promote: this run's model has %s %.4f", name, own.data.metrics[name])
-            found = candidates.of_experiment(self.config.registry.model, own)
-        promoter = Promoter(run_id, self.config, self.dataset, found, self.options)
+            own, name = self.runs["evaluate"], f"cv/{primary}"
+            log.info("promote: this run's model has %s %.4f", name, own.data.metrics.get(name, nan))
+            among = candidates.of_experiment(self.config.registry.model, primary, own)
+        promoter = Promoter(run_id, self.config, self.dataset, among, self.options)
         outcome = promoter.promote()
         records.promoted(run_id, outcome)
         log.info("%s", outcome.sentence)

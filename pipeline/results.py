@@ -55,6 +55,17 @@ class Dataset:
 
 
 @dataclass(frozen=True)
+class Count:
+    """How many there are; at least so many where counting them all costs too much."""
+
+    number: int
+    is_all: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.number}" if self.is_all else f"at least {self.number}"
+
+
+@dataclass(frozen=True)
 class Analysis:
     """Analyze: tables, pictures and a page."""
 

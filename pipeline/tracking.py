@@ -8,7 +8,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -33,6 +33,7 @@ from mlflow.entities import (
     ViewType,
 )
 from mlflow.exceptions import MlflowException
+from mlflow.store.entities import PagedList
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import (
     MLFLOW_PARENT_RUN_ID,
@@ -52,6 +53,7 @@ LONGEST_KEY = 250
 LONGEST_VALUE = 6000
 MOST_PARAMS = 100  # in one call
 LARGEST_PAGE = 1000  # runs that one search may return
+LATEST_FIRST = ("attributes.start_time DESC",)
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such run, or no id of one
 WHY_KILLED = "its process was killed, or could not write to the store; what had finished is kept"
 SAME_START = 5.0  # seconds between two readings of a process's start
@@ -298,21 +300,35 @@ def search(
 
     They are of the active run's experiment if none is named.
     """
-    found: list[Run] = []
+    pages = search_pages(condition, most or LARGEST_PAGE, status, experiment)
+    return list(next(pages)) if most else [run for page in pages for run in page]
+
+
+def search_pages(
+    condition: str,
+    size: int,
+    status: str = "FINISHED",
+    experiment: str | None = None,
+    order_by: Sequence[str] = LATEST_FIRST,
+) -> Iterator[PagedList[Run]]:
+    """What `search` returns, a page at a time: each is asked of the store when it is wanted.
+
+    There is at least one page, perhaps an empty one; the last has no token.
+    """
     token = None
     while True:
         page = MlflowClient().search_runs(
             [experiment or experiment_id()],
             f"attributes.status LIKE '{status}' and {condition}",
             run_view_type=ViewType.ACTIVE_ONLY,
-            max_results=most or LARGEST_PAGE,
-            order_by=["attributes.start_time DESC"],
+            max_results=size,
+            order_by=list(order_by),
             page_token=token,
         )
-        found += page
+        yield page
         token = page.token
-        if most or not token:
-            return found
+        if not token:
+            return
 
 
 def sync_artifacts(run_id: str) -> None:

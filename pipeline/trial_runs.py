@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 SEARCH = "search"  # which search a trial belongs to, over all runs that went on with it
 KEPT = "predictions"
 PREDICTIONS = "out_of_fold.npz"
+LARGEST_PAGE = 200  # trials that are read at once
 
 
 def record(run_id: str, search: str, trial: Trial, predictions: Probabilities | None) -> None:
@@ -43,12 +44,19 @@ def finished(search: str, config: Tune) -> dict[int, Outcome]:
     One that passed a shorter limit than today's is left out: it may end this time.
     """
     spaces = searched(config)
-    found: dict[int, Outcome] = {}
-    for run in reversed(tracking.search(f"tags.{SEARCH} = '{search}'", status="%")):
-        trial = _read_trial(run, spaces)
-        if trial is not None and not may_end_now(trial, config):
-            found[trial.number] = Outcome(trial, _read_predictions(run, trial.family))
-    return {number: found[number] for number in sorted(found) if number < config.max_evals}
+    latest: dict[int, tuple[Trial, Run]] = {}
+    for page in tracking.search_pages(f"tags.{SEARCH} = '{search}'", LARGEST_PAGE, status="%"):
+        for run in page:
+            trial = _read_trial(run, spaces)
+            if trial is not None and not may_end_now(trial, config):
+                latest.setdefault(trial.number, (trial, run))
+        if all(number in latest for number in range(config.max_evals)):
+            break  # the rest are older trials of the same numbers
+    return {
+        number: Outcome(trial, _read_predictions(run, trial.family))
+        for number, (trial, run) in sorted(latest.items())
+        if number < config.max_evals
+    }
 
 
 def _read_trial(run: Run, spaces: dict[Family, Searched]) -> Trial | None:

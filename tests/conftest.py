@@ -36,6 +36,23 @@ def store(
         mlflow.set_tracking_uri(before)
 
 
+@pytest.fixture
+def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many runs each search of the store has returned, in the order of the searches."""
+    from mlflow import MlflowClient
+
+    numbers: list[int] = []
+    search_runs = MlflowClient.search_runs
+
+    def counted(*args: Any, **settings: Any) -> Any:
+        page = search_runs(*args, **settings)
+        numbers.append(len(page))
+        return page
+
+    monkeypatch.setattr(MlflowClient, "search_runs", counted)
+    return numbers
+
+
 @pytest.fixture(scope="module")
 def no_waiting_for_the_disk() -> Iterator[None]:
     """A store is made in a second rather than in ten."""

@@ -127,6 +127,23 @@ def test_search_finds_more_runs_than_fit_on_a_page(open_run, monkeypatch):
     assert [run.info.run_id for run in tracking.search("tags.page = 'yes'", 3)] == found[:3]
 
 
+def test_page_is_asked_of_the_store_when_it_is_wanted(open_run, searches):
+    for start in range(1, 6):
+        run_id = MlflowClient().create_run("0", tags={"few": "yes"}, start_time=start).info.run_id
+        MlflowClient().set_terminated(run_id)
+    pages = tracking.search_pages("tags.few = 'yes'", 2)
+    assert searches == []
+    assert [run.info.start_time for run in next(pages)] == [5, 4]
+    assert searches == [2]
+    assert [len(page) for page in pages] == [2, 1]
+    assert searches == [2, 2, 1]
+
+
+def test_search_that_finds_nothing_has_one_page_without_runs(open_run):
+    (page,) = tracking.search_pages("tags.page = 'no such run'", 2)
+    assert list(page) == []
+
+
 @pytest.mark.parametrize(
     "names",
     [

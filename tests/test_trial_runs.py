@@ -153,6 +153,40 @@ def test_latest_of_a_number_counts(run_id, search):
     assert trial_runs.finished(search, TUNE)[0].trial.seconds == 1.0
 
 
+def test_trials_are_read_until_the_latest_of_each_number_is_there(
+    run_id, search, monkeypatch, searches
+):
+    monkeypatch.setattr(trial_runs, "LARGEST_PAGE", 3)
+    for repeat in range(4):
+        for number in range(2):
+            trial = make_trial(number, "raw_logistic_regression", 0.5 + repeat / 10)
+            written(run_id, search, replace(trial, seconds=float(10 - repeat)))
+    two = TUNE.model_copy(update={"max_evals": 2})
+    found = trial_runs.finished(search, two)
+    assert [outcome.trial.seconds for outcome in found.values()] == [7.0, 7.0]
+    assert searches == [3]
+    assert list(trial_runs.finished(search, TUNE)) == [0, 1]
+    assert searches[1:] == [3, 3, 2]
+
+
+def test_predictions_are_read_of_the_trials_that_count_alone(run_id, search, monkeypatch):
+    for seconds in (9.0, 1.0):
+        trial = replace(make_trial(0, "raw_logistic_regression", 0.5), seconds=seconds)
+        written(run_id, search, trial, PREDICTIONS)
+    written(run_id, search, make_trial(9, "raw_logistic_regression", 0.5), PREDICTIONS)
+    asked: list[str] = []
+    read_artifact = tracking.read_artifact
+
+    def counted(run_id: str, name: str) -> bytes:
+        asked.append(name)
+        return read_artifact(run_id, name)
+
+    monkeypatch.setattr(tracking, "read_artifact", counted)
+    found = trial_runs.finished(search, TUNE.model_copy(update={"max_evals": 2}))
+    assert [outcome.trial.seconds for outcome in found.values()] == [1.0]
+    assert asked == [trial_runs.PREDICTIONS]
+
+
 @pytest.mark.parametrize(("limit", "kept"), [(5.0, [0]), (9.0, []), (None, [])])
 def test_trial_that_passed_a_shorter_limit_is_tried_again(run_id, search, limit, kept):
     trial = make_trial(0, "raw_logistic_regression", inf)

@@ -6,7 +6,7 @@ rolls back next.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from mlflow.entities.model_registry import ModelVersion
@@ -17,13 +17,14 @@ from pipeline.config import Config
 from pipeline.errors import FilesError
 from pipeline.gate import Exam
 from pipeline.options import Options
-from pipeline.promotion import candidates, champions, contest, examination, ledger, serve_check
+from pipeline.promotion import champions, contest, examination, ledger, serve_check
 from pipeline.promotion.author import author
+from pipeline.promotion.candidates import Candidates, count_models
 from pipeline.promotion.contest import Entrant
 from pipeline.promotion.ledger import Ledger
 from pipeline.promotion.record import Record
 from pipeline.results import Candidate, Dataset, Decision, Outcome, Ruling, Verdict
-from pipeline.steps.promote import decide, select
+from pipeline.steps.promote import decide
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Promoter:
     run_id: str
     config: Config
     dataset: Dataset
-    entries: Sequence[Candidate]  # the latest first; one, if it was asked for
+    candidates: Candidates  # one, if it was asked for
     options: Options
 
     @property
@@ -64,16 +65,16 @@ class Promoter:
         known = ledger.read if self.options.dry_run else champions.caught_up
         line = known(self.name)
         champion = registry.champion(self.name)
-        left = list(self.entries)
+        without_files: set[str] = set()  # parent runs
         while True:
-            candidate, choice = self._select(left, line)
+            candidate, choice = self._select(without_files, line)
             if candidate is None:
                 return self._stays("kept", champion, choice)
             try:
                 return self._decide(candidate, choice, line, champion)
             except FilesError:
-                left.remove(candidate)
-                if not left:
+                without_files.add(candidate.run_id)
+                if not self.candidates.has_other_than(without_files):
                     raise
                 log.warning("promote: run %s is left out: %s", candidate.run_id, WITHOUT_FILES)
 
@@ -127,13 +128,13 @@ class Promoter:
         return replace(decision, rulings=tuple(rulings), claim="not compared")
 
     def _select(
-        self, entries: Sequence[Candidate], line: Ledger | None
+        self, without_files: Collection[str], line: Ledger | None
     ) -> tuple[Candidate | None, str]:
         if self.options.run is not None:
-            return entries[0], f"asked for by its run {self.options.run}"
+            return self.candidates.latest(), f"asked for by its run {self.options.run}"
         rolled_back = line.rolled_back() if line else {}
-        best, choice = select(self.config.gate.primary, entries, rolled_back)
-        gone = len(self.entries) - len(entries)
+        best, choice = self.candidates.choose(rolled_back, without_files)
+        gone = len(without_files)
         return best, f"{choice} ({gone} left out: without files)" if gone else choice
 
     def _stays(self, verdict: Verdict, champion: ModelVersion | None, why: str) -> Outcome:
@@ -173,7 +174,7 @@ class Promoter:
             decision=decision,
             version=str(version.version),
             champion=None if champion is None else str(champion.version),
-            judged=candidates.judged(self.dataset),
+            judged=count_models(self.dataset),
             reason=self.options.reason,
             by=author(),
             at=ledger.now(),

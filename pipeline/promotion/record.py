@@ -7,7 +7,7 @@ from typing import Any
 from pipeline import metrics
 from pipeline.config import Config
 from pipeline.gate import Exam
-from pipeline.results import Dataset, Decision, Event
+from pipeline.results import Count, Dataset, Decision, Event
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Record:
     decision: Decision
     version: str
     champion: str | None  # before
-    judged: int  # models that the same test part has judged, this one included
+    judged: Count  # models that the same test part has judged, this one included
     reason: str  # what the user said, if anything
     by: str
     at: str

@@ -12,7 +12,7 @@ from pipeline import datasets, metrics
 from pipeline.columns import Column
 from pipeline.promotion import card
 from pipeline.promotion.record import Record
-from pipeline.results import Decision, Ruling
+from pipeline.results import Count, Decision, Ruling
 from tests.builders import (
     COLUMNS,
     make_calibrated,
@@ -40,7 +40,7 @@ def make_record(dataset: Any = None, **changes: Any) -> Record:
         decision=Decision(make_candidate(loss=0.51236), "best of 3 by cv", RULINGS, "better"),
         version="2",
         champion="1",
-        judged=3,
+        judged=Count(3),
         reason="",
         by="Ann",
         at="2026-03-01T09:30:15.123Z",
@@ -302,7 +302,14 @@ def test_choice_keeps_its_letters():
     assert "Asked for by its run aBcD." in page(make_record(decision=decision))
 
 
-@pytest.mark.parametrize(("judged", "told"), [(1, "judged 1 model;"), (2, "judged 2 models;")])
+@pytest.mark.parametrize(
+    ("judged", "told"),
+    [
+        (Count(1), "judged 1 model;"),
+        (Count(2), "judged 2 models;"),
+        (Count(100, is_all=False), "judged at least 100 models;"),
+    ],
+)
 def test_limits_tell_how_many_models_the_test_part_has_judged(judged, told):
     assert told in section(page(make_record(judged=judged)), "Limits")
 

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -95,6 +96,33 @@ def test_nothing_is_chosen_where_every_model_was_rolled_back(runs):
     assert best is None
     assert f"({len(runs)}) was rolled back" in told
     assert "promote --run ID" in told
+
+
+def test_choice_of_some_says_that_there_are_more():
+    best, twin, other = (make_candidate(run, loss) for run, loss in (("a", 1), ("b", 2), ("c", 3)))
+    _, choice = select("log_loss", [best, other], NOBODY, is_all=False)
+    assert choice == "best of at least 2 by cv/log_loss 1.0000"
+    gone = {best.model_id: {}}
+    _, choice = select("log_loss", [best, twin, other], gone, is_all=False)
+    assert choice == ("best of at least 2 by cv/log_loss 2.0000 (at least 1 left out: rolled back)")
+
+
+@pytest.mark.parametrize("name", metrics.SEARCH_METRICS)
+@pytest.mark.parametrize("value", [math.nan, None])
+def test_model_without_the_metric_is_never_best(name, value):
+    better, without = make_candidate("better"), make_candidate("without")
+    if value is None:
+        del without.metrics[f"cv/{name}"]
+    else:
+        without.metrics[f"cv/{name}"] = value
+    for candidates in ([better, without], [without, better]):
+        best, choice = select(name, candidates, NOBODY)
+        assert best is better
+        assert choice.startswith("best of 1 ")
+    none, why = select(name, [without], NOBODY)
+    assert none is None
+    assert f"no candidate has cv/{name}" in why
+    assert "gate.primary" in why
 
 
 # Before the gate.
