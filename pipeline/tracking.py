@@ -32,7 +32,9 @@ from mlflow.entities import (
     RunTag,
     ViewType,
 )
+from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.entities import PagedList
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import (
@@ -65,17 +67,38 @@ def parent_run(verb: str) -> Iterator[str]:
 
     Raises ConfigError where the environment names a run or an experiment that cannot be used.
     """
+    experiment = environment.experiment_id()
     with (
-        mlflow.start_run(experiment_id=environment.experiment_id()) as run,
+        mlflow.start_run(experiment_id=experiment, tags=_claim(verb)) as run,
         _noting_failure(run.info.run_id),
+        _without_addresses(),
     ):
-        claim(run.info.run_id, verb)
         yield run.info.run_id
 
 
 def claim(run_id: str, verb: str) -> None:
     """Says at the run what this process does, so that `close_killed` can end it after it."""
-    log(run_id, tags={"verb": verb, PROCESS: _process()})
+    log(run_id, tags=_claim(verb))
+
+
+def _claim(verb: str) -> dict[str, str]:
+    return {"verb": verb, PROCESS: _process()}
+
+
+@contextmanager
+def _without_addresses() -> Iterator[None]:
+    """Meanwhile MLflow prints no address of a run that ends, as it does beside a server.
+
+    The parent's is enough: each takes a request, and those of trials tear the progress bar.
+    """
+    if MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.get():
+        yield
+        return
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
+    try:
+        yield
+    finally:
+        MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.unset()
 
 
 def entry_point(run_id: str) -> str | None:
@@ -172,7 +195,7 @@ def log(
 
 def log_config(run_id: str, params: Mapping[str, Any]) -> None:
     """All settings, but for those of `mlflow run -P`, which it has logged as they were typed."""
-    known = get(run_id).data.params
+    known = _run(run_id).data.params
     texts = texts_by_key(params)
     log(run_id, {name: text for name, text in texts.items() if name not in known})
 
@@ -214,7 +237,7 @@ def log_child(parent_id: str, child: Child) -> None:
     status = RunStatus.KILLED  # unless it is written to its end
     try:
         if child.artifacts:
-            log_artifacts(run.info.run_id, child.artifacts)
+            _upload(run, child.artifacts)
         log(run.info.run_id, child.params, child.metrics)
         status = RunStatus.FAILED if child.error else RunStatus.FINISHED
     finally:
@@ -223,6 +246,23 @@ def log_child(parent_id: str, child: Child) -> None:
 
 def log_artifacts(run_id: str, artifacts: Artifacts) -> None:
     """Tables as CSV or JSON, figures as PNG, text and bytes as they are."""
+    run = mlflow.active_run()
+    if run is not None and run.info.run_id == run_id:
+        _upload(run, artifacts)
+        return
+    with _written(artifacts) as folder:
+        MlflowClient().log_artifacts(run_id, folder)
+
+
+def _upload(run: Run, artifacts: Artifacts) -> None:
+    """To a run in hand: MLflow's client would ask for its address."""
+    with _written(artifacts) as folder:
+        get_artifact_repository(run.info.artifact_uri).log_artifacts(folder)
+
+
+@contextmanager
+def _written(artifacts: Artifacts) -> Iterator[str]:
+    """A folder with the files, meanwhile."""
     with tempfile.TemporaryDirectory() as folder:
         for name, artifact in artifacts.items():
             path = Path(folder) / name
@@ -237,7 +277,7 @@ def log_artifacts(run_id: str, artifacts: Artifacts) -> None:
                     path.write_text(json.dumps(artifact, indent=1), encoding="utf-8")
                 case figure:
                     figure.savefig(path, dpi=100)
-        MlflowClient().log_artifacts(run_id, folder)
+        yield folder
 
 
 def copy_inputs(run: Run, run_id: str) -> None:
@@ -272,6 +312,12 @@ def find(step: str, fingerprint: str) -> Run | None:
 def latest(step: str) -> list[Run]:
     """The latest finished runs of the step in the experiment."""
     return search(f"tags.{STEP} = '{step}'", 20)
+
+
+def _run(run_id: str) -> Run:
+    """With its address and what it had when it began; the active one is in hand."""
+    run = mlflow.active_run()
+    return run if run is not None and run.info.run_id == run_id else get(run_id)
 
 
 def get(run_id: str) -> Run:
@@ -333,7 +379,7 @@ def search_pages(
 
 def sync_artifacts(run_id: str) -> None:
     """To the disk, where the artifacts are on this machine."""
-    address = get(run_id).info.artifact_uri
+    address = _run(run_id).info.artifact_uri
     if is_local_uri(address):
         durable.sync(Path(local_file_uri_to_path(address)))
 
