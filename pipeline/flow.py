@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Run
 
-from pipeline import fingerprint, packages, records, registry, sources, tracking, workers
+from pipeline import (
+    fingerprint,
+    model_files,
+    packages,
+    records,
+    registry,
+    sources,
+    tracking,
+    workers,
+)
 from pipeline.config import Config
 from pipeline.options import Options
 from pipeline.results import Dataset, Training, Tuning
@@ -35,7 +44,7 @@ def run(verb: str, config: Config, options: Options) -> None:
 
     Steps whose finished run is in the tracking store are reused, unless `options.fresh`.
     """
-    with tracking.parent_run(verb) as parent_id:
+    with tracking.parent_run(verb) as parent_id, model_files.cached():
         if closed := tracking.close_killed():
             log.info("closed as KILLED: %d runs of a process that was killed", closed)
         tracking.log_config(parent_id, fingerprint.flatten(config))

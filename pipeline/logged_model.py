@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import mlflow
 from mlflow.models import Model
 
-from pipeline import model_files, packages, scorer, serving
+from pipeline import manifest, model_files, packages, scorer, serving
 from pipeline.compilation import Compilation
 from pipeline.config import Config
+from pipeline.manifest import Manifest
 from pipeline.results import Dataset, Training
 
 EXAMPLE_ROWS = 3
@@ -43,11 +45,12 @@ def log(config: Config, dataset: Dataset, training: Training, compilation: Compi
     required = {name: version(name) for name in REQUIREMENTS} | packages.distributions(estimators)
     X_train = dataset.X_train.to_numpy()
     served = scorer.describe(training.threshold, X_train, compilation.linear)
+    flavor = _Flavor()
     with _staged_code() as code, _quiet():
         info = Model.log(
             name=re.sub(r"[^\w -]", "_", dataset.name),
             artifact_path=None,
-            flavor=serving,
+            flavor=flavor,
             model=training.model,
             contract=dataset.contract,
             served=served,
@@ -58,9 +61,23 @@ def log(config: Config, dataset: Dataset, training: Training, compilation: Compi
             signature=serving.signature(dataset.contract, training.threshold),
             # Complete where it can be: MLflow writes a gap as NaN, which is not JSON.
             input_example=dataset.examples(EXAMPLE_ROWS).reset_index(drop=True),
+            # That only warns, and may write to the folder; `gate.serve_check` asks more.
+            validate_serving_input=False,
         )
-    model_files.seal(info.model_id)
+    model_files.seal(info.model_id, flavor.manifest)
     return str(info.model_id)
+
+
+class _Flavor:
+    """The flavor `serving`, with the manifest of what it has saved, which MLflow then uploads."""
+
+    manifest: Manifest = MappingProxyType({})
+
+    def save_model(self, path: str, **options: Any) -> None:
+        """MLflow's hook for `Model.log(flavor=...)`; the folder is uploaded as it is now."""
+        del options["validate_serving_input"]  # of `Model.log` alone
+        serving.save_model(path, **options)
+        self.manifest = manifest.of(Path(path))
 
 
 def load(folder: Path) -> Any:

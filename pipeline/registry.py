@@ -21,6 +21,16 @@ LONGEST_TAG = 5000  # and description
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, version, alias
 
 
+class Client(MlflowClient):
+    """MLflow's client, which does not ask before each call whether a name is a prompt's.
+
+    Whoever calls it has a registered model or a version of that name in hand.
+    """
+
+    def _raise_if_prompt(self, name: str) -> None:
+        """That is what `registered_model` has asked."""
+
+
 def check_name(name: str) -> None:
     """Raises RegistryError where the name is a prompt's: no model can be registered under it."""
     registered_model(name)
@@ -75,6 +85,12 @@ def promoted(name: str, number: str | None = None) -> tuple[Version, str]:
     version = find(name, number) if number else champion(name)
     if version is None:
         raise RegistryError(_absent(name, number))
+    return served(version)
+
+
+def served(version: ModelVersion) -> tuple[Version, str]:
+    """A version with its manifest, and the address of its files. Raises ModelError."""
+    name = str(version.name)
     known = manifest.from_tags(version.tags)
     if known is None:
         raise ModelError(
@@ -84,7 +100,7 @@ def promoted(name: str, number: str | None = None) -> tuple[Version, str]:
     metrics = {
         key: _number(text) for key, text in version.tags.items() if key.startswith(MODEL_METRICS)
     }
-    address = MlflowClient().get_model_version_download_uri(name, version.version)
+    address = Client().get_model_version_download_uri(name, version.version)
     return Version(name, str(version.version), str(version.run_id), metrics, known), str(address)
 
 
@@ -115,8 +131,7 @@ def register(name: str, candidate: Candidate) -> ModelVersion:
     client = MlflowClient()
     version = known(name, candidate.model_id)
     if version is not None:
-        add_manifest(version, candidate.model_id)
-        return version
+        return add_manifest(version, candidate.model_id)
     story = {
         **candidate.digests,
         **{name: f"{value:.6g}" for name, value in candidate.metrics.items()},
@@ -146,16 +161,18 @@ def known(name: str, model_id: str) -> ModelVersion | None:
     return None
 
 
-def add_manifest(version: ModelVersion, model_id: str) -> None:
-    """For one that was registered by hand."""
-    if manifest.from_tags(version.tags) is None:
-        tag(version, manifest.to_tags(model_files.sealed(model_id)))
+def add_manifest(version: ModelVersion, model_id: str) -> ModelVersion:
+    """The version with a manifest; one that was registered by hand gets it."""
+    if manifest.from_tags(version.tags) is not None:
+        return version
+    tag(version, manifest.to_tags(model_files.sealed(model_id)))
+    return MlflowClient().get_model_version(version.name, version.version)
 
 
 def tag(version: ModelVersion, tags: Mapping[str, str]) -> None:
     """Tags of a version, one call each."""
     for key, text in tags.items():
-        MlflowClient().set_model_version_tag(
+        Client().set_model_version_tag(
             version.name, version.version, key, shortened(text, LONGEST_TAG)
         )
 
@@ -163,12 +180,12 @@ def tag(version: ModelVersion, tags: Mapping[str, str]) -> None:
 def describe(version: ModelVersion, text: str) -> None:
     """Its description in the UI, in Markdown."""
     shown = sections(text, LONGEST_TAG, "\n\nThe rest is in `model_card.md` of the run promote.\n")
-    MlflowClient().update_model_version(version.name, version.version, shown)
+    Client().update_model_version(version.name, version.version, shown)
 
 
 def move(name: str, version: str | None, previous: str | None) -> None:
     """The aliases: `champion` last of all. Doing it twice changes nothing."""
-    client = MlflowClient()
+    client = Client()
     if previous is not None:
         client.set_registered_model_alias(name, PREVIOUS, previous)
     elif PREVIOUS in client.get_registered_model(name).aliases:
@@ -179,7 +196,7 @@ def move(name: str, version: str | None, previous: str | None) -> None:
 
 def _drop_previous(name: str, champion: str | None) -> None:
     """Who may move an alias may not always delete it: on the champion it names no other."""
-    client = MlflowClient()
+    client = Client()
     try:
         client.delete_registered_model_alias(name, PREVIOUS)
     except MlflowException as error:
@@ -200,7 +217,7 @@ def logged(version: ModelVersion) -> str:
 
 def training_run(model_id: str) -> str:
     """The id of the run that logged a model."""
-    return str(MlflowClient().get_logged_model(model_id).source_run_id or "")
+    return str(model_files.logged(model_id).source_run_id or "")
 
 
 def source(model_id: str) -> str:

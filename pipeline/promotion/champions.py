@@ -59,7 +59,8 @@ def _finished(name: str, line: Ledger) -> Ledger:
             event.at,
             after(event),
         )
-    return _settled(name, line)
+        return _settled(name, line)
+    return line
 
 
 def enthrone(name: str, line: Ledger, event: Event) -> Ledger | None:
@@ -132,7 +133,11 @@ def _last(line: Ledger) -> Event:
 
 def verify(name: str, number: str) -> Version:
     """A version, loaded as the server does, that has answered its example. Raises ModelError."""
-    version, address = registry.promoted(name, number)
+    return answering(*registry.promoted(name, number))
+
+
+def answering(version: Version, address: str) -> Version:
+    """The same of a version that is in hand, and the address of its files."""
     with model_files.at(address) as folder:
         served = Served(version, folder, MOST_ROWS)
     try:

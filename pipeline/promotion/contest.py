@@ -63,7 +63,7 @@ def of_candidate(shown: str, candidate: Candidate) -> Iterator[Entrant]:
 @contextmanager
 def of_version(known: ModelVersion) -> Iterator[Entrant]:
     """A promoted version, held against its manifest. Raises ModelError, RegistryError."""
-    version, address = registry.promoted(known.name, str(known.version))
+    version, address = registry.served(known)
     digests = {key: known.tags[key] for key in records.DIGESTS if key in known.tags}
     shown, model_id = f"version {known.version}", registry.logged(known)
     with model_files.at(address) as source, tempfile.TemporaryDirectory() as copy:

@@ -162,7 +162,7 @@ def check_rights(ledger: Ledger, name: str) -> None:
 
     That is tried with tags, written anew as they are: it changes nothing.
     """
-    client = MlflowClient()
+    client = registry.Client()
     trials = (
         (store.REGISTERED_MODEL, name, partial(client.set_registered_model_tag, name, TAG)),
         (store.RUN, ledger.run_id, partial(client.set_tag, ledger.run_id, TAG)),

@@ -88,8 +88,8 @@ class Promoter:
         """Raises FilesError for a candidate whose files are not what was logged."""
         if champion is not None and champion.source == registry.source(candidate.model_id):
             if not self.options.dry_run:
-                registry.add_manifest(champion, candidate.model_id)
-                champions.verify(self.name, str(champion.version))
+                sealed = registry.add_manifest(champion, candidate.model_id)
+                champions.answering(*registry.served(sealed))
             return self._stays("unchanged", champion, choice)
         if line is not None and not self.options.dry_run:
             ledger.check_rights(line, self.name)  # before the seconds of the gate
