@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 MOST_CHANGES = 5
 MOSTLY = 0.5  # the share of columns by which a table is taken for the same
 SEARCHING = ("tune", "audit")  # steps that search
+RECENT = 50  # runs: of a store that has fewer, one search tells all that can be reused
+REUSABLE = " and ".join(f"tags.{tracking.STEP} != '{step}'" for step in ("trial", "promote"))
 ANEW = ("promote", "compare")  # they look at what is in the store and the registry now
 
 
@@ -78,10 +80,9 @@ def rollback(config: Config, options: Options) -> None:
     with tracking.parent_run("rollback") as run_id:
         tracking.log_config(run_id, fingerprint.flatten(config, ["registry"]))
         event = champions.rollback(config.registry.model, options)
-        tracking.log(run_id, tags=records.rolled_back(event))
         name = config.registry.model
         told = f"{name}: version {event.version} is champion again{after(event)}"
-        tracking.note(run_id, told)
+        records.Closing(note=told).log(run_id, records.rolled_back(event))
         log.info("%s", told)
 
 
@@ -141,7 +142,20 @@ class _Flow:
         inputs = fingerprint.inputs(step, self.config, self.digest)
         mark = fingerprint.fingerprint(inputs)
         again = self.fresh or step in ANEW
-        return _Plan(step, inputs, mark, None if again else tracking.find(step, mark))
+        return _Plan(step, inputs, mark, None if again else self._finished_run(step, mark))
+
+    def _finished_run(self, step: str, mark: str) -> Run | None:
+        """The latest with the same inputs; older ones are asked for by their fingerprint."""
+        for run in self._recent:
+            tags = run.data.tags
+            if tags[tracking.STEP] == step and tags.get(tracking.FINGERPRINT) == mark:
+                return run
+        return tracking.find(step, mark) if len(self._recent) == RECENT else None
+
+    @cached_property
+    def _recent(self) -> list[Run]:
+        """The latest finished runs of steps that can be reused, in one search for all of them."""
+        return tracking.search(REUSABLE, RECENT)
 
     def follow(self, plan: _Plan) -> None:
         """Takes over the finished run, or runs the step."""
@@ -154,9 +168,9 @@ class _Flow:
         start = time.perf_counter()
         with tracking.step_run(plan.step) as run_id:
             tracking.log(run_id, plan.inputs)
-            getattr(self, f"_{plan.step}")(run_id)
+            closing: records.Closing = getattr(self, f"_{plan.step}")(run_id)
             # Last of all: a run that carries its fingerprint is complete.
-            tracking.log(run_id, tags={tracking.FINGERPRINT: plan.mark})
+            closing.log(run_id, {tracking.FINGERPRINT: plan.mark})
         self.runs[plan.step] = tracking.get(run_id)
         log.info("%s took %.1f s", plan.step, time.perf_counter() - start)
 
@@ -188,36 +202,37 @@ class _Flow:
     def _search(self) -> str:
         return fingerprint.search(fingerprint.inputs("tune", self.config, self.digest))
 
-    def _ingest(self, run_id: str) -> None:
-        records.ingest(run_id, self.config, self.dataset)
+    def _ingest(self, _: str) -> records.Closing:
+        return records.ingest(self.config, self.dataset)
 
-    def _analyze(self, run_id: str) -> None:
+    def _analyze(self, run_id: str) -> records.Closing:
         from pipeline.steps.analyze import analyze
 
-        records.analyze(run_id, analyze(self.dataset))
+        return records.analyze(run_id, analyze(self.dataset))
 
-    def _tune(self, run_id: str) -> None:
+    def _tune(self, run_id: str) -> records.Closing:
         from pipeline import trial_runs
         from pipeline.steps.tune import tune
 
         told = partial(trial_runs.record, run_id, self._search)
         self.tuning = tune(self.config, self.dataset, told, self.finished)
-        records.tune(run_id, self.tuning, len(self.finished))
+        return records.tune(run_id, self.tuning, len(self.finished))
 
-    def _train(self, run_id: str) -> None:
+    def _train(self, run_id: str) -> records.Closing:
         from pipeline.steps.train import train
 
         self.training = train(self.config, self.dataset, self.tuning)
-        records.train(run_id, self.config, self.dataset, self.training)
+        closing = records.train(run_id, self.config, self.dataset, self.training)
         log.info("train: %s", self.training.summary)
+        return closing
 
-    def _evaluate(self, run_id: str) -> None:
+    def _evaluate(self, run_id: str) -> records.Closing:
         from pipeline.steps.evaluate import evaluate
 
         evaluation = evaluate(self.config.evaluate, self.dataset, self.training)
-        records.evaluate(run_id, self.config, self.dataset, evaluation, self.runs["train"])
+        return records.evaluate(run_id, self.config, self.dataset, evaluation, self.runs["train"])
 
-    def _promote(self, run_id: str) -> None:
+    def _promote(self, run_id: str) -> records.Closing:
         from pipeline.promotion import candidates
         from pipeline.promotion.promoter import Promoter  # with the server
 
@@ -230,19 +245,19 @@ class _Flow:
             among = candidates.of_experiment(self.config.registry.model, primary, own)
         promoter = Promoter(run_id, self.config, self.dataset, among, self.options)
         outcome = promoter.promote()
-        records.promoted(run_id, outcome)
         log.info("%s", outcome.sentence)
+        return records.promoted(outcome)
 
-    def _compare(self, run_id: str) -> None:
+    def _compare(self, run_id: str) -> records.Closing:
         from pipeline.promotion import candidates
         from pipeline.promotion.comparison import compare_runs  # with matplotlib
 
         pair = [candidates.of_run(one) for one in self.options.runs]
         found = compare_runs(self.config, self.dataset, pair)
-        records.compared(run_id, found)
         log.info("%s", found.summary)
+        return records.compared(run_id, found)
 
-    def _audit(self, run_id: str) -> None:
+    def _audit(self, run_id: str) -> records.Closing:
         from pipeline import procedure
         from pipeline.steps.audit import OWN, OuterFold, audit
 
@@ -251,7 +266,7 @@ class _Flow:
             log.info("audit: fold %d of %d, log loss %.4f", fold.place + 1, folds, loss)
 
         folds = self.config.audit.folds
-        records.audit(run_id, audit(self.config, self.dataset, procedure.run, tell))
+        return records.audit(run_id, audit(self.config, self.dataset, procedure.run, tell))
 
     def _why(self, plan: _Plan) -> str:
         """Why the step runs, by what differs from the most similar earlier run."""
@@ -273,12 +288,18 @@ class _Flow:
         now = tracking.texts_by_key(plan.inputs)
         changes = [
             _changes(run.data.params, now)
-            for run in tracking.latest(plan.step)
+            for run in self._latest(plan.step)
             if _is_same_table(run.data.params, now)
         ]
         fewest = min(changes, key=len, default=[])
         more = f" and {len(fewest) - MOST_CHANGES} more" if len(fewest) > MOST_CHANGES else ""
         return "; ".join(fewest[:MOST_CHANGES]) + more
+
+    def _latest(self, step: str) -> list[Run]:
+        """The latest finished runs of the step."""
+        if len(self._recent) == RECENT:
+            return tracking.latest(step)
+        return [run for run in self._recent if run.data.tags[tracking.STEP] == step]
 
 
 def _is_same_table(before: Mapping[str, str], now: Mapping[str, str]) -> bool:

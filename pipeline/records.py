@@ -1,9 +1,9 @@
 """What each step leaves in its run, and reads back when the run is reused."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from math import nan
 from typing import get_args
 
@@ -40,10 +40,26 @@ DIGESTS = ("data_digest", "split_digest")
 MEASURED = ("tune", "train", "evaluate", "promote", "audit")
 
 
-def ingest(run_id: str, config: Config, dataset: Dataset) -> None:
+@dataclass(frozen=True)
+class Closing:
+    """What is logged last to a step's run, in one call with the mark that it is complete."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""  # the description, in Markdown
+    model_id: str | None = None  # of the logged model whose metrics they are too
+
+    def log(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """With more tags."""
+        note = {MLFLOW_RUN_NOTE: self.note} if self.note else {}
+        every = {**self.tags, **note, **tags}
+        tracking.log(run_id, metrics=self.metrics, tags=every, model_id=self.model_id)
+
+
+def ingest(config: Config, dataset: Dataset) -> Closing:
     """The table as an MLflow dataset."""
     log_input(config, dataset, "ingest")
-    tracking.log(run_id, tags=digests(dataset))
+    return Closing(tags=digests(dataset))
 
 
 def log_input(config: Config, dataset: Dataset, context: str) -> None:
@@ -57,26 +73,16 @@ def log_input(config: Config, dataset: Dataset, context: str) -> None:
     tracking.log_dataset(table, config.data.source, dataset.name, digest, context)
 
 
-def analyze(run_id: str, analysis: Analysis) -> None:
+def analyze(run_id: str, analysis: Analysis) -> Closing:
     """Tables, pictures and the report."""
-    tracking.log(run_id, metrics=analysis.metrics)
     tracking.log_artifacts(run_id, analysis.artifacts)
+    return Closing(analysis.metrics)
 
 
-def tune(run_id: str, tuning: Tuning, read_back: int) -> None:
+def tune(run_id: str, tuning: Tuning, read_back: int) -> Closing:
     """The best trial's metrics, all trials, and the out-of-fold predictions."""
     best = tuning.best
     failed = sum(bool(trial.error) for trial in tuning.trials)
-    tracking.log(
-        run_id,
-        metrics={
-            **tracking.cv(best.metrics, best.spread),
-            "trials": len(tuning.trials),
-            "failed_trials": failed,
-            "trials_read_back": read_back,
-        },
-        tags={"best_family": best.family},
-    )
     tracking.log_artifacts(
         run_id,
         {
@@ -88,7 +94,16 @@ def tune(run_id: str, tuning: Tuning, read_back: int) -> None:
             OUT_OF_FOLD: pack(tuning.out_of_fold),
         },
     )
-    tracking.note(run_id, _search_summary(tuning, failed, read_back))
+    return Closing(
+        metrics={
+            **tracking.cv(best.metrics, best.spread),
+            "trials": len(tuning.trials),
+            "failed_trials": failed,
+            "trials_read_back": read_back,
+        },
+        tags={"best_family": best.family},
+        note=_search_summary(tuning, failed, read_back),
+    )
 
 
 def load_tuning(run: Run) -> Tuning:
@@ -101,7 +116,7 @@ def load_tuning(run: Run) -> Tuning:
         return Tuning(tuple(trials.values()), chosen, out_of_fold)
 
 
-def train(run_id: str, config: Config, dataset: Dataset, training: Training) -> None:
+def train(run_id: str, config: Config, dataset: Dataset, training: Training) -> Closing:
     """The model, logged once, and what cross-validation says of it."""
     from pipeline import logged_model  # with scikit-learn
     from pipeline.compilation import compile_model
@@ -109,18 +124,6 @@ def train(run_id: str, config: Config, dataset: Dataset, training: Training) -> 
     log_input(config, dataset, "training")
     compilation = compile_model(dataset, training)
     model_id = logged_model.log(config, dataset, training, compilation)
-    tracking.log(
-        run_id,
-        metrics={
-            **tracking.cv(training.metrics, training.spread),
-            **{f"weight/{family}": weight for family, weight in training.weights.items()},
-            **({} if training.threshold is None else {"threshold": training.threshold}),
-        },
-        tags={
-            "model_id": model_id,
-            "compiled": compilation.summary,
-        },
-    )
     keys = ("weights", "threshold", "metrics", "spread", "summary")
     own = identities(dataset.contract, dataset.X, dataset.y)
     trained = own[dataset.X.index.isin(dataset.X_train.index)]
@@ -132,7 +135,15 @@ def train(run_id: str, config: Config, dataset: Dataset, training: Training) -> 
             TRAINING_ROWS: pack({"identities": trained}),
         },
     )
-    tracking.note(run_id, training.summary)
+    return Closing(
+        metrics={
+            **tracking.cv(training.metrics, training.spread),
+            **{f"weight/{family}": weight for family, weight in training.weights.items()},
+            **({} if training.threshold is None else {"threshold": training.threshold}),
+        },
+        tags={"model_id": model_id, "compiled": compilation.summary},
+        note=training.summary,
+    )
 
 
 def load_training(run: Run) -> Training:
@@ -159,7 +170,7 @@ def _reading(run: Run) -> Iterator[None]:
 
 def evaluate(
     run_id: str, config: Config, dataset: Dataset, evaluation: Evaluation, trained: Run
-) -> None:
+) -> Closing:
     """Metrics with intervals, baselines, pictures; and the model's own CV metrics beside them."""
     log_input(config, dataset, "testing")
     flat = {n: v for n, v in trained.data.metrics.items() if n.startswith(("cv/", "cv_std/"))}
@@ -173,22 +184,20 @@ def evaluate(
         "model_id": trained.data.tags["model_id"],
         "registered_model": config.registry.model,
     }
-    tracking.log(run_id, metrics=flat, tags=tags, model_id=tags["model_id"])
     tracking.log_artifacts(run_id, evaluation.artifacts)
+    return Closing(flat, tags, model_id=tags["model_id"])
 
 
-def audit(run_id: str, audit: Audit) -> None:
+def audit(run_id: str, audit: Audit) -> Closing:
     """Metrics, the comparisons as table and picture, and what they say."""
-    tracking.log(run_id, metrics=audit.metrics)
     tracking.log_artifacts(run_id, audit.artifacts)
-    tracking.note(run_id, audit.summary)
+    return Closing(audit.metrics, note=audit.summary)
 
 
-def promoted(run_id: str, outcome: Outcome) -> None:
+def promoted(outcome: Outcome) -> Closing:
     """What became of the registry."""
     version = {"model_version": outcome.version} if outcome.version else {}
-    tracking.log(run_id, tags={"decision": outcome.verdict, **version})
-    tracking.note(run_id, outcome.sentence)
+    return Closing(tags={"decision": outcome.verdict, **version}, note=outcome.sentence)
 
 
 def rolled_back(event: Event) -> dict[str, str]:
@@ -204,11 +213,10 @@ def rolled_back(event: Event) -> dict[str, str]:
     }
 
 
-def compared(run_id: str, comparison: ModelComparison) -> None:
+def compared(run_id: str, comparison: ModelComparison) -> Closing:
     """Metrics, tables, the picture and what they say."""
-    tracking.log(run_id, metrics=comparison.metrics)
     tracking.log_artifacts(run_id, comparison.artifacts)
-    tracking.note(run_id, comparison.summary)
+    return Closing(comparison.metrics, note=comparison.summary)
 
 
 def parent(run_id: str, steps: dict[str, Run], reused: set[str]) -> None:
@@ -222,11 +230,10 @@ def parent(run_id: str, steps: dict[str, Run], reused: set[str]) -> None:
         for name, text in run.data.tags.items()
         if name in SHARED_TAGS
     }
-    tracking.log(run_id, metrics=metrics, tags=tags)
     tracking.copy_inputs(steps["ingest"], run_id)
     if "model_id" in tags:
         tracking.link_model(run_id, tags["model_id"])
-    tracking.note(run_id, _summary(steps, reused, metrics))
+    Closing(metrics, note=_summary(steps, reused, metrics)).log(run_id, tags)
 
 
 def _summary(steps: dict[str, Run], reused: set[str], metrics: dict[str, float]) -> str:
