@@ -7,7 +7,8 @@ PipelineError
 ├── SearchError     no model could be tuned
 ├── RegistryError   there is no model to promote or to serve
 ├── ModelError      a model is not the one that was promoted, or not for this environment
-│   └── FilesError  its files are gone, or are not what was logged
+│   └── FilesError  its files are not what was logged
+│       └── MissingFilesError  they are gone
 └── StoreError      MLflow's store cannot be reached or used
 
 The command line prints the message without a traceback and ends with status 2.
@@ -56,7 +57,11 @@ class ModelError(PipelineError):
 
 
 class FilesError(ModelError):
-    """The files of a model are gone, or are not what was logged."""
+    """A model's files are not what was logged."""
+
+
+class MissingFilesError(FilesError):
+    """A model's files, or some of them, are gone, and the others are what was logged."""
 
 
 class StoreError(PipelineError):

@@ -7,16 +7,16 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pipeline.errors import FilesError, ModelError
+from pipeline.errors import FilesError, MissingFilesError, ModelError
 
 Manifest = Mapping[str, str]  # path in the folder, with slashes -> sha256 in hex
 TAG = "manifest"
 LONGEST_TAG = 4000  # registries take 5000 characters
 # MLflow writes the first beside a model that it fetches from the registry, Python the second.
 NOT_OURS = ("registered_model_meta", "__pycache__")
-REMEDY = (
-    "restore them, or train it anew: `python -m pipeline run --fresh` with the same config and "
-    "options promotes what it trains; nothing was loaded"
+REMEDY = (  # without a comparison: a champion that somebody changed keeps the gate shut
+    "restore them, or train it anew: `python -m pipeline run --fresh --gate.rule none` with the "
+    "same config and options promotes what it trains; nothing was loaded"
 )
 MOST_FAULTS = 5  # told
 
@@ -33,20 +33,22 @@ def copy(folder: Path, manifest: Manifest, target: Path) -> None:
     FilesError for files that were added, changed, taken away or replaced by links.
     """
     found = set(_files(folder))
-    faults = [f"{name} was added" for name in sorted(found - manifest.keys())]
-    faults += [f"{name} is missing" for name in sorted(manifest.keys() - found)]
+    added = [f"{name} was added" for name in sorted(found - manifest.keys())]
+    missing = [f"{name} is missing" for name in sorted(manifest.keys() - found)]
+    changed = []
     for name in sorted(found & manifest.keys()):
         content = _read(folder, name)
         if _sha256(content) != manifest[name]:
-            faults.append(f"{name} was changed")
-        elif not faults:
+            changed.append(f"{name} was changed")
+        elif not (added or missing or changed):
             path = target / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-    if faults:
+    if faults := [*added, *missing, *changed]:
         more = f" and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
         told = ", ".join(faults[:MOST_FAULTS]) + more
-        raise FilesError(f"the model's files are not what was logged: {told}; {REMEDY}")
+        message = f"the model's files are not what was logged: {told}"
+        raise (FilesError if added or changed else MissingFilesError)(f"{message}; {REMEDY}")
 
 
 def digest(manifest: Manifest) -> str:

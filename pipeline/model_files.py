@@ -15,7 +15,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 
 from pipeline import durable, manifest
-from pipeline.errors import FilesError
+from pipeline.errors import FilesError, MissingFilesError
 from pipeline.manifest import Manifest
 
 
@@ -87,7 +87,7 @@ def _fetched(address: str, target: str) -> Path:
         if mlflow.artifacts.list_artifacts(artifact_uri=address):
             raise
         told = f"the model's files at {address} are gone; {manifest.REMEDY}"
-        raise FilesError(told) from error
+        raise MissingFilesError(told) from error
 
 
 def seal(model_id: str, uploaded: Manifest | None = None) -> None:
@@ -123,5 +123,5 @@ def verified(model_id: str) -> Iterator[Path]:
         try:
             manifest.copy(folder, known, Path(copy))
         except FilesError as error:
-            raise FilesError(f"logged model {model_id}: {error}") from None
+            raise type(error)(f"logged model {model_id}: {error}") from None
         yield Path(copy)

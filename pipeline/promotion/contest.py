@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline import manifest, metrics, model_files, records, registry, scorer, tracking
 from pipeline.arrays import unpack
 from pipeline.contract import Rules, to_matrix
-from pipeline.errors import ContractError, FilesError
+from pipeline.errors import ContractError, FilesError, MissingFilesError
 from pipeline.metrics import Predictions
 from pipeline.results import Candidate, Dataset
 from pipeline.row_identity import identities
@@ -74,12 +74,14 @@ def of_version(known: ModelVersion) -> Iterator[Entrant]:
 
 
 def why_unusable(version: ModelVersion) -> str:
-    """Why no door serves a version: its files are gone, or are not what was logged; "" if not."""
+    """Why no door can serve a version: its files are gone; "" if not, or if they were changed."""
     try:
         with of_version(version):
             return ""
-    except FilesError as error:
+    except MissingFilesError as error:
         return str(error)
+    except FilesError:
+        return ""
 
 
 def unseen(dataset: Dataset, entrants: Sequence[Entrant]) -> NDArray[np.bool_]:
