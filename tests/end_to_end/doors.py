@@ -169,22 +169,13 @@ def open_door(
 ) -> Iterator[Door]:
     """A server with these options, ready to answer, and stopped at the end."""
     port = free_port()
-    log = project / f"door-{port}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command(port, *options),
-            cwd=project,
-            env={**environment(), **variables},
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    door = Door(process, port, log, tls, headers or {})
+    door = started(project, port, *command(port, *options), **variables)
+    door.tls, door.headers = tls, headers or {}
     try:
         wait_until_ready(door)
         yield door
     finally:
-        stop(process)
+        stop(door.process)
 
 
 def wait_until_ready(door: Door) -> None:
@@ -196,6 +187,21 @@ def wait_until_ready(door: Door) -> None:
         except OSError:
             time.sleep(0.1)
     raise AssertionError(f"not ready within a minute:\n{door.log.read_text()}")
+
+
+def started(project: Path, port: int, *words: str, **variables: str) -> Door:
+    """A server that a command of its own process group starts on the port; it may not be ready."""
+    log = project / f"door-{port}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            words,
+            cwd=project,
+            env={**environment(), **variables},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    return Door(process, port, log)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

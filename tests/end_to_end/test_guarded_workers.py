@@ -24,6 +24,7 @@ from .doors import (
     eventually,
     free_port,
     open_door,
+    started,
     stop,
     wait_until_ready,
 )
@@ -92,7 +93,7 @@ def test_killed_worker_is_replaced_without_the_registry(main_job: object, projec
         shutil.rmtree(temporary)
         store.write_bytes(b"no database")
         door.wait_for("registry_lost")
-        assert eventually(lambda: list(temporary.glob("workers-*/champion.tar")))
+        assert eventually(lambda: list(temporary.glob("**/workers-*/champion.tar")))
         first = children(door.process.pid)
         os.kill(first[0], signal.SIGKILL)
         assert eventually(lambda: ready(door) == 3)
@@ -156,18 +157,10 @@ def test_server_ends_with_mlflow_run_and_ends_its_run(
     main_job: object, project: Path, run: Run
 ) -> None:
     port = free_port()
-    log = project / f"door-{port}.log"
-    with log.open("wb") as output:
-        mlflow = subprocess.Popen(
-            ["mlflow", "run", ".", "-e", "serve", "--env-manager=local", f"-Pserve.port={port}"],
-            cwd=project,
-            env=environment(),
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    words = ("mlflow", "run", ".", "-e", "serve", "--env-manager=local", f"-Pserve.port={port}")
+    door = started(project, port, *words)
+    mlflow = door.process
     try:
-        door = Door(mlflow, port, log)
         wait_until_ready(door)
         (server,) = children(mlflow.pid)
         mlflow.kill()
@@ -240,18 +233,10 @@ def test_server_as_the_first_process_ends_on_sigterm(main_job: object, project: 
     if os.geteuid() or os.system("unshare --fork --pid true 2>/dev/null"):
         pytest.skip("needs root and unshare for a namespace of processes")
     port = free_port()
-    log = project / f"door-{port}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            ["unshare", "--fork", "--pid", "--mount-proc", *command(port)],
-            cwd=project,
-            env=environment(),
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    door = started(project, port, "unshare", "--fork", "--pid", "--mount-proc", *command(port))
+    process = door.process
     try:
-        wait_until_ready(Door(process, port, log))
+        wait_until_ready(door)
         (server,) = children(process.pid)
         os.kill(server, signal.SIGTERM)
         assert process.wait(timeout=SECONDS) == 0
