@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from pipeline import credentials
-from pipeline.config import MEANT, VERSION, Config
-from pipeline.config_file import load, settings
+from pipeline.config.load import load, settings
+from pipeline.config.sections import MEANT, VERSION, Config
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.options import Options
+from pipeline.tracking import credentials
 
 VERBS = {
     "run": "all steps: ingest, analyze, tune, train, evaluate, promote",
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
         print("interrupted; the same command goes on from what has finished", file=sys.stderr)
         return SIGNALLED + signal.SIGINT
     except Exception as error:
-        from pipeline import store
+        from pipeline.tracking import store_errors as store
 
         mistake = store.mistake(error, model)
         if mistake is None:
@@ -91,7 +91,8 @@ def _configured(
         options = _options(known, runs)
         return load(known.config, overrides), options
     except ConfigError as error:
-        from pipeline import store, tracking
+        from pipeline.tracking import runs as tracking
+        from pipeline.tracking import store_errors as store
 
         with store.tolerated():
             tracking.record_failure(known.verb, str(error))
@@ -112,19 +113,20 @@ def _do(verb: str, config: Config, options: Options) -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # files of a few KiB
     # Imported late: MLflow and scikit-learn take seconds, `--help` and typing errors none.
     if verb == "serve":
-        from pipeline import local_store
         from pipeline.server.run import serve
+        from pipeline.tracking import local_store
 
         local_store.make()
         serve(config)
         return
-    from pipeline import workers
+    from pipeline.tuning import worker_pool as workers
 
     if verb in TUNING and options.run is None:
         # On the other cores, while this process imports MLflow and opens the store.
         workers.warm_up(config.tune)
     try:
-        from pipeline import flow, local_store
+        from pipeline import flow
+        from pipeline.tracking import local_store
 
         local_store.make()
         if verb == "rollback":

@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipeline import packages
-from pipeline.config import Config
+from pipeline.config.sections import Config
+from pipeline.models import import_paths as packages
 
 PACKAGE = Path(__file__).resolve().parent
 UNCOUNTED = (  # they change where or how fast, not what
@@ -44,16 +44,18 @@ STEPS: dict[str, Step] = {
         needs=("tune",),
         sections=("train",),
         libraries=("mlflow", "onnx", "onnxruntime"),
-        modules=("serving", "compilation"),
+        modules=("inference.mlflow_flavor", "export.compilation"),
     ),
     "evaluate": Step(needs=("train",), sections=("evaluate",)),
-    "promote": Step(needs=("evaluate",), sections=("gate", "registry")),
+    "promote": Step(
+        needs=("evaluate",), sections=("gate", "registry"), modules=("promotion.select",)
+    ),
     "compare": Step(needs=("ingest",), sections=("evaluate",)),
     "audit": Step(
         needs=("ingest",),
         sections=("tune", "train", "audit"),
         libraries=("hyperopt",),
-        modules=("procedure",),
+        modules=("steps.procedure",),
     ),
 }
 MAIN = tuple(step for step in STEPS if step not in ("audit", "compare"))  # what `run` runs

@@ -14,22 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Run
 
-from pipeline import (
-    fingerprint,
-    model_files,
-    packages,
-    records,
-    registry,
-    sources,
-    tracking,
-    workers,
-)
-from pipeline.config import Config
+from pipeline import fingerprint
+from pipeline.config.sections import Config
+from pipeline.datasets import sources
+from pipeline.models import import_paths as packages
 from pipeline.options import Options
 from pipeline.results import Dataset, Training, Tuning
+from pipeline.tracking import model_files, records, registry
+from pipeline.tracking import runs as tracking
+from pipeline.tuning import worker_pool as workers
 
 if TYPE_CHECKING:  # with scikit-learn: reused steps do without
-    from pipeline.trials import Outcome
+    from pipeline.tuning.trial import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +70,8 @@ def _steps(verb: str, options: Options) -> tuple[str, ...]:
 
 def rollback(config: Config, options: Options) -> None:
     """Back to an earlier champion, in a run of its own."""
-    from pipeline.promotion import champions  # with the server
-    from pipeline.steps.history import after
+    from pipeline.promotion import alias as champions  # with the server
+    from pipeline.promotion.history import after
 
     with tracking.parent_run("rollback") as run_id:
         tracking.log_config(run_id, fingerprint.flatten(config, ["registry"]))
@@ -88,8 +84,8 @@ def rollback(config: Config, options: Options) -> None:
 
 def history(config: Config) -> None:
     """Prints the line of champions."""
-    from pipeline.promotion import ledger
-    from pipeline.steps.history import as_text
+    from pipeline.promotion import promotion_log as ledger
+    from pipeline.promotion.history import as_text
 
     name = config.registry.model
     line = ledger.read(name)
@@ -108,7 +104,9 @@ def _check_search(config: Config) -> None:
     """What only the libraries can tell of the config, before anything runs. Raises ConfigError."""
     tune = config.tune
     if tune.space or tune.import_paths():
-        from pipeline import families  # with scikit-learn: a plain config does without
+        from pipeline.tuning import (
+            search_space as families,  # with scikit-learn: a plain config does without
+        )
 
         families.check(tune)
     if tune.backend == "spark":
@@ -194,7 +192,7 @@ class _Flow:
     @cached_property
     def finished(self) -> "dict[int, Outcome]":
         """The trials that the search need not run again."""
-        from pipeline import trial_runs
+        from pipeline.tracking import trial_runs
 
         return {} if self.fresh else trial_runs.finished(self._search, self.config.tune)
 
@@ -211,8 +209,8 @@ class _Flow:
         return records.analyze(run_id, analyze(self.dataset))
 
     def _tune(self, run_id: str) -> records.Closing:
-        from pipeline import trial_runs
         from pipeline.steps.tune import tune
+        from pipeline.tracking import trial_runs
 
         told = partial(trial_runs.record, run_id, self._search)
         self.tuning = tune(self.config, self.dataset, told, self.finished)
@@ -233,8 +231,8 @@ class _Flow:
         return records.evaluate(run_id, self.config, self.dataset, evaluation, self.runs["train"])
 
     def _promote(self, run_id: str) -> records.Closing:
-        from pipeline.promotion import candidates
-        from pipeline.promotion.promoter import Promoter  # with the server
+        from pipeline.promotion.promote import Promoter  # with the server
+        from pipeline.tracking import candidates
 
         primary = self.config.gate.primary
         if self.options.run is not None:
@@ -249,8 +247,8 @@ class _Flow:
         return records.promoted(outcome)
 
     def _compare(self, run_id: str) -> records.Closing:
-        from pipeline.promotion import candidates
-        from pipeline.promotion.comparison import compare_runs  # with matplotlib
+        from pipeline.promotion.compare import compare_runs  # with matplotlib
+        from pipeline.tracking import candidates
 
         pair = [candidates.of_run(one) for one in self.options.runs]
         found = compare_runs(self.config, self.dataset, pair)
@@ -258,7 +256,7 @@ class _Flow:
         return records.compared(run_id, found)
 
     def _audit(self, run_id: str) -> records.Closing:
-        from pipeline import procedure
+        from pipeline.steps import procedure
         from pipeline.steps.audit import OWN, OuterFold, audit
 
         def tell(fold: OuterFold) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.config import Family, Metric
-from pipeline.contract import Contract
+from pipeline.config.sections import Family, Metric
+from pipeline.schema.contract import Contract
 
 if TYPE_CHECKING:  # matplotlib takes a second to import, and a reused step draws nothing
     from matplotlib.figure import Figure

@@ -36,6 +36,20 @@ def store(
         mlflow.set_tracking_uri(before)
 
 
+@pytest.fixture(scope="module")
+def client(store: Path) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient()
+
+
+@pytest.fixture(scope="module")
+def lab(store: Path) -> Any:
+    from tests.support.promotion_lab import Lab
+
+    return Lab(store)
+
+
 @pytest.fixture
 def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many runs each search of the store has returned, in the order of the searches."""

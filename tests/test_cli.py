@@ -7,11 +7,13 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import cli, flow, tracking, workers
-from pipeline.config_file import PROJECT, settings
+from pipeline import cli, flow
+from pipeline.config.load import PROJECT, settings
 from pipeline.errors import ContractError
 from pipeline.options import Options
 from pipeline.server import run
+from pipeline.tracking import runs as tracking
+from pipeline.tuning import worker_pool as workers
 
 MISTAKE = 2
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import library_environment
-from pipeline.config_file import PROJECT
+from pipeline.config.load import PROJECT
 from pipeline.library_environment import prepare
 
 SET = ("MPLCONFIGDIR", "SKB_DATA_DIRECTORY", "XDG_CACHE_HOME", "MLFLOW_DISABLE_TELEMETRY")
@@ -116,7 +116,8 @@ def test_what_writes_when_imported_needs_no_home(tmp_path, home, place):
         "import os; from pathlib import Path; from pipeline import library_environment as library;"
         f"library.PROJECT = Path({str(tmp_path)!r});"
         f"library.prepare(os.environ, Path({str(tmp_path / 'temporary')!r}));"
-        "import matplotlib.font_manager, mlflow, skrub, pipeline.compiled; print('imported')"
+        "import matplotlib.font_manager, mlflow, skrub, pipeline.inference.compiled;"
+        "print('imported')"
     )
     kept = {
         name: os.environ[name] for name in ("PATH", "PYTHONPYCACHEPREFIX") if name in os.environ

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from pipeline.cli import VERBS
-from pipeline.config import Gate, Limits
-from pipeline.config_file import settings
+from pipeline.config.load import settings
+from pipeline.config.sections import Gate, Limits
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -8,14 +8,14 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markdown_it import MarkdownIt
 
-from pipeline import metrics
-from pipeline.columns import Column
-from pipeline.config import Evaluate
-from pipeline.gate import Exam
-from pipeline.markdown import cell, one_line
+from pipeline.config.sections import Evaluate
+from pipeline.evaluation import metrics
+from pipeline.inference.mlflow_flavor import request
+from pipeline.promotion.gate import Exam
 from pipeline.promotion.record import Record
+from pipeline.reporting.markdown import cell, one_line
 from pipeline.results import Dataset
-from pipeline.serving import request
+from pipeline.schema.columns import Column
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 MOST_COLUMNS = 20

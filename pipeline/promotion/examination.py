@@ -7,13 +7,14 @@ import numpy as np
 from mlflow.entities.model_registry import ModelVersion
 from sklearn.dummy import DummyClassifier
 
-from pipeline import gate, metrics
-from pipeline.config import Config
+from pipeline.config.sections import Config
 from pipeline.errors import ContractError, ModelError, RegistryError
-from pipeline.gate import Duel, Exam
-from pipeline.metrics import Predictions
-from pipeline.promotion import contest
-from pipeline.promotion.contest import Entrant
+from pipeline.evaluation import metrics
+from pipeline.evaluation.metrics import Predictions
+from pipeline.promotion import challenger as contest
+from pipeline.promotion import gate
+from pipeline.promotion.challenger import Entrant
+from pipeline.promotion.gate import Duel, Exam
 from pipeline.results import Dataset
 
 

@@ -14,16 +14,16 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel, scoring_server
 
-from pipeline import scorer
-from pipeline.columns import Column
-from pipeline.contract import to_matrix
 from pipeline.errors import ContractError
+from pipeline.inference import predictor as scorer
+from pipeline.inference.mlflow_flavor import ServedModel, request
+from pipeline.inference.predictor import EXAMPLE, Params, Scorer, records
 from pipeline.results import Version
-from pipeline.scorer import EXAMPLE, Params, Scorer, records
-from pipeline.server.payload import CSV, JSON
+from pipeline.schema.columns import Column
+from pipeline.schema.contract import to_matrix
+from pipeline.server.loaded_model import Served, equal
 from pipeline.server.refusal import Refusal
-from pipeline.server.served import Served, equal
-from pipeline.serving import ServedModel, request
+from pipeline.server.request_json import CSV, JSON
 
 SECONDS = 60.0  # for one answer
 MOST_ROWS = 1000

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline import metrics
-from pipeline.config import Config
-from pipeline.gate import Exam
+from pipeline.config.sections import Config
+from pipeline.evaluation import metrics
+from pipeline.promotion.gate import Exam
 from pipeline.results import Count, Dataset, Decision, Event
 
 

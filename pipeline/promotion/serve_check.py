@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline import logged_model, manifest, model_files, registry
-from pipeline.config import Config
+from pipeline.config.sections import Config
 from pipeline.errors import ModelError
-from pipeline.promotion import proof, rehearsal
-from pipeline.promotion.contest import Entrant
+from pipeline.inference import manifest
+from pipeline.inference.predictor import Scorer, by_frames
+from pipeline.promotion import http_check as rehearsal
+from pipeline.promotion import proof
+from pipeline.promotion.challenger import Entrant
 from pipeline.results import Ruling, Version
-from pipeline.scorer import Scorer, by_frames
+from pipeline.tracking import logged_model, model_files, registry
 
 RULE = "gate.serve_check"
 RULE_OF_SERVER = "gate.latency"

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import orjson
 
 from pipeline.errors import ContractError
-from pipeline.scorer import records
-from pipeline.server.payload import Reader
+from pipeline.inference.predictor import records
 from pipeline.server.refusal import invalid
+from pipeline.server.request_json import Reader
 
 QUICK_BYTES = 2**16  # of a body that is answered at once, between two other requests
 QUICK_ROWS = 512

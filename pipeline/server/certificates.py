@@ -6,7 +6,7 @@ from typing import Any
 from uvicorn.config import create_ssl_context
 
 from pipeline.errors import ConfigError
-from pipeline.server import seen
+from pipeline.server import telemetry as seen
 from pipeline.server.changes import Changes
 
 FILES = ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs")  # uvicorn's names

@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from typing import Protocol
 
-from pipeline.server import seen
+from pipeline.server import telemetry as seen
 
 SPARE = 32  # descriptors for all but connections: files, pipes, the registry
 WANTED = 2**16  # descriptors; more would be no help

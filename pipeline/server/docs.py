@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from pipeline.columns import Column
-from pipeline.server.served import Served
+from pipeline.schema.columns import Column
+from pipeline.server.loaded_model import Served
 
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse}

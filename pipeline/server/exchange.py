@@ -6,8 +6,8 @@ from time import perf_counter
 
 from starlette.types import Scope, Send
 
-from pipeline.server import seen
-from pipeline.server.served import Served
+from pipeline.server import telemetry as seen
+from pipeline.server.loaded_model import Served
 
 FIELDS = "pipeline.fields"  # in a scope: its headers as a mapping
 SENSIBLE_ID = re.compile(rb"[\w.:-]{1,64}")

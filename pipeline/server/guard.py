@@ -17,16 +17,16 @@ from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.config import Serve
-from pipeline.server import seen
+from pipeline.config.sections import Serve
+from pipeline.server import telemetry as seen
 from pipeline.server.answer import Answer
 from pipeline.server.connections import Connections
 from pipeline.server.exchange import Exchange
 from pipeline.server.keys import Keys
-from pipeline.server.payload import content_kind
+from pipeline.server.loaded_model import Served
 from pipeline.server.proxies import TrustedProxies
 from pipeline.server.refusal import FAULT, Refusal, busy, too_large
-from pipeline.server.served import Served
+from pipeline.server.request_json import content_kind
 from pipeline.server.uploads import Uploads
 
 METHODS = {

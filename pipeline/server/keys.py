@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.errors import ConfigError
-from pipeline.server import seen
+from pipeline.server import telemetry as seen
 from pipeline.server.changes import Changes
 
 VARIABLE = "PIPELINE_API_KEYS"

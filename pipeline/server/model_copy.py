@@ -12,8 +12,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO
 
-from pipeline import manifest
 from pipeline.errors import ModelError
+from pipeline.inference import manifest
 from pipeline.results import Version
 from pipeline.server import private
 

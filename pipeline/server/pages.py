@@ -10,10 +10,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from pipeline import manifest
-from pipeline.columns import Column
-from pipeline.server import docs, seen
-from pipeline.server.served import Served
+from pipeline.inference import manifest
+from pipeline.schema.columns import Column
+from pipeline.server import docs
+from pipeline.server import telemetry as seen
+from pipeline.server.loaded_model import Served
 
 GENERIC = ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")  # FastAPI's, untyped
 BY_COLUMN = ("inputs", "instances")  # forms that may hold columns instead of rows

@@ -46,7 +46,7 @@ def project_run(stop: Callable[[], None]) -> Iterator[None]:
 
 def _claim(run_id: str) -> bool:
     """Whether the run is that of the entry point `serve`; it says then whose process it is."""
-    from pipeline import tracking
+    from pipeline.tracking import runs as tracking
 
     if tracking.entry_point(run_id) != VERB:  # nor one that is not there
         return False
@@ -73,7 +73,7 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 def _end(run_id: str, status: str) -> None:
-    from pipeline import tracking
+    from pipeline.tracking import runs as tracking
 
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # the log's lines are JSON
     tracking.end(run_id, status)

@@ -6,7 +6,8 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from pipeline.server import framing, seen
+from pipeline.server import framing
+from pipeline.server import telemetry as seen
 from pipeline.server.exchange import FIELDS
 from pipeline.server.guard import Guard
 from pipeline.server.refusal import FAULT, Refusal, busy, malformed

@@ -14,17 +14,18 @@ from typing import Any
 import uvicorn
 from uvicorn.main import main as uvicorn_command
 
-from pipeline.config import Config, Serve
+from pipeline.config.sections import Config, Serve
 from pipeline.errors import ConfigError
-from pipeline.server import detached, seen, temporary
+from pipeline.server import detached, temporary
 from pipeline.server import keys as api_keys
+from pipeline.server import telemetry as seen
 from pipeline.server.certificates import Certificates
 from pipeline.server.connections import raise_limit
 from pipeline.server.guard import is_loopback
 from pipeline.server.keys import Keys
+from pipeline.server.loaded_model import Served
 from pipeline.server.loop import Loop
 from pipeline.server.project_run import project_run
-from pipeline.server.served import Served
 from pipeline.server.supervisor import Server, Supervisor, leaving
 
 HEALTHCHECK = "timeout_worker_healthcheck"
@@ -66,7 +67,7 @@ def _stop() -> None:
 def _serve_here(
     config: Config, keys: Keys, certificates: Certificates, options: dict[str, Any]
 ) -> None:
-    from pipeline.server.application import Application
+    from pipeline.server.app import Application
 
     certificates.check()
     application = Application(config, keys, certificates, _load(config))
@@ -76,7 +77,7 @@ def _serve_here(
 def _serve_with_workers(
     config: Config, keys: Keys, certificates: Certificates, options: dict[str, Any]
 ) -> None:
-    from pipeline.server.application import in_a_worker
+    from pipeline.server.app import in_a_worker
 
     certificates.check()
     served = _load(config)  # one clear line here, instead of one per worker
@@ -94,7 +95,7 @@ def _serve_with_workers(
 
 def _load(config: Config) -> Served:
     """The model, warmed up; in a thread, so that a signal ends it whatever the registry does."""
-    from pipeline.server.application import load
+    from pipeline.server.app import load
 
     served = detached.start(load, config).result()
     try:

@@ -17,7 +17,8 @@ import uvicorn
 from uvicorn.supervisors.multiprocess import Process
 
 from pipeline.errors import ModelError
-from pipeline.server import detached, seen
+from pipeline.server import detached
+from pipeline.server import telemetry as seen
 
 LOOK = 0.25  # seconds between two looks at the workers
 MOST_FAILED_STARTS = 5  # one after the other, with no worker that answers

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from pipeline import figures
+from pipeline.reporting import figures
+from pipeline.reporting.tables import labelled, numbered
 from pipeline.results import Analysis, Dataset
-from pipeline.tables import labelled, numbered
 
 MOST_DRAWN = 24  # columns in a picture of all
 

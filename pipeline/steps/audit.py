@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 
-from pipeline import figures, metrics, models, workers
-from pipeline.config import LOWER_IS_BETTER, Config, Metric
-from pipeline.crossval import Fold
+from pipeline.config.sections import LOWER_IS_BETTER, Config, Metric
 from pipeline.errors import ContractError
-from pipeline.resampled import Comparison, corrected_t_test
+from pipeline.evaluation import metrics
+from pipeline.evaluation.corrected_t_test import Comparison, corrected_t_test
+from pipeline.evaluation.cross_validation import Fold
+from pipeline.models import families as models
+from pipeline.reporting import figures
 from pipeline.results import Artifacts, Audit, Dataset, Training, Tuning
+from pipeline.tuning import worker_pool as workers
 
 Procedure = Callable[[Config, Dataset], tuple[Tuning, Training]]
 Scores = dict[Metric, float]

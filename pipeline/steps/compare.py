@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline import figures
-from pipeline.config import Evaluate
-from pipeline.markdown import row
-from pipeline.metrics import Predictions
-from pipeline.paired import differences
+from pipeline.config.sections import Evaluate
+from pipeline.evaluation.metrics import Predictions
+from pipeline.evaluation.paired_bootstrap import differences
+from pipeline.reporting import figures
+from pipeline.reporting.markdown import row
 from pipeline.results import ModelComparison
 
 LEVEL = 0.95

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier
 from threadpoolctl import threadpool_limits
 
-from pipeline import figures, metrics, models
-from pipeline.blend import row_losses
-from pipeline.config import Evaluate, Metric
-from pipeline.contract import Matrix
-from pipeline.metrics import Predictions
+from pipeline.config.sections import Evaluate, Metric
+from pipeline.evaluation import metrics
+from pipeline.evaluation.metrics import Predictions
+from pipeline.models import families as models
+from pipeline.models.ensemble import row_losses
+from pipeline.reporting import figures
+from pipeline.reporting.tables import numbered
 from pipeline.results import Artifacts, Dataset, Evaluation, Probabilities, Training
-from pipeline.tables import numbered
+from pipeline.schema.contract import Matrix
 
 WORST_ROWS = 20
 REPEATS = 5

@@ -2,8 +2,9 @@
 
 import hashlib
 
-from pipeline import datasets, sources
-from pipeline.config import Config
+from pipeline.config.sections import Config
+from pipeline.datasets import dataset as datasets
+from pipeline.datasets import sources
 from pipeline.results import Dataset
 
 

@@ -9,9 +9,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import FixedThresholdClassifier
 from threadpoolctl import threadpool_limits
 
-from pipeline import crossval, figures, models
-from pipeline.blend import choose_threshold, mix, select_weights
-from pipeline.config import Config, Family
+from pipeline.config.sections import Config, Family
+from pipeline.evaluation import cross_validation as crossval
+from pipeline.models import families as models
+from pipeline.models.ensemble import choose_threshold, mix, select_weights
+from pipeline.reporting import figures
 from pipeline.results import Dataset, Probabilities, Training, Trial, Tuning
 
 

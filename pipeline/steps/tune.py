@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from pipeline import crossval, figures
-from pipeline.config import Config
+from pipeline.config.sections import Config
 from pipeline.errors import SearchError
-from pipeline.importance import importance
-from pipeline.kept import Kept
+from pipeline.evaluation import cross_validation as crossval
+from pipeline.reporting import figures
 from pipeline.results import Artifacts, Dataset, Params, Probabilities, Trial, Tuning
-from pipeline.search import search
-from pipeline.trials import Outcome, Task
+from pipeline.tuning.param_importance import importance
+from pipeline.tuning.search import search
+from pipeline.tuning.selection import Kept
+from pipeline.tuning.trial import Outcome, Task
 
 OnTrial = Callable[[Trial, Probabilities | None], None]
 
@@ -53,7 +54,7 @@ def tune(
         trials.append(outcome.trial)
 
     if settings.backend == "spark":
-        from pipeline.spark import search_on_spark  # PySpark is not everybody's
+        from pipeline.tuning.spark import search_on_spark  # PySpark is not everybody's
 
         search_on_spark(task, config, finished, on_end, on_result)
     else:

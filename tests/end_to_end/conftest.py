@@ -125,7 +125,7 @@ def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
 @pytest.fixture(scope="session")
 def door(main_job: object, project: Path) -> Iterator[Any]:
     """The production door with its default settings."""
-    from .doors import open_door
+    from tests.support.doors import open_door
 
     with open_door(project) as opened:
         yield opened

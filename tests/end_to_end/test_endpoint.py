@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import ROOT
-from .doors import PATIENT
+from tests.end_to_end.conftest import ROOT
+from tests.support.doors import PATIENT
 
 
 def post(endpoint: str, body: Any, kind: str = "application/json") -> tuple[int, Any]:

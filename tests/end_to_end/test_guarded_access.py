@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.certificates import Certificates
-
-from .doors import PATIENT, Door, end_of_door, eventually, free_port, open_door
+from tests.support.certificates import Certificates
+from tests.support.doors import PATIENT, Door, end_of_door, eventually, free_port, open_door
 
 KEYS = {"alice": "a" * 40, "bob": "b" * 40}
 

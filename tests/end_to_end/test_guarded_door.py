@@ -5,11 +5,10 @@ import threading
 
 import pytest
 
-from tests.server.malformed import MALFORMED, SENTINELS
-
-from .conftest import ROOT
-from .doors import JSON, PATIENT, Door
-from .test_endpoint import post
+from tests.end_to_end.conftest import ROOT
+from tests.end_to_end.test_endpoint import post
+from tests.support.doors import JSON, PATIENT, Door
+from tests.support.malformed import MALFORMED, SENTINELS
 
 NAMES, VALUES = list(PATIENT), list(PATIENT.values())
 CSV = (",".join(NAMES) + "\n" + ",".join(map(str, VALUES)) + "\n").encode()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .doors import JSON, PATIENT, Door, open_door, read_all, read_one
+from tests.support.doors import JSON, PATIENT, Door, open_door, read_all, read_one
 
 HEAD = "POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 SMALL = {"body_bytes": 100_000, "rows": 50, "receive_seconds": 1, "answer_seconds": 20}

@@ -16,9 +16,16 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from pipeline import manifest
-
-from .doors import PATIENT, Door, children, end_of_door, eventually, free_port, open_door
+from pipeline.inference import manifest
+from tests.support.doors import (
+    PATIENT,
+    Door,
+    children,
+    end_of_door,
+    eventually,
+    free_port,
+    open_door,
+)
 
 NAME = "followed"
 Change = Callable[[Path], object]

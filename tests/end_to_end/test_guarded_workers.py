@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Run, environment
-from .doors import (
+from tests.end_to_end.conftest import Run, environment
+from tests.support.doors import (
     PATIENT,
     Door,
     children,

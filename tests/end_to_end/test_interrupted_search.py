@@ -15,7 +15,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from .conftest import environment
+from tests.end_to_end.conftest import environment
 
 MOST = 20
 FAMILIES = "[logistic_regression, spline_logistic_regression, extra_trees]"

@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from sklearn.base import BaseEstimator
 
-from .conftest import HOME, environment
-from .conftest import Run as RunCommand
+from tests.end_to_end.conftest import HOME, environment
+from tests.end_to_end.conftest import Run as RunCommand
 
 STEPS = {"ingest", "analyze", "tune", "train", "evaluate", "promote"}
 
@@ -97,7 +97,7 @@ def test_logged_model_is_found_by_its_metrics(store: MlflowClient) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # of MLflow and of what it calls
 def test_mlflow_evaluates_the_served_labels(store: MlflowClient, project: Path) -> None:
-    table = pd.read_csv(project / "pipeline/data/pima.csv")
+    table = pd.read_csv(project / "data/pima.csv")
     model = mlflow.pyfunc.load_model("models:/pima-diabetes@champion")
     found = mlflow.models.evaluate(
         lambda rows: model.predict(rows.astype(float))["label"],
@@ -110,7 +110,7 @@ def test_mlflow_evaluates_the_served_labels(store: MlflowClient, project: Path) 
 
 
 def test_both_flavors_agree(store: MlflowClient, project: Path) -> None:
-    table = pd.read_csv(project / "pipeline/data/pima.csv").drop(columns="Outcome").astype(float)
+    table = pd.read_csv(project / "data/pima.csv").drop(columns="Outcome").astype(float)
     marks = ["Glucose", "BloodPressure", "SkinThickness", "Insulin", "BMI"]
     with_gaps = table.assign(**{name: table[name].replace(0, np.nan) for name in marks})
     served = mlflow.pyfunc.load_model("models:/pima-diabetes@champion").predict(table)
@@ -149,7 +149,7 @@ def test_override_reruns_from_the_step_that_it_touches(
 def test_bad_input_ends_with_status_2_and_a_failed_run(
     store: MlflowClient, run: RunCommand, project: Path
 ) -> None:
-    table = (project / "pipeline/data/pima.csv").read_text().splitlines()
+    table = (project / "data/pima.csv").read_text().splitlines()
     (project / "long.csv").write_text("\n".join([*table[:50], table[50] + ",7", *table[51:]]))
     options = ("--data.source", "long.csv", "--data.sha256", "null")
     done = run("python", "-m", "pipeline", "run", "configs/pima.yaml", *options)
@@ -192,7 +192,7 @@ def test_wine_needs_no_python(store: MlflowClient, run: RunCommand) -> None:
 
 
 def test_models_predict_answers_a_file(main_job: object, run: RunCommand, project: Path) -> None:
-    table = pd.read_csv(project / "pipeline/data/pima.csv", nrows=3).drop(columns="Outcome")
+    table = pd.read_csv(project / "data/pima.csv", nrows=3).drop(columns="Outcome")
     body = {"dataframe_split": table.to_dict(orient="split", index=False)}
     (project / "rows.json").write_text(json.dumps(body))
     command = "mlflow models predict -m models:/pima-diabetes@champion --env-manager local"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from .conftest import Run as RunCommand
-from .conftest import environment, served
+from tests.end_to_end.conftest import Run as RunCommand
+from tests.end_to_end.conftest import environment, served
 
 SMALL = ("--tune.families", "[logistic_regression]", "--tune.max_evals", "1")
 WEAK = (*SMALL, "--tune.space.logistic_regression", "{C: 0.05}")

@@ -11,11 +11,10 @@ import requests
 from mlflow import MlflowClient
 
 from pipeline import flow
-from pipeline.config import Config
+from pipeline.config.sections import Config
 from pipeline.options import Options
-from tests.promotion.lab import STRONG, WEAK, Lab, aliases
-
-from .conftest import served
+from tests.end_to_end.conftest import served
+from tests.support.promotion_lab import STRONG, WEAK, Lab, aliases
 
 MODEL = "counted"
 

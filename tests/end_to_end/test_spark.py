@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from .conftest import Run as RunCommand
+from tests.end_to_end.conftest import Run as RunCommand
 
 LACKING = [
     *(["PySpark (requirements-spark.txt)"] if importlib.util.find_spec("pyspark") is None else []),

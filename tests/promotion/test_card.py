@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
-from pipeline import datasets, metrics
-from pipeline.columns import Column
+from pipeline.datasets import dataset as datasets
+from pipeline.evaluation import metrics
 from pipeline.promotion import card
 from pipeline.promotion.record import Record
 from pipeline.results import Count, Decision, Ruling
-from tests.builders import (
+from pipeline.schema.columns import Column
+from tests.support.builders import (
     COLUMNS,
     make_calibrated,
     make_candidate,

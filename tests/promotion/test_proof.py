@@ -13,14 +13,15 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipeline import manifest, scorer
-from pipeline.columns import Column
 from pipeline.errors import ModelError
+from pipeline.inference import manifest
+from pipeline.inference import predictor as scorer
+from pipeline.inference.predictor import Scorer
 from pipeline.promotion import proof
 from pipeline.results import Dataset, Version
-from pipeline.scorer import Scorer
-from tests.builders import make_dataset
-from tests.server import folders
+from pipeline.schema.columns import Column
+from tests.support import model_folders as folders
+from tests.support.builders import make_dataset
 
 
 class Case:

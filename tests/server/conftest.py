@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.server import seen
-from pipeline.server.served import Served
-from tests.builders import make_dataset
-from tests.server import folders
+from pipeline.server import telemetry as seen
+from pipeline.server.loaded_model import Served
+from tests.support import model_folders as folders
+from tests.support.builders import make_dataset
 
 
 @pytest.fixture(autouse=True)

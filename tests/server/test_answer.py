@@ -3,12 +3,12 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.config import Limits
-from pipeline.scorer import Scorer, Trained
+from pipeline.config.sections import Limits
+from pipeline.inference.predictor import Scorer, Trained
 from pipeline.server.answer import QUICK_EXPLAINED, QUICK_ROWS, Heavy, answer
-from pipeline.server.payload import Reader
 from pipeline.server.refusal import Refusal
-from tests.server.pima import CONTRACT, NAMES, PATIENT, text
+from pipeline.server.request_json import Reader
+from tests.support.pima import CONTRACT, NAMES, PATIENT, text
 
 JSON = "application/json"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.server import seen
+from pipeline.server import telemetry as seen
 from pipeline.server.certificates import Certificates
-from tests import certificates as made
+from tests.support import certificates as made
 
 
 def make(folder):

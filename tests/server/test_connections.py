@@ -10,13 +10,14 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from pipeline.server import connections, seen
+from pipeline.server import connections
+from pipeline.server import telemetry as seen
 from pipeline.server.connections import SPARE, WANTED, Connections
 from pipeline.server.loop import Loop
-from tests.certificates import Certificates
 from tests.server.test_framing import PING, POST, make_guard
 from tests.server.test_guard import Slow
-from tests.server.wire import Server, serve
+from tests.support.certificates import Certificates
+from tests.support.wire import Server, serve
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_longest_idle_connection_gives_way_to_a_new_one(monkeypatch, capfd, begu
                 await client.send(PING)
             return [await client.all() for client in new], [await client.all() for client in idle]
 
-    monkeypatch.setattr("tests.server.wire.PATIENCE", 0.3)
+    monkeypatch.setattr("tests.support.wire.PATIENCE", 0.3)
     new, idle = serve(make_guard(), talk)
 
     assert [talk.statuses for talk in new] == [[200]] * 3

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pipeline.config_file import PROJECT
+from pipeline.config.load import PROJECT
 from pipeline.server import detached
 
 

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from pipeline.server import seen
+from pipeline.server import telemetry as seen
 from tests.server import test_guard
-from tests.server.pima import PATIENT, text
 from tests.server.test_guard import GOOD, Slow
-from tests.server.wire import Server, exchange, exchanges, serve
+from tests.support.pima import PATIENT, text
+from tests.support.wire import Server, exchange, exchanges, serve
 
 HOST = b"Host: localhost\r\n"
 TYPE = b"Content-Type: application/json\r\n"

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
-from pipeline.config import Limits, Serve
-from pipeline.scorer import Scorer, Trained
+from pipeline.config.sections import Limits, Serve
+from pipeline.inference.predictor import Scorer, Trained
 from pipeline.server import guard as guards
-from pipeline.server import seen
+from pipeline.server import telemetry as seen
 from pipeline.server.answer import Answer, answer
 from pipeline.server.guard import CHUNK, METHODS, Guard
 from pipeline.server.keys import Keys
-from pipeline.server.payload import Reader
 from pipeline.server.refusal import busy
-from tests.server.asgi import GONE, ask, exchange, parts_of
-from tests.server.malformed import MALFORMED, SENTINELS
-from tests.server.pima import CONTRACT, PATIENT, records, row, text
+from pipeline.server.request_json import Reader
+from tests.support.asgi import GONE, ask, exchange, parts_of
+from tests.support.malformed import MALFORMED, SENTINELS
+from tests.support.pima import CONTRACT, PATIENT, records, row, text
 
 KEY = "tok-SECRET-987654"
 GOOD = text({"dataframe_records": [PATIENT]}).encode()

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.server import keys, seen
+from pipeline.server import keys
+from pipeline.server import telemetry as seen
 from pipeline.server.keys import Keys
 
 SECRET = "tok-SECRET-987654"

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.columns import Column
-from pipeline.server import memory, tables
+from pipeline.schema.columns import Column
+from pipeline.server import memory
+from pipeline.server import request_arrow as tables
 from pipeline.server.refusal import Refusal
 
 ROWS = 2**25  # 256 MiB as doubles
@@ -72,7 +73,7 @@ def reader():
 
 def read_bodies(connection) -> None:
     memory.allocate_from_the_system()
-    from pipeline.server import tables
+    from pipeline.server import request_arrow as tables
 
     while body := connection.recv_bytes():
         try:

@@ -6,8 +6,8 @@ import tempfile
 
 import pytest
 
-from pipeline import manifest
 from pipeline.errors import ModelError
+from pipeline.inference import manifest
 from pipeline.results import Version
 from pipeline.server import model_copy
 from pipeline.server.model_copy import ModelCopy

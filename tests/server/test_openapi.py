@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import Serve
+from pipeline.config.sections import Serve
 from pipeline.server import pages
-from pipeline.server.application import scoring_application
+from pipeline.server.app import scoring_application
 from pipeline.server.guard import Guard
 from pipeline.server.keys import Keys
-from pipeline.server.served import Served
+from pipeline.server.loaded_model import Served
 
 schemathesis = pytest.importorskip("schemathesis", reason="of .ci/requirements.txt")
 from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402  comes with schemathesis

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from pipeline import manifest
-from pipeline.columns import Column
-from pipeline.contract import Contract
-from pipeline.scorer import Params, Scorer, Trained
+from pipeline.inference import manifest
+from pipeline.inference.predictor import Params, Scorer, Trained
+from pipeline.schema.columns import Column
+from pipeline.schema.contract import Contract
 from pipeline.server import pages
 from pipeline.server.refusal import Refusal
-from tests.server.asgi import ask
-from tests.server.pima import CONTRACT, NAMES
+from tests.support.asgi import ask
+from tests.support.pima import CONTRACT, NAMES
 
 JSON = "application/json"
 TYPES = {"object", "array", "number", "string", "boolean", "integer", "null"}

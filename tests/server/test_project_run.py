@@ -11,9 +11,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 
-from pipeline import tracking
 from pipeline.server import project_run as project_runs
 from pipeline.server.project_run import VARIABLE, project_run
+from pipeline.tracking import runs as tracking
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ import json
 
 import pytest
 
-from pipeline.server import protocol, seen
+from pipeline.server import protocol
+from pipeline.server import telemetry as seen
 from pipeline.server.proxies import TrustedProxies
 from tests.server.test_framing import LENGTH, head, make_guard
 from tests.server.test_guard import GOOD, Slow
-from tests.server.wire import Server, exchange, serve
+from tests.support.wire import Server, exchange, serve
 
 TRUSTED = ("10.0.0.0/8", "::1", "2001:db8:1::/48", "fe80::/10", "::ffff:192.168.0.0/112")
 

@@ -7,8 +7,8 @@ import socket
 import pytest
 import uvicorn
 
-from pipeline.config import Serve
-from pipeline.config_file import load
+from pipeline.config.load import load
+from pipeline.config.sections import Serve
 from pipeline.errors import ConfigError
 from pipeline.server import keys, run
 from pipeline.server.loop import Loop

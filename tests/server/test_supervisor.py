@@ -11,7 +11,8 @@ import pytest
 import uvicorn
 
 from pipeline.errors import ModelError
-from pipeline.server import seen, supervisor
+from pipeline.server import supervisor
+from pipeline.server import telemetry as seen
 from pipeline.server.supervisor import Supervisor
 
 

@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from pipeline.config import Limits
+from pipeline.config.sections import Limits
 from pipeline.server import protocol
 from pipeline.server.refusal import Refusal
 from pipeline.server.uploads import FULL_BODIES, Uploads
-from tests.server.asgi import GONE, ask, exchange, parts_of
 from tests.server.test_framing import LENGTH, POST, head, make_guard
 from tests.server.test_guard import GOOD, Fake, Slow
-from tests.server.wire import Server, serve
+from tests.support.asgi import GONE, ask, exchange, parts_of
+from tests.support.wire import Server, serve
 
 STALLED = head(LENGTH) + GOOD[:9]
 

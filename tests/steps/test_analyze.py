@@ -6,11 +6,11 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from pipeline import datasets
+from pipeline.datasets import dataset as datasets
 from pipeline.results import Analysis, Dataset
 from pipeline.steps import analyze as step
 from pipeline.steps.analyze import analyze
-from tests.builders import COLUMNS, make_config, make_dataset, make_table
+from tests.support.builders import COLUMNS, make_config, make_dataset, make_table
 
 ARTIFACTS = {
     "overview.md": str,

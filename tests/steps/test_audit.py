@@ -14,15 +14,25 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
-from pipeline import datasets, metrics, models, procedure, workers
-from pipeline.config import LOWER_IS_BETTER, Config
-from pipeline.config import Audit as Settings
+from pipeline.config.sections import LOWER_IS_BETTER, Config
+from pipeline.config.sections import Audit as Settings
+from pipeline.datasets import dataset as datasets
 from pipeline.errors import ContractError, SearchError
-from pipeline.metrics import Predictions
+from pipeline.evaluation import metrics
+from pipeline.evaluation.metrics import Predictions
+from pipeline.models import families as models
 from pipeline.results import Audit, Dataset, Training, Tuning
 from pipeline.steps import audit as step
+from pipeline.steps import procedure
 from pipeline.steps.audit import OuterFold, audit
-from tests.builders import make_config, make_dataset, make_table, make_trial, with_scales_far_apart
+from pipeline.tuning import worker_pool as workers
+from tests.support.builders import (
+    make_config,
+    make_dataset,
+    make_table,
+    make_trial,
+    with_scales_far_apart,
+)
 
 KINDS = [((0, 1), 1), ((0, 1), 0), (("no", "yes"), "no"), (("a", "b", "c"), None)]
 INNER = {"log_loss": 0.5, "roc_auc": 0.8, "brier": 0.2, "accuracy": 0.7}

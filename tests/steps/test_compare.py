@@ -6,13 +6,13 @@ import pytest
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
-from pipeline import metrics
-from pipeline.config import Evaluate
-from pipeline.metrics import Predictions
-from pipeline.paired import differences
+from pipeline.config.sections import Evaluate
+from pipeline.evaluation import metrics
+from pipeline.evaluation.metrics import Predictions
+from pipeline.evaluation.paired_bootstrap import differences
 from pipeline.results import ModelComparison
 from pipeline.steps.compare import compare
-from tests.builders import make_calibrated, make_predictions, make_sure
+from tests.support.builders import make_calibrated, make_predictions, make_sure
 
 FEW = Evaluate(resamples=100, seed=3)
 PARAMS = {

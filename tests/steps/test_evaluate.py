@@ -10,12 +10,20 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
-from pipeline import datasets, metrics, models
-from pipeline.config import Evaluate
+from pipeline.config.sections import Evaluate
+from pipeline.datasets import dataset as datasets
+from pipeline.evaluation import metrics
+from pipeline.models import families as models
 from pipeline.results import Dataset, Evaluation, Training
 from pipeline.steps import evaluate as step
 from pipeline.steps.evaluate import evaluate
-from tests.builders import COLUMNS, make_config, make_dataset, make_table, with_scales_far_apart
+from tests.support.builders import (
+    COLUMNS,
+    make_config,
+    make_dataset,
+    make_table,
+    with_scales_far_apart,
+)
 
 KINDS = [
     ((0, 1), 1),
@@ -308,7 +316,7 @@ def test_worst_rows_keep_a_column_of_any_name(name):
 
 
 def test_pima_tutorial_is_evaluated_as_the_tutorial_says():
-    table = pd.read_csv(datasets.__file__.replace("datasets.py", "data/pima.csv"))
+    table = pd.read_csv("data/pima.csv")
     X, y = table.drop(columns="Outcome").astype(float), table["Outcome"]
     train, test = train_test_split(np.arange(len(y)), test_size=0.3, random_state=1)
     dataset = replace(

@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import ConfigError, ContractError, SourceError
 from pipeline.results import Dataset
 from pipeline.steps.ingest import ingest
-from tests.builders import make_config, make_table
+from tests.support.builders import make_config, make_table
 
 
 def as_csv(table: pd.DataFrame) -> bytes:

@@ -13,12 +13,13 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from pipeline import crossval, models
-from pipeline.blend import choose_threshold, mix
+from pipeline.evaluation import cross_validation as crossval
+from pipeline.models import families as models
+from pipeline.models.ensemble import choose_threshold, mix
 from pipeline.results import Dataset, Training, Tuning
 from pipeline.steps import train as step
 from pipeline.steps.train import train
-from tests.builders import make_config, make_dataset, make_trial, with_scales_far_apart
+from tests.support.builders import make_config, make_dataset, make_trial, with_scales_far_apart
 
 KINDS = [
     ((0, 1), 1),

@@ -7,14 +7,15 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from pipeline import crossval, models
-from pipeline.config import Config, Tune
+from pipeline.config.sections import Config, Tune
 from pipeline.errors import SearchError
+from pipeline.evaluation import cross_validation as crossval
+from pipeline.models import families as models
 from pipeline.results import Dataset, Probabilities, Trial, Tuning
 from pipeline.steps import tune as step
 from pipeline.steps.tune import tune
-from pipeline.trials import Outcome, Task
-from tests.builders import make_config, make_dataset, make_trial
+from pipeline.tuning.trial import Outcome, Task
+from tests.support.builders import make_config, make_dataset, make_trial
 
 FAMILIES = ("spline_logistic_regression", "logistic_regression")
 

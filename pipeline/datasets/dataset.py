@@ -1,0 +1,217 @@
+"""From a table to a checked data set in two parts."""
+
+import hashlib
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from pipeline.config.sections import Config, Data
+from pipeline.datasets.sources import stem
+from pipeline.errors import ConfigError, ContractError, nearest
+from pipeline.results import Dataset
+from pipeline.schema import contract
+from pipeline.schema.contract import Contract
+
+SHOWN = 5  # columns in one message
+NO_AMOUNTS = "An amount cannot be predicted yet, only classes"
+
+
+def build(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
+    """The checked and split data set. Raises ContractError, and ConfigError for `positive`."""
+    data = config.data
+    _check_target(data, table)
+    y = _whole_numbers(table[data.target])
+    classes = _classes(data, y)
+    _check_rows(config, y, classes)
+    features = table.drop(columns=data.target)
+    _check_header(data, table)
+    contract.check_names(data.columns, list(map(str, features.columns)))
+    features = features.apply(_read_numbers)
+    _check_numbers(features)
+    X = contract.check(data.columns, features)
+    rows = np.arange(len(table))
+    train, test = _split(config, rows, y)
+    _check_rows_per_class(config, y.iloc[train], classes)
+    _check_values_per_column(X.iloc[train])
+    return Dataset(
+        name=stem(data.source),
+        digest=digest,
+        split_digest=hashlib.sha256(np.sort(test).astype("<i8").tobytes()).hexdigest(),
+        contract=Contract(
+            columns=data.columns, target=data.target, classes=classes, positive=data.positive
+        ),
+        X_train=X.iloc[train],
+        y_train=y.iloc[train],
+        X_test=X.iloc[test],
+        y_test=y.iloc[test],
+    )
+
+
+def _check_target(data: Data, table: pd.DataFrame) -> None:
+    names = list(map(str, table.columns))
+    if data.target not in names:
+        hint = nearest(data.target, names) or f"; the columns are {', '.join(names)}"
+        raise ContractError(
+            f"data.target is {data.target!r}, which is no column of {data.source!r}{hint}"
+        )
+    if names.count(data.target) > 1:
+        raise ContractError(
+            f"data.target {data.target!r} is there twice; rename one of the columns"
+        )
+    if table.empty:
+        raise ContractError(f"data.source {data.source!r} has no rows, only a header")
+    empty = np.flatnonzero(table[data.target].isna())
+    if len(empty):
+        raise ContractError(
+            f"row {empty[0] + 1}, {data.target}: the target must not be missing "
+            f"({len(empty)} rows have none); leave such rows out of the table. "
+            'A class that is the empty text is written "" in CSV'
+        )
+
+
+def _check_header(data: Data, table: pd.DataFrame) -> None:
+    """Raises ContractError for columns without a name, such as an index that was written along."""
+    unnamed = [place for place, name in enumerate(table.columns, 1) if name in ("", None)]
+    if unnamed:
+        raise ContractError(
+            f"column {unnamed[0]} of data.source {data.source!r} has no name in the header "
+            f"({len(unnamed)} of {len(table.columns)} have none): name it, or take it out of the "
+            "file. pandas writes its index so, but not with to_csv(index=False)",
+            "columns",
+        )
+
+
+def _whole_numbers(y: "pd.Series[Any]") -> "pd.Series[Any]":
+    """1.0 and 0.0 are the classes 1 and 0."""
+    whole = pd.api.types.is_float_dtype(y) and bool(((y % 1 == 0) & (y.abs() < 2**53)).all())
+    return y.astype("int64") if whole else y
+
+
+def _read_numbers(cells: "pd.Series[Any]") -> "pd.Series[Any]":
+    """One text in a column makes all its cells text: those that are numbers become so again."""
+    if not pd.api.types.is_string_dtype(cells):
+        return cells
+    numbers = pd.to_numeric(cells, errors="coerce")
+    return numbers.astype(object).where(numbers.notna(), cells)
+
+
+def _check_numbers(features: pd.DataFrame) -> None:
+    """Raises ContractError, once for all columns that hold nothing but texts, dates or the like."""
+    others = [
+        f"{name} ({_short(cells.dropna().iloc[0])})"
+        for name, cells in features.items()
+        if not cells.isna().all() and not _has_numbers(cells)
+    ]
+    if others:
+        more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+        raise ContractError(
+            f"{len(others)} of {len(features.columns)} columns hold no numbers: "
+            f"{', '.join(others[:SHOWN])}{more}. A column must hold numbers: write the texts as "
+            "numbers (yes and no as 1 and 0), or take the columns out of the table and of "
+            "data.columns",
+            "type",
+        )
+
+
+def _short(value: Any) -> str:
+    return (repr(value) if isinstance(value, str) else str(value))[:40]
+
+
+def _has_numbers(cells: "pd.Series[Any]") -> bool:
+    kinds = pd.api.types
+    if kinds.is_object_dtype(cells):
+        numbers = (Real, Decimal)
+        return any(isinstance(c, numbers) and not isinstance(c, bool) for c in cells.dropna())
+    return bool(kinds.is_numeric_dtype(cells) and not kinds.is_bool_dtype(cells))
+
+
+def _classes(data: Data, y: "pd.Series[Any]") -> tuple[Any, ...]:
+    if not isinstance(y.iloc[:1].tolist()[0], (bool, int, str)):
+        raise ContractError(
+            f"{data.target}: holds {y.dtype} such as {y.iloc[0]}; "
+            f"a class must be an integer, a text or true/false. {NO_AMOUNTS}"
+        )
+    classes = tuple(sorted(y.unique().tolist()))
+    if len(classes) < 2:
+        raise ContractError(
+            f"{data.target}: every row is of the class {classes[0]!r}; there must be two or more"
+        )
+    shown = ", ".join(map(repr, classes[:10]))
+    # True == 1 in Python, but `positive: 1` is not the class true.
+    if len(classes) == 2 and (type(data.positive), data.positive) not in [
+        (type(label), label) for label in classes
+    ]:
+        raise ConfigError(
+            f"data.positive is {data.positive!r}; with two classes it must be one of {shown}"
+        )
+    if len(classes) > 2 and data.positive is not None:
+        raise ConfigError(
+            f"data.positive is {data.positive!r}, but {data.target} has {len(classes)} classes "
+            f"({shown}); leave it out, or take the rows of the other classes out of the table"
+        )
+    return classes
+
+
+def _check_rows(config: Config, y: "pd.Series[Any]", classes: tuple[Any, ...]) -> None:
+    """Raises ContractError for more classes than the rows of the training part can fill."""
+    rows = len(y) * (1 - config.split.test_size)
+    needed = _rows_per_class(config)
+    if len(classes) > 2 and len(classes) * needed > rows:
+        raise ContractError(
+            f"{config.data.target}: has {len(classes)} classes in {len(y)} rows, such as "
+            f"{', '.join(map(repr, classes[:3]))}; each class needs {needed} rows in the training "
+            f"part of about {rows:.0f}: join rare classes, or add rows. {NO_AMOUNTS}"
+        )
+
+
+def _split(config: Config, rows: Any, y: "pd.Series[Any]") -> tuple[Any, Any]:
+    split = config.split
+    try:
+        train, test = train_test_split(
+            rows,
+            test_size=split.test_size,
+            random_state=split.seed,
+            stratify=y if split.stratify else None,
+        )
+    except ValueError as error:
+        alone = [label for label, count in y.value_counts().items() if count == 1]
+        reason = f"the class {alone[0]!r} has 1 row" if alone else str(error)
+        raise ContractError(
+            f"{len(rows)} rows cannot be split with split.test_size {split.test_size:g} and "
+            f"split.stratify {str(split.stratify).lower()}: {reason}"
+        ) from None
+    return train, test
+
+
+def _check_rows_per_class(
+    config: Config, y_train: "pd.Series[Any]", classes: tuple[Any, ...]
+) -> None:
+    needed = _rows_per_class(config)
+    remedies = "add rows of it, or leave the class out"
+    if not config.split.stratify:
+        remedies += ", or set split.stratify to true"
+    counts = y_train.value_counts()
+    for label in classes:
+        if counts.get(label, 0) < needed:
+            raise ContractError(
+                f"{config.data.target}: the class {label!r} has {counts.get(label, 0)} rows in the "
+                f"training part, and {needed} are needed for tune.folds {config.tune.folds}; "
+                f"{remedies}"
+            )
+
+
+def _rows_per_class(config: Config) -> int:
+    return max(config.tune.folds, 6)  # each fold leaves three of a class to calibrate on
+
+
+def _check_values_per_column(X_train: pd.DataFrame) -> None:
+    empty = X_train.columns[X_train.isna().all()].tolist()
+    if empty:
+        raise ContractError(
+            f"column {empty[0]!r} has no value in the training part: nothing can be learnt of it; "
+            f"take {', '.join(map(repr, empty))} out of data.columns and of the table"
+        )

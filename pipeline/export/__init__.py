@@ -1,0 +1,1 @@
+"""From scikit-learn to ONNX, and the proof that both answer alike."""

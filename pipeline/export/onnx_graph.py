@@ -1,0 +1,239 @@
+"""Translates a fitted classifier into an ONNX graph in double precision.
+
+Stock scikit-learn estimators only. skl2onnx translates more of them, but in single precision, in
+which values beside a split fall on its other side, and neither spline nor histogram gradient
+boosting. Whether a graph equals its classifier is for `compilation` to say.
+"""
+
+from collections.abc import Callable
+from copy import copy
+from math import factorial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    VotingClassifier,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import PowerTransformer, SplineTransformer, StandardScaler
+from sklearn.svm import SVC
+
+from pipeline.export import onnx_trees
+from pipeline.export.onnx_builder import INPUT, Graph, TranslationError
+
+TINY = np.spacing(1.0)  # a Yeo-Johnson exponent this near to 0 is taken for 0
+
+
+def translate(classifier: Any, columns: int) -> ModelProto:
+    """A model from `X` (rows x columns, NaN where a value is missing) to `probabilities`.
+
+    Raises TranslationError.
+    """
+    graph = Graph()
+    found = _probabilities(graph, classifier, INPUT)
+    classes = len(classifier.classes_)
+    if classes == 2:
+        found = graph("Concat", graph("Sub", graph.constant(1.0), found), found, axis=1)
+    return graph.model(found, columns, classes)
+
+
+def _probabilities(graph: Graph, classifier: Any, X: str) -> str:
+    """With two classes, the second one's probability only (rows x 1)."""
+    return _look_up(CLASSIFIERS, classifier)(graph, classifier, X)
+
+
+def _look_up(table: dict[type, Callable[..., str]], estimator: Any) -> Callable[..., str]:
+    try:
+        return table[type(estimator)]
+    except KeyError:
+        raise TranslationError(f"{type(estimator).__name__} has no translation") from None
+
+
+# What holds other estimators.
+
+
+def _pipeline(graph: Graph, pipeline: Pipeline, X: str) -> str:
+    *steps, last = [step for _, step in pipeline.steps]
+    if steps and type(steps[-1]) is StandardScaler and type(last) is LogisticRegression:
+        steps, last = steps[:-1], unscaled(steps[-1], last)
+    for step in steps:
+        X = _look_up(TRANSFORMERS, step)(graph, step, X)
+    return _probabilities(graph, last, X)
+
+
+def unscaled(scaler: StandardScaler, model: LogisticRegression) -> LogisticRegression:
+    """The same model for columns that were not scaled: what is linear twice is linear."""
+    collapsed = copy(model)
+    collapsed.coef_ = model.coef_ / scaler.scale_
+    collapsed.intercept_ = model.intercept_ - collapsed.coef_ @ scaler.mean_
+    return collapsed
+
+
+def _voting(graph: Graph, voting: VotingClassifier, X: str) -> str:
+    if voting.voting != "soft":
+        raise TranslationError("votes without probabilities")
+    members = [_probabilities(graph, member, X) for member in voting.estimators_]
+    weights = np.ones(len(members)) if voting.weights is None else np.asarray(voting.weights, float)
+    shares = weights / weights.sum()
+    if len(voting.classes_) == 2:
+        return graph("MatMul", graph("Concat", *members, axis=1), graph.constant(shares[:, None]))
+    parts = [
+        graph("Mul", member, graph.constant(share))
+        for member, share in zip(members, shares, strict=True)
+    ]
+    return graph("Sum", *parts)
+
+
+def _fixed_threshold(graph: Graph, fixed: FixedThresholdClassifier, X: str) -> str:
+    return _probabilities(graph, fixed.estimator_, X)
+
+
+# Transformers.
+
+
+def _impute(graph: Graph, imputer: SimpleImputer, X: str) -> str:
+    return graph("Where", graph("IsNaN", X), graph.constant(imputer.statistics_), X)
+
+
+def _standardize(graph: Graph, scaler: StandardScaler, X: str) -> str:
+    centred = graph("Sub", X, graph.constant(scaler.mean_))
+    return graph("Div", centred, graph.constant(scaler.scale_))
+
+
+def _power(graph: Graph, power: PowerTransformer, X: str) -> str:
+    """Yeo and Johnson (2000): one formula with exponent l above 0 and 2 - l, mirrored, below."""
+    if power.method != "yeo-johnson":
+        raise TranslationError(f"PowerTransformer with {power.method}")
+    zero, one = graph.constant(0.0), graph.constant(1.0)
+    above = graph("GreaterOrEqual", X, zero)
+    exponents = np.stack([power.lambdas_, 2 - power.lambdas_])
+    is_log = np.abs(exponents) < TINY
+
+    def side(values: NDArray[np.float64]) -> str:
+        return graph("Where", above, graph.constant(values[0]), graph.constant(values[1]))
+
+    exponent = side(np.where(is_log, 1.0, exponents))
+    grown = graph("Log", graph("Add", graph("Abs", X), one))
+    raised = graph("Exp", graph("Mul", exponent, grown))
+    bent = graph("Div", graph("Sub", raised, one), exponent)
+    if is_log.any():
+        bent = graph("Where", graph("Greater", side(is_log.astype(float)), zero), grown, bent)
+    bent = graph("Mul", graph("Sign", X), bent)
+    return _standardize(graph, power._scaler, bent) if power.standardize else bent
+
+
+def _splines(graph: Graph, splines: SplineTransformer, X: str) -> str:
+    """Each basis function as cubics between the knots, and as straight lines beyond them."""
+    if splines.extrapolation != "linear" or not splines.include_bias:
+        raise TranslationError("SplineTransformer with other than linear extrapolation")
+    degree = splines.degree
+    knots = np.array([spline.t[degree:-degree] for spline in splines.bsplines_])
+    pieces = np.array(
+        [_polynomials(spline, own) for spline, own in zip(splines.bsplines_, knots, strict=True)]
+    )  # columns x pieces x (degree + 1) x functions
+    columns, count, _, functions = pieces.shape
+    origins = np.concatenate([knots[:, :1], knots], axis=1)  # of each piece
+    wide = graph("Unsqueeze", X, graph.constant([2], np.int64))
+    ends = knots.copy()
+    ends[:, -1] = np.nextafter(ends[:, -1], np.inf)  # the last knot itself is not beyond
+    passed = graph("GreaterOrEqual", wide, graph.constant(ends))
+    piece = graph(
+        "ReduceSum",
+        graph("Cast", passed, to=TensorProto.INT64),
+        graph.constant([2], np.int64),
+        keepdims=0,
+    )
+    index = graph("Add", piece, graph.constant(np.arange(columns) * count, np.int64))
+    step = graph("Sub", X, graph("Gather", graph.constant(origins.ravel()), index))
+    step = graph("Unsqueeze", step, graph.constant([2], np.int64))
+    value = ""
+    for power in reversed(range(degree + 1)):  # Horner's rule
+        factors = graph.constant(pieces[:, :, power].reshape(-1, functions))
+        own = graph("Gather", factors, index)
+        value = graph("Add", graph("Mul", value, step), own) if value else own
+    return graph("Reshape", value, graph.constant([-1, columns * functions], np.int64))
+
+
+def _polynomials(spline: Any, knots: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Taylor factors at the start of each piece: before the first knot, then from each knot on."""
+    powers = range(spline.k + 1)
+    factors = np.array([spline(knots, nu=power) / factorial(power) for power in powers])
+    factors = np.moveaxis(factors, 0, 1)  # knots x powers x functions
+    before = factors[:1].copy()
+    # Beyond the knots scikit-learn goes on with as many functions as can be there.
+    beyond = max(spline.k, 2)
+    before[0, 2:] = before[0, :, beyond:] = 0
+    factors[-1, 2:] = factors[-1, :, :-beyond] = 0
+    return np.concatenate([before, factors])
+
+
+# Classifiers.
+
+
+def _linear(graph: Graph, X: str, weights: Any, intercept: Any) -> str:
+    return graph("Gemm", X, graph.constant(weights), graph.constant(intercept))
+
+
+def _logistic_regression(graph: Graph, model: LogisticRegression, X: str) -> str:
+    margins = _linear(graph, X, model.coef_.T, model.intercept_)
+    return graph.link(margins, len(model.classes_))
+
+
+def _mlp(graph: Graph, model: MLPClassifier, X: str) -> str:
+    activation = {"tanh": "Tanh", "relu": "Relu", "logistic": "Sigmoid", "identity": "Identity"}
+    *hidden, last = zip(model.coefs_, model.intercepts_, strict=True)
+    for weights, intercept in hidden:
+        X = graph(activation[model.activation], _linear(graph, X, weights, intercept))
+    return graph.link(_linear(graph, X, *last), len(model.classes_))
+
+
+def _calibrated(graph: Graph, model: CalibratedClassifierCV, X: str) -> str:
+    """Platt's curve over one support vector machine."""
+    (inner,) = model.calibrated_classifiers_
+    if len(model.classes_) != 2 or inner.method != "sigmoid" or type(inner.estimator) is not SVC:
+        raise TranslationError("calibration of other than a machine of two classes by a curve")
+    (curve,) = inner.calibrators
+    decision = _support_vectors(graph, inner.estimator, X)
+    slope, shift = graph.constant(-curve.a_), graph.constant(-curve.b_)
+    return graph.link(graph("Add", graph("Mul", decision, slope), shift), 2)
+
+
+def _support_vectors(graph: Graph, model: SVC, X: str) -> str:
+    """The decision function, with exp(-gamma |x - s|^2) as kernel (|x|^2 - 2 x s + |s|^2)."""
+    if model.kernel != "rbf":
+        raise TranslationError(f"SVC with the kernel {model.kernel}")
+    vectors, gamma = model.support_vectors_, model._gamma
+    own = graph("ReduceSumSquare", X, graph.constant([1], np.int64), keepdims=1)
+    own = graph("Mul", own, graph.constant(-gamma))
+    rest = _linear(graph, X, 2 * gamma * vectors.T, -gamma * np.square(vectors).sum(axis=1))
+    kernel = graph("Exp", graph("Add", rest, own))
+    return _linear(graph, kernel, model.dual_coef_.T, model.intercept_)
+
+
+CLASSIFIERS: dict[type, Callable[..., str]] = {
+    Pipeline: _pipeline,
+    VotingClassifier: _voting,
+    FixedThresholdClassifier: _fixed_threshold,
+    LogisticRegression: _logistic_regression,
+    MLPClassifier: _mlp,
+    CalibratedClassifierCV: _calibrated,
+    ExtraTreesClassifier: onnx_trees.forest,
+    RandomForestClassifier: onnx_trees.forest,
+    HistGradientBoostingClassifier: onnx_trees.boosting,
+}
+TRANSFORMERS: dict[type, Callable[..., str]] = {
+    SimpleImputer: _impute,
+    StandardScaler: _standardize,
+    PowerTransformer: _power,
+    SplineTransformer: _splines,
+}

@@ -1,0 +1,113 @@
+"""Translates forests and boosted trees into ONNX's TreeEnsemble."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, numpy_helper
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from pipeline.export.onnx_builder import Graph, TranslationError
+
+SUM, AT_MOST = 1, 0  # how a TreeEnsemble puts its trees together, and compares with a split
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """A tree as arrays over its nodes, for one output.
+
+    A leaf has one number: with k classes past two, a tree stands there k times.
+    """
+
+    feature: Any
+    split: Any
+    left: Any
+    right: Any
+    missing_left: Any
+    is_leaf: Any
+    value: Any
+    output: int
+
+
+def forest(graph: Graph, model: Any, X: str) -> str:
+    """The mean of the trees' probabilities."""
+    single = graph("Cast", X, to=TensorProto.FLOAT)  # scikit-learn compares it with a double
+    classes = len(model.classes_)
+    trees = [
+        _Tree(
+            *(tree.feature, tree.threshold, tree.children_left, tree.children_right),
+            *(tree.missing_go_to_left, tree.children_left < 0, tree.value[:, 0, place], output),
+        )
+        for tree in (fitted.tree_ for fitted in model.estimators_)
+        for output, place in enumerate([1] if classes == 2 else range(classes))
+    ]
+    total = _sum_of_trees(graph, graph("Cast", single, to=TensorProto.DOUBLE), trees)
+    return graph("Div", total, graph.constant(float(len(model.estimators_))))
+
+
+def boosting(graph: Graph, model: HistGradientBoostingClassifier, X: str) -> str:
+    """The sum of the trees' margins. Raises TranslationError for splits by category."""
+    if model.is_categorical_ is not None and any(model.is_categorical_):
+        raise TranslationError("HistGradientBoostingClassifier with categories")
+    trees = []
+    for iteration in model._predictors:
+        for output, predictor in enumerate(iteration):
+            nodes = predictor.nodes
+            tree = _Tree(
+                *(nodes["feature_idx"], nodes["num_threshold"], nodes["left"], nodes["right"]),
+                *(nodes["missing_go_to_left"], nodes["is_leaf"].astype(bool), nodes["value"]),
+                output,
+            )
+            trees.append(tree)
+    margins = _sum_of_trees(graph, X, trees)
+    start = graph.constant(model._baseline_prediction.reshape(1, -1))
+    return graph.link(graph("Add", margins, start), len(model.classes_))
+
+
+def _sum_of_trees(graph: Graph, X: str, trees: Sequence[_Tree]) -> str:
+    """One TreeEnsemble: rows x outputs."""
+    roots: list[int] = []
+    features: list[int] = []
+    splits: list[float] = []
+    missing: list[int] = []
+    # For either branch of each inner node, where it leads and whether that is a leaf.
+    branches: tuple[list[tuple[int, int]], ...] = ([], [])
+    targets: list[int] = []
+    weights: list[float] = []
+    for tree in trees:
+        roots.append(len(splits))
+        inner = np.flatnonzero(~tree.is_leaf) if not tree.is_leaf[0] else np.array([0])
+        places = {node: place for place, node in enumerate(inner.tolist(), len(splits))}
+        for node in places:
+            is_alone = bool(tree.is_leaf[node])  # a leaf that is all of its tree: both lead to it
+            features.append(max(int(tree.feature[node]), 0))
+            splits.append(float(tree.split[node]))
+            missing.append(int(tree.missing_left[node]))
+            for branch, child in zip(branches, (tree.left[node], tree.right[node]), strict=True):
+                leaf = node if is_alone else int(child)
+                if tree.is_leaf[leaf]:
+                    branch.append((len(targets), 1))
+                    targets.append(tree.output)
+                    weights.append(float(tree.value[leaf]))
+                else:
+                    branch.append((places[leaf], 0))
+    below, above = (tuple(zip(*branch, strict=True)) for branch in branches)
+    return graph(
+        "TreeEnsemble",
+        X,
+        domain="ai.onnx.ml",
+        tree_roots=roots,
+        nodes_featureids=features,
+        nodes_splits=numpy_helper.from_array(np.array(splits), "splits"),
+        nodes_modes=numpy_helper.from_array(np.full(len(splits), AT_MOST, np.uint8), "modes"),
+        nodes_missing_value_tracks_true=missing,
+        nodes_truenodeids=below[0],
+        nodes_trueleafs=below[1],
+        nodes_falsenodeids=above[0],
+        nodes_falseleafs=above[1],
+        leaf_targetids=targets,
+        leaf_weights=numpy_helper.from_array(np.array(weights), "weights"),
+        n_targets=max(targets) + 1,
+        aggregate_function=SUM,
+    )

@@ -1,0 +1,1 @@
+"""The model that answers. It goes along with every model."""

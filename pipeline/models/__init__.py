@@ -1,0 +1,1 @@
+"""The families of models, the user's estimators and the ensemble of them."""

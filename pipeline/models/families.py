@@ -1,0 +1,174 @@
+"""The table of model families: how each is built, its search space and its default."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import PowerTransformer, SplineTransformer, StandardScaler
+from sklearn.svm import SVC
+
+from pipeline.config.ranges import Space
+from pipeline.config.sections import Estimator, Family
+from pipeline.models import custom as estimators
+from pipeline.models.custom import impute
+from pipeline.results import Params
+
+
+@dataclass(frozen=True)
+class ModelFamily:
+    """A way to build a pipeline, the space to search, and where to start.
+
+    `build(params, seed)` imputes inside the pipeline, so inside each fold.
+    """
+
+    build: Callable[[Params, int], Pipeline]
+    space: Space
+    default: Params
+
+
+def build(
+    family: Family, params: Params, seed: int, others: Mapping[str, Estimator] | None = None
+) -> Pipeline:
+    """An unfitted pipeline of the family, which is in the table below or among the others.
+
+    Params that the family does not have itself go to its last step.
+    """
+    if others and family in others:
+        return estimators.build(others[family], params, seed)
+    model = MODELS[family]
+    pipeline = model.build({**model.default, **params}, seed)
+    rest = {name: value for name, value in params.items() if name not in model.default}
+    pipeline[-1].set_params(**rest)
+    return pipeline
+
+
+def plain() -> Pipeline:
+    """Logistic regression with scikit-learn's defaults, behind an imputer and a scaler."""
+    return make_pipeline(impute(), StandardScaler(), LogisticRegression())
+
+
+def tutorial() -> Pipeline:
+    """The 2020 tutorial's model: logistic regression on the raw columns."""
+    return build("raw_logistic_regression", {}, 0)
+
+
+def _logistic_regression(params: Params, seed: int) -> Pipeline:
+    scale = PowerTransformer() if params["transform"] == "power" else StandardScaler()
+    return make_pipeline(impute(), scale, LogisticRegression(C=params["C"], max_iter=1000))
+
+
+def _spline_logistic_regression(params: Params, seed: int) -> Pipeline:
+    return make_pipeline(
+        impute(),
+        StandardScaler(),
+        SplineTransformer(n_knots=params["n_knots"], knots="quantile", extrapolation="linear"),
+        LogisticRegression(C=params["C"], max_iter=1000),
+    )
+
+
+def _svc(params: Params, seed: int) -> Pipeline:
+    svc = SVC(kernel="rbf", C=params["C"], gamma=params["gamma"])
+    return make_pipeline(
+        impute(), StandardScaler(), CalibratedClassifierCV(svc, ensemble=False, cv=3)
+    )
+
+
+def _extra_trees(params: Params, seed: int) -> Pipeline:
+    return make_pipeline(
+        impute(),
+        ExtraTreesClassifier(
+            n_estimators=100,
+            min_samples_leaf=params["min_samples_leaf"],
+            max_features=params["max_features"],
+            random_state=seed,
+        ),
+    )
+
+
+def _hist_gradient_boosting(params: Params, seed: int) -> Pipeline:
+    # Missing values go down the branch that lowers the loss, learnt in each fold.
+    return make_pipeline(
+        HistGradientBoostingClassifier(
+            learning_rate=params["learning_rate"],
+            max_leaf_nodes=params["max_leaf_nodes"],
+            max_iter=params["max_iter"],
+            l2_regularization=params["l2_regularization"],
+            max_features=params["max_features"],
+            random_state=seed,
+        )
+    )
+
+
+def _mlp(params: Params, seed: int) -> Pipeline:
+    return make_pipeline(
+        impute(),
+        StandardScaler(),
+        MLPClassifier(
+            hidden_layer_sizes=(params["hidden_units"],),
+            alpha=params["alpha"],
+            activation="tanh",  # smooth: lbfgs comes to rest in tens of steps, with relu hundreds
+            solver="lbfgs",  # on small tables better and faster than adam
+            tol=1e-3,
+            max_iter=500,
+            random_state=seed,
+        ),
+    )
+
+
+def _raw_logistic_regression(params: Params, seed: int) -> Pipeline:
+    return make_pipeline(
+        SimpleImputer(strategy="constant", fill_value=0, keep_empty_features=True),
+        LogisticRegression(solver="lbfgs", max_iter=1000),
+    )
+
+
+MODELS: dict[Family, ModelFamily] = {
+    "logistic_regression": ModelFamily(
+        _logistic_regression,
+        space={"transform": {"choice": ["standard", "power"]}, "C": {"loguniform": [0.01, 10]}},
+        default={"transform": "power", "C": 0.3},
+    ),
+    "spline_logistic_regression": ModelFamily(
+        _spline_logistic_regression,
+        space={"n_knots": {"uniformint": [3, 7]}, "C": {"loguniform": [0.01, 3]}},
+        default={"n_knots": 3, "C": 0.5},
+    ),
+    "svc": ModelFamily(
+        _svc,
+        space={"C": {"loguniform": [1, 30]}, "gamma": {"loguniform": [0.001, 0.2]}},
+        default={"C": 3.0, "gamma": 0.02},
+    ),
+    "extra_trees": ModelFamily(
+        _extra_trees,
+        space={"min_samples_leaf": {"uniformint": [2, 15]}, "max_features": {"uniform": [0.3, 1]}},
+        default={"min_samples_leaf": 5, "max_features": 0.6},
+    ),
+    "hist_gradient_boosting": ModelFamily(
+        _hist_gradient_boosting,
+        space={
+            "learning_rate": {"loguniform": [0.03, 0.3]},
+            "max_leaf_nodes": {"uniformint": [3, 31]},
+            "max_iter": {"uniformint": [30, 200]},
+            "l2_regularization": {"loguniform": [1, 30]},
+            "max_features": {"uniform": [0.2, 1.0]},
+        },
+        default={
+            "learning_rate": 0.06,
+            "max_leaf_nodes": 7,
+            "max_iter": 80,
+            "l2_regularization": 10.0,
+            "max_features": 0.4,
+        },
+    ),
+    "mlp": ModelFamily(
+        _mlp,
+        space={"alpha": {"loguniform": [1, 30]}, "hidden_units": {"uniformint": [8, 64]}},
+        default={"alpha": 5.0, "hidden_units": 16},
+    ),
+    "raw_logistic_regression": ModelFamily(_raw_logistic_regression, space={}, default={}),
+}

@@ -1,0 +1,34 @@
+"""Two models of the store side by side."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from pipeline.config.sections import Config
+from pipeline.errors import ContractError, RegistryError
+from pipeline.promotion import challenger as contest
+from pipeline.results import Candidate, Dataset, ModelComparison
+from pipeline.steps.compare import compare
+
+
+def compare_runs(config: Config, dataset: Dataset, pair: Sequence[Candidate]) -> ModelComparison:
+    """Two models on rows that neither was trained on.
+
+    Raises ContractError if there are no such rows, RegistryError if the models are the same.
+    """
+    if pair[0].model_id == pair[1].model_id:
+        raise RegistryError(
+            f"both runs have the same model, {pair[0].model_id}: name two that were trained apart"
+        )
+    names = [f"run {one.run_id[:8]}" for one in pair]
+    with ExitStack() as stack:
+        entrants = [
+            stack.enter_context(contest.of_candidate(name, one))
+            for name, one in zip(names, pair, strict=True)
+        ]
+        where = contest.unseen(dataset, entrants)
+        if not where.any():
+            raise ContractError("there is no row that neither was trained on")
+        X, y = dataset.X[where], dataset.y[where]
+        contestants = {entrant.shown: entrant.ask(X, y) for entrant in entrants}
+    params = {name: one.params for name, one in zip(names, pair, strict=True)}
+    return compare(config.evaluate, contestants, params, dataset.contract.classes)

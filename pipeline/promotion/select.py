@@ -1,0 +1,65 @@
+"""Promote: which candidate is best by cross-validation, and whether it keeps the gate's rules."""
+
+from collections.abc import Mapping, Sequence
+from math import isclose, isnan, nan
+
+from pipeline.config.sections import LOWER_IS_BETTER, Config, SearchMetric
+from pipeline.promotion import gate
+from pipeline.promotion.gate import Duel, Exam
+from pipeline.results import Candidate, Count, Decision
+
+SAME = 1e-9  # between metrics of one model on two machines
+
+
+def select(
+    primary: SearchMetric,
+    candidates: Sequence[Candidate],
+    rolled_back: Mapping[str, Mapping[str, float]],
+    is_all: bool = True,
+) -> tuple[Candidate | None, str]:
+    """The best by the mean of the metric over the folds, the earlier of equals, and why.
+
+    One without the metric is no candidate. `is_all` is False where there are more candidates than
+    these. `rolled_back` holds the models that were champion and had to go, id -> metrics: they, and
+    what is the same model trained once more, return only when they are asked for by name.
+    """
+    measured = [one for one in candidates if not isnan(loss(primary, one.metrics))]
+    if not measured:
+        return None, f"no candidate has cv/{primary}: choose another gate.primary"
+    left = [candidate for candidate in measured if not _had_to_go(candidate, rolled_back)]
+    out = len(measured) - len(left)
+    if not left:
+        return None, (
+            f"every candidate ({out}) was rolled back; train another, or promote one of them by "
+            "its run: promote --run ID"
+        )
+    # Candidates come the latest first, and min() takes the first of equals.
+    best = min(reversed(left), key=lambda candidate: loss(primary, candidate.metrics))
+    count, rejected = Count(len(left), is_all), Count(out, is_all)
+    choice = f"best of {count} by cv/{primary} {best.metrics[f'cv/{primary}']:.4f}"
+    return best, f"{choice} ({rejected} left out: rolled back)" if out else choice
+
+
+def loss(primary: SearchMetric, metrics: Mapping[str, float]) -> float:
+    """The cross-validated metric, negated where higher is better; NaN where there is none."""
+    value = metrics.get(f"cv/{primary}", nan)
+    return value if primary in LOWER_IS_BETTER else -value
+
+
+def alike(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    """Whether two models have the same metrics: then it is one model, trained twice."""
+    shared = one.keys() & other.keys()
+    return bool(shared) and all(isclose(one[name], other[name], rel_tol=SAME) for name in shared)
+
+
+def _had_to_go(candidate: Candidate, rolled_back: Mapping[str, Mapping[str, float]]) -> bool:
+    return candidate.model_id in rolled_back or any(
+        alike(candidate.metrics, metrics) for metrics in rolled_back.values()
+    )
+
+
+def decide(config: Config, candidate: Candidate, choice: str, exam: Exam) -> Decision:
+    """The candidate before the gate."""
+    rulings, claim = gate.judge(config, exam)
+    digest = exam.duel.rows_digest if isinstance(exam.duel, Duel) else ""
+    return Decision(candidate, choice, rulings, claim, digest)

@@ -1,0 +1,1 @@
+"""What a valid row is: columns and their contract. It goes along with every model."""

@@ -1,0 +1,1 @@
+"""Everything that speaks with MLflow's store: runs, records, models, registry."""

@@ -1,0 +1,210 @@
+"""The finished evaluations of the tracking store whose models may become champion.
+
+There may be thousands, and to read one takes the store some milliseconds: they are read only as far
+as a choice needs them.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from math import inf, isnan, nextafter
+
+from mlflow.entities import Run
+from mlflow.store.entities import PagedList
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from pipeline.config.sections import LOWER_IS_BETTER, SearchMetric
+from pipeline.errors import RegistryError
+from pipeline.promotion.select import loss, select
+from pipeline.results import Candidate, Count, Dataset
+from pipeline.tracking import runs as tracking
+from pipeline.tracking.records import DIGESTS, digests
+
+SPLIT = "split.seed, split.test_size and split.stratify"
+EVALUATED = f"tags.{tracking.STEP} = 'evaluate'"
+PAGE = 100  # evaluations that are read at once
+
+
+class Candidates:
+    """Those of a promotion: the latest are read, and the best when a choice needs them."""
+
+    def __init__(
+        self,
+        primary: SearchMetric,
+        evaluations: Sequence[Run],
+        rest: str | None = None,
+        reused: Run | None = None,
+    ) -> None:
+        """`evaluations` are the latest of those that `rest` searches for, or all if it is None.
+
+        `reused` is one that counts though `rest` does not find it, as the earliest of equals.
+        """
+        self._primary = primary
+        self._rest = rest
+        self._last = reused.info.run_id if reused else ""
+        self._evaluations: dict[str, Run] = {}
+        self._add([*evaluations, *([reused] if reused else [])])
+        self._pages: Iterator[PagedList[Run]] | None = None
+        self._bound: float | None = None  # of the loss, in the pages
+        self._covered = -inf  # every evaluation with a lower loss has been read
+
+    def latest(self) -> Candidate:
+        """The latest, which is the only one of a run."""
+        return self._candidates()[0]
+
+    def choose(
+        self, rolled_back: Mapping[str, Mapping[str, float]], excluded: Collection[str] = ()
+    ) -> tuple[Candidate | None, str]:
+        """What `select` says of all candidates but those of the excluded parent runs."""
+        while True:
+            left = [one for one in self._candidates() if one.run_id not in excluded]
+            best, choice = select(self._primary, left, rolled_back, self._rest is None)
+            least = inf if best is None else loss(self._primary, best.metrics)
+            if self._rest is None or least < self._covered:
+                return best, choice
+            self._read(self._rest, least)
+
+    def has_other_than(self, excluded: Collection[str]) -> bool:
+        """Whether there is a candidate besides those of the parent runs."""
+        while all(one.run_id in excluded for one in self._candidates()):
+            if self._rest is None:
+                return False
+            self._read(self._rest, inf)
+        return True
+
+    def _candidates(self) -> list[Candidate]:
+        """The latest first, as MLflow orders them."""
+
+        def place(run: Run) -> tuple[bool, int, str]:
+            return run.info.run_id == self._last, -run.info.start_time, run.info.run_id
+
+        return [_candidate(run) for run in sorted(self._evaluations.values(), key=place)]
+
+    def _read(self, rest: str, least: float) -> None:
+        """One more page: of those whose loss is at most the least so far, then of all others."""
+        if self._pages is None:
+            self._bound = least if self._bound is None else inf
+            self._pages = _ranked(self._primary, rest, self._bound)
+        page = next(self._pages)
+        self._add(page)
+        lowest = loss(self._primary, page[-1].data.metrics) if page.token else inf
+        if page.token and not isnan(lowest):
+            self._covered = max(self._covered, lowest)
+            return
+        assert self._bound is not None
+        self._covered = nextafter(self._bound, inf)
+        self._pages = None
+        if self._bound == inf:
+            self._rest = None
+
+    def _add(self, runs: Sequence[Run]) -> None:
+        self._evaluations |= {run.info.run_id: run for run in runs if _is_complete(run)}
+
+
+def _ranked(primary: SearchMetric, condition: str, bound: float) -> Iterator[PagedList[Run]]:
+    """Evaluations in the order of their loss, the earlier of equals first, NaN and none last.
+
+    The bound is there for speed: SQLite joins what it orders by a metric without an index.
+    """
+    name, is_loss = f"metrics.`cv/{primary}`", primary in LOWER_IS_BETTER
+    if bound < inf:
+        number = repr(bound if is_loss else -bound).replace("e+", "e")  # as MLflow reads it
+        condition = f"{condition} and {name} {'<=' if is_loss else '>='} {number}"
+    return tracking.search_pages(
+        condition,
+        PAGE,
+        order_by=(
+            f"{name} {'ASC' if is_loss else 'DESC'}",
+            "attributes.start_time ASC",
+            "attributes.run_id DESC",
+        ),
+    )
+
+
+def of_experiment(model: str, primary: SearchMetric, evaluated: Run) -> Candidates:
+    """Those of the active experiment for the registered model on the same table and split.
+
+    The evaluation in hand is always among them.
+    """
+    rows = _of_rows({name: evaluated.data.tags[name] for name in DIGESTS})
+    condition = f"{rows} and tags.registered_model = '{model}'"
+    latest = next(tracking.search_pages(condition, PAGE))
+    is_other = evaluated.data.tags["registered_model"] != model
+    return Candidates(
+        primary,
+        latest,
+        rest=condition if latest.token else None,
+        reused=evaluated if is_other else None,
+    )
+
+
+def count_models(dataset: Dataset) -> Count:
+    """How many models of the active experiment were evaluated on the same test part.
+
+    MLflow does not count what it finds: of more evaluations than `PAGE` the latest are counted.
+    """
+    page = next(tracking.search_pages(_of_rows(digests(dataset)), PAGE))
+    models = {run.data.tags["model_id"] for run in page if _is_complete(run)}
+    return Count(len(models), is_all=not page.token)
+
+
+def _of_rows(tags: Mapping[str, str]) -> str:
+    """Searches for the evaluations on a table and a split."""
+    return " and ".join([EVALUATED, *(f"tags.{name} = '{text}'" for name, text in tags.items())])
+
+
+def of_run(run_id: str) -> Candidate:
+    """That of a parent run, or of the evaluation itself. Raises RegistryError if there is none."""
+    return _candidate(_evaluation(run_id))
+
+
+def only_of_run(primary: SearchMetric, run_id: str, dataset: Dataset) -> Candidates:
+    """That of a run alone. Raises RegistryError, also if it is of another table or split."""
+    evaluation = _evaluation(run_id)
+    check(_candidate(evaluation), dataset)
+    return Candidates(primary, [evaluation])
+
+
+def _evaluation(run_id: str) -> Run:
+    run = tracking.find_run(run_id)
+    if run is None:
+        raise RegistryError(
+            f"run {run_id!r} is not in the tracking store; the UI (`mlflow ui`) shows the ids"
+        )
+    evaluated = [run]
+    if run.data.tags.get(tracking.STEP) != "evaluate":
+        model = f"tags.model_id = '{run.data.tags.get('model_id', '')}'"
+        condition, experiment = f"{EVALUATED} and {model}", run.info.experiment_id
+        evaluated = next(tracking.search_pages(condition, PAGE, experiment=experiment))
+    complete = next((run for run in evaluated if _is_complete(run)), None)
+    if complete is None:
+        raise RegistryError(
+            f"run {run_id!r} has no finished evaluation of a model; name a parent run (of the verb "
+            "run, evaluate or promote) that came to its end, or its step evaluate"
+        )
+    return complete
+
+
+def check(candidate: Candidate, dataset: Dataset) -> None:
+    """Raises RegistryError for a candidate of another table or split than the config's."""
+    here = digests(dataset)
+    for name, setting in zip(DIGESTS, ("data.source", SPLIT), strict=True):
+        if candidate.digests[name] != here[name]:
+            raise RegistryError(
+                f"run {candidate.run_id!r} has the {name} {candidate.digests[name][:12]}, and "
+                f"{setting} here give {here[name][:12]}: its test part cannot be judged "
+                "afresh; name the config and the options of that run"
+            )
+
+
+def _is_complete(run: Run) -> bool:
+    return tracking.FINGERPRINT in run.data.tags
+
+
+def _candidate(evaluated: Run) -> Candidate:
+    tags = evaluated.data.tags
+    return Candidate(
+        run_id=tags[MLFLOW_PARENT_RUN_ID],
+        model_id=tags["model_id"],
+        metrics=dict(evaluated.data.metrics),
+        params=dict(evaluated.data.params),
+        digests={name: tags[name] for name in DIGESTS},
+    )

@@ -1,0 +1,130 @@
+"""The logged model: the fitted classifier with its contract, code, requirements and example."""
+
+import hashlib
+import logging
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import mlflow
+from mlflow.models import Model
+
+from pipeline.config.sections import Config
+from pipeline.export.compilation import Compilation
+from pipeline.inference import manifest
+from pipeline.inference import mlflow_flavor as serving
+from pipeline.inference import predictor as scorer
+from pipeline.inference.manifest import Manifest
+from pipeline.models import import_paths as packages
+from pipeline.results import Dataset, Training
+from pipeline.tracking import model_files
+
+EXAMPLE_ROWS = 3
+SHIPPED = ("__init__.py", "errors.py", "schema", "inference")  # what answers a request
+REQUIREMENTS = (
+    "mlflow",
+    "scikit-learn",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pydantic",
+    "onnxruntime",
+    "httptools",
+    "uvloop",
+)
+
+
+def log(config: Config, dataset: Dataset, training: Training, compilation: Compilation) -> str:
+    """The id of the logged model: the pickled classifier with all that an answer needs."""
+    estimators = config.tune.import_paths()
+    required = {name: version(name) for name in REQUIREMENTS} | packages.distributions(estimators)
+    X_train = dataset.X_train.to_numpy()
+    served = scorer.describe(training.threshold, X_train, compilation.linear)
+    flavor = _Flavor()
+    with _staged_code() as code, _quiet():
+        info = Model.log(
+            name=re.sub(r"[^\w -]", "_", dataset.name),
+            artifact_path=None,
+            flavor=flavor,
+            model=training.model,
+            contract=dataset.contract,
+            served=served,
+            graph=compilation.graph,
+            loader_module=f"{code.name}.inference.mlflow_flavor",
+            code_paths=[str(code), *map(str, packages.files(estimators))],
+            pip_requirements=[f"{name}=={number}" for name, number in required.items()],
+            signature=serving.signature(dataset.contract, training.threshold),
+            # Complete where it can be: MLflow writes a gap as NaN, which is not JSON.
+            input_example=dataset.examples(EXAMPLE_ROWS).reset_index(drop=True),
+            # That only warns, and may write to the folder; `gate.serve_check` asks more.
+            validate_serving_input=False,
+        )
+    model_files.seal(info.model_id, flavor.manifest)
+    return str(info.model_id)
+
+
+class _Flavor:
+    """The flavor `serving`, with the manifest of what it has saved, which MLflow then uploads."""
+
+    manifest: Manifest = MappingProxyType({})
+
+    def save_model(self, path: str, **options: Any) -> None:
+        """MLflow's hook for `Model.log(flavor=...)`; the folder is uploaded as it is now."""
+        del options["validate_serving_input"]  # of `Model.log` alone
+        serving.save_model(path, **options)
+        self.manifest = manifest.of(Path(path))
+
+
+def load(folder: Path) -> Any:
+    """The fitted scikit-learn classifier among a logged model's files."""
+    path = list(sys.path)
+    model = mlflow.sklearn.load_model(str(folder))
+    sys.path[:] = path  # MLflow puts the model's own code before the project's
+    return model
+
+
+@contextmanager
+def _staged_code() -> Iterator[Path]:
+    """A folder with the packages that the served model needs, as a package of its own name.
+
+    Whoever loads the model may have a package `pipeline`, and other models with other versions of
+    this code: so the name is made of what the modules hold.
+    """
+    here = Path(__file__).resolve().parents[1]
+    paths = [path for name in SHIPPED for path in _modules(here / name)]
+    sources = {path.relative_to(here): path.read_text("utf-8") for path in paths}
+    digest = hashlib.sha256("".join(sources.values()).encode()).hexdigest()
+    name = f"served_{here.name}_{digest[:8]}"
+    imports = re.compile(rf"^(\s*(?:from|import) ){here.name}\b", re.MULTILINE)
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / name
+        for path, source in sources.items():
+            renamed = imports.sub(rf"\g<1>{name}", source)
+            (package / path).parent.mkdir(parents=True, exist_ok=True)
+            (package / path).write_text(renamed, encoding="utf-8")
+        yield package
+
+
+def _modules(path: Path) -> list[Path]:
+    """The modules of a package, or the module itself."""
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences advice at each save: against pickle, which the user asked for, and on pip."""
+    loggers = [logging.getLogger(f"mlflow.{name}") for name in ("sklearn", "utils.environment")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

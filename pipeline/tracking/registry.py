@@ -1,0 +1,227 @@
+"""The model registry: versions, the aliases `champion` and `previous`."""
+
+import json
+from collections.abc import Callable, Mapping
+from math import nan
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.exceptions import MlflowException
+
+from pipeline.errors import ModelError, RegistryError
+from pipeline.inference import manifest
+from pipeline.reporting.markdown import sections, shortened
+from pipeline.results import MODEL_METRICS, Candidate, Version
+from pipeline.tracking import model_files
+from pipeline.tracking import store_errors as store
+
+CHAMPION = "champion"
+PREVIOUS = "previous"
+READY = "READY"
+CONFIG = "config"  # tag of a version: what its result depends on, in JSON
+LONGEST_TAG = 5000  # and description
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, version, alias
+
+
+class Client(MlflowClient):
+    """MLflow's client, which does not ask before each call whether a name is a prompt's.
+
+    Whoever calls it has a registered model or a version of that name in hand.
+    """
+
+    def _raise_if_prompt(self, name: str) -> None:
+        """That is what `registered_model` has asked."""
+
+
+def check_name(name: str) -> None:
+    """Raises RegistryError where the name is a prompt's: no model can be registered under it."""
+    registered_model(name)
+
+
+def registered_model(name: str) -> RegisteredModel | None:
+    """With its tags and aliases, if it is there. Raises RegistryError where it is a prompt."""
+    client = MlflowClient()
+    try:
+        return client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    if client.get_prompt(name) is not None:
+        raise RegistryError(
+            f"registry.model is {name!r}, and the registry has a prompt of that name: no model can "
+            "have it too; choose another, e.g. with --registry.model"
+        )
+    return None
+
+
+def champion(name: str) -> ModelVersion | None:
+    """The version that answers now."""
+    return _if_any(MlflowClient().get_model_version_by_alias, name, CHAMPION)
+
+
+def find(name: str, number: str) -> ModelVersion | None:
+    """A version, if it is there."""
+    return _if_any(MlflowClient().get_model_version, name, number)
+
+
+def _if_any(look: Callable[[str, str], ModelVersion], name: str, key: str) -> ModelVersion | None:
+    try:
+        return look(name, key)
+    except MlflowException as error:
+        if error.error_code in ABSENT:
+            return None
+        raise
+
+
+def champion_version(name: str) -> str | None:
+    """Its number, as a text."""
+    version = champion(name)
+    return None if version is None else str(version.version)
+
+
+def promoted(name: str, number: str | None = None) -> tuple[Version, str]:
+    """The champion, or another version, with its manifest, and the address of its files.
+
+    Raises RegistryError, ModelError.
+    """
+    version = find(name, number) if number else champion(name)
+    if version is None:
+        raise RegistryError(_absent(name, number))
+    return served(version)
+
+
+def served(version: ModelVersion) -> tuple[Version, str]:
+    """A version with its manifest, and the address of its files. Raises ModelError."""
+    name = str(version.name)
+    known = manifest.from_tags(version.tags)
+    if known is None:
+        raise ModelError(
+            f"{name} version {version.version} has no manifest to verify it by; "
+            "promote it once more: `mlflow run . -e promote`"
+        )
+    metrics = {
+        key: _number(text) for key, text in version.tags.items() if key.startswith(MODEL_METRICS)
+    }
+    address = Client().get_model_version_download_uri(name, version.version)
+    return Version(name, str(version.version), str(version.run_id), metrics, known), str(address)
+
+
+def _absent(name: str, number: str | None) -> str:
+    check_name(name)
+    if number is None:
+        return (
+            f"registry.model {name!r} has no version with the alias {CHAMPION!r} to serve; "
+            "promote one first: `mlflow run .` or `python -m pipeline run`"
+        )
+    found = MlflowClient().search_model_versions(f"name = '{name}'")
+    there = ", ".join(sorted((str(version.version) for version in found), key=int))
+    return f"registry.model {name!r} has no version {number}; it has {there or 'none'}"
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return nan
+
+
+def register(name: str, candidate: Candidate) -> ModelVersion:
+    """The candidate's version with its manifest: the one that it has, or a new one with its story.
+
+    Its files are on the disk before. Raises ModelError when the version is not ready.
+    """
+    client = MlflowClient()
+    version = known(name, candidate.model_id)
+    if version is not None:
+        return add_manifest(version, candidate.model_id)
+    story = {
+        **candidate.digests,
+        **{name: f"{value:.6g}" for name, value in candidate.metrics.items()},
+        **manifest.parts(CONFIG, json.dumps(candidate.params)),
+        **manifest.to_tags(model_files.sealed(candidate.model_id)),
+    }
+    version = client.create_model_version(
+        name,
+        source=source(candidate.model_id),
+        run_id=candidate.run_id,
+        model_id=candidate.model_id,
+        tags=story,
+    )
+    if version.status != READY:
+        raise ModelError(
+            f"{name} version {version.version} is {version.status}, not {READY}: it was not "
+            "promoted; run the same command again when the registry has taken it in"
+        )
+    return version
+
+
+def known(name: str, model_id: str) -> ModelVersion | None:
+    """The version of a logged model, if it has one."""
+    for version in MlflowClient().search_model_versions(f"name = '{name}'"):
+        if version.source == source(model_id):
+            return version
+    return None
+
+
+def add_manifest(version: ModelVersion, model_id: str) -> ModelVersion:
+    """The version with a manifest; one that was registered by hand gets it."""
+    if manifest.from_tags(version.tags) is not None:
+        return version
+    tag(version, manifest.to_tags(model_files.sealed(model_id)))
+    return MlflowClient().get_model_version(version.name, version.version)
+
+
+def tag(version: ModelVersion, tags: Mapping[str, str]) -> None:
+    """Tags of a version, one call each."""
+    for key, text in tags.items():
+        Client().set_model_version_tag(
+            version.name, version.version, key, shortened(text, LONGEST_TAG)
+        )
+
+
+def describe(version: ModelVersion, text: str) -> None:
+    """Its description in the UI, in Markdown."""
+    shown = sections(text, LONGEST_TAG, "\n\nThe rest is in `model_card.md` of the run promote.\n")
+    Client().update_model_version(version.name, version.version, shown)
+
+
+def move(name: str, version: str | None, previous: str | None) -> None:
+    """The aliases: `champion` last of all. Doing it twice changes nothing."""
+    client = Client()
+    if previous is not None:
+        client.set_registered_model_alias(name, PREVIOUS, previous)
+    elif PREVIOUS in client.get_registered_model(name).aliases:
+        _drop_previous(name, version)
+    if version is not None:
+        client.set_registered_model_alias(name, CHAMPION, version)
+
+
+def _drop_previous(name: str, champion: str | None) -> None:
+    """Who may move an alias may not always delete it: on the champion it names no other."""
+    client = Client()
+    try:
+        client.delete_registered_model_alias(name, PREVIOUS)
+    except MlflowException as error:
+        if champion is None or not store.is_forbidden(error):
+            raise
+        client.set_registered_model_alias(name, PREVIOUS, champion)
+
+
+def model_id(name: str, number: str) -> str:
+    """The logged model that a version is of."""
+    return logged(MlflowClient().get_model_version(name, number))
+
+
+def logged(version: ModelVersion) -> str:
+    """The logged model that it is of."""
+    return str(version.model_id or str(version.source).removeprefix("models:/"))
+
+
+def training_run(model_id: str) -> str:
+    """The id of the run that logged a model."""
+    return str(model_files.logged(model_id).source_run_id or "")
+
+
+def source(model_id: str) -> str:
+    """What a version of a logged model is made of."""
+    return f"models:/{model_id}"

@@ -1,0 +1,92 @@
+"""Trials as MLflow runs: written as each ends, read back by a search that goes on."""
+
+import logging
+from math import nan
+
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+
+from pipeline.config.sections import Family, Tune
+from pipeline.evaluation.metrics import SEARCH_METRICS
+from pipeline.results import Probabilities, Trial
+from pipeline.tracking import runs as tracking
+from pipeline.tracking.arrays import pack, unpack
+from pipeline.tuning.search_space import Searched, searched
+from pipeline.tuning.trial import Outcome, may_end_now
+
+log = logging.getLogger(__name__)
+
+SEARCH = "search"  # which search a trial belongs to, over all runs that went on with it
+KEPT = "predictions"
+PREDICTIONS = "out_of_fold.npz"
+LARGEST_PAGE = 200  # trials that are read at once
+
+
+def record(run_id: str, search: str, trial: Trial, predictions: Probabilities | None) -> None:
+    """A light child run of `tune`; with the predictions of a family's default or best so far."""
+    tags = {tracking.STEP: "trial", SEARCH: search, "trial": str(trial.number)}
+    child = tracking.Child(
+        name=f"{trial.number:02d} {trial.family}",
+        params={"family": trial.family, **trial.params},
+        metrics={**tracking.cv(trial.metrics, trial.spread), "seconds": trial.seconds},
+        tags=tags if predictions is None else {**tags, KEPT: "kept"},
+        artifacts={} if predictions is None else {PREDICTIONS: pack({trial.family: predictions})},
+        seconds=trial.seconds,
+        error=trial.error,
+    )
+    tracking.log_child(run_id, child)
+
+
+def finished(search: str, config: Tune) -> dict[int, Outcome]:
+    """The trials of the same search that ended in earlier runs, by number, the latest of each.
+
+    One that passed a shorter limit than today's is left out: it may end this time.
+    """
+    spaces = searched(config)
+    latest: dict[int, tuple[Trial, Run]] = {}
+    for page in tracking.search_pages(f"tags.{SEARCH} = '{search}'", LARGEST_PAGE, status="%"):
+        for run in page:
+            trial = _read_trial(run, spaces)
+            if trial is not None and not may_end_now(trial, config):
+                latest.setdefault(trial.number, (trial, run))
+        if all(number in latest for number in range(config.max_evals)):
+            break  # the rest are older trials of the same numbers
+    return {
+        number: Outcome(trial, _read_predictions(run, trial.family))
+        for number, (trial, run) in sorted(latest.items())
+        if number < config.max_evals
+    }
+
+
+def _read_trial(run: Run, spaces: dict[Family, Searched]) -> Trial | None:
+    """None for a run that was not written to its end, or that no longer fits the space."""
+    metrics = run.data.metrics
+    if "seconds" not in metrics:
+        return None
+    family = run.data.params["family"]
+    params = spaces[family].read(run.data.params, tracking.value_text)
+    if params is None:
+        return None
+    succeeded = "cv/log_loss" in metrics
+    names = SEARCH_METRICS if succeeded else ()
+    return Trial(
+        number=int(run.data.tags["trial"]),
+        family=family,
+        params=params,
+        metrics={name: metrics.get(f"cv/{name}", nan) for name in names},
+        spread={name: metrics.get(f"cv_std/{name}", nan) for name in names},
+        seconds=metrics["seconds"],
+        error="" if succeeded else run.data.tags[MLFLOW_RUN_NOTE],
+    )
+
+
+def _read_predictions(run: Run, family: Family) -> Probabilities | None:
+    """What was kept of the trial; None where nothing was, or it is gone."""
+    if KEPT not in run.data.tags:
+        return None
+    try:
+        return unpack(tracking.read_artifact(run.info.run_id, PREDICTIONS))[family]
+    except (OSError, MlflowException):
+        log.warning("run %s has lost its %s", run.info.run_id, PREDICTIONS)
+        return None

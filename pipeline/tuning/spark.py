@@ -1,0 +1,175 @@
+"""The search on a Spark cluster, through hyperopt's own SparkTrials; imports PySpark."""
+
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hyperopt import SparkTrials, fmin
+from hyperopt.base import JOB_STATE_DONE, JOB_STATE_ERROR, Domain, trials_from_docs
+from hyperopt.exceptions import AllTrialsFailed
+from pyspark.sql import SparkSession
+from threadpoolctl import threadpool_limits
+
+from pipeline.config.sections import Config, Spark
+from pipeline.errors import ConfigError
+from pipeline.tuning.hyperopt_space import SearchSpace
+from pipeline.tuning.search import Finished, OnOutcome, Suggestions, judged, no_progress
+from pipeline.tuning.trial import Outcome, Task, evaluate, evaluate_within, failed
+
+PACKAGE = Path(__file__).resolve().parents[1]
+OUTCOME = "outcome"  # the key of ours in the result of a trial
+
+
+def search_on_spark(
+    task: Task, config: Config, finished: Finished, on_end: OnOutcome, on_result: OnOutcome
+) -> None:
+    """As `search`, with each trial a task of Spark.
+
+    Suggestions follow from what has ended when a task is free, so the same seed may give
+    another search. Results are in the order in which trials end. Raises ConfigError.
+    """
+    tune = config.tune
+    suggestions = Suggestions(tune, finished)
+    space = suggestions.space
+
+    def tell(outcome: Outcome) -> None:
+        on_end(outcome)
+        on_result(outcome)
+
+    def suggest(new_ids: list[int], domain: Domain, trials: Any, _: int) -> list[dict[str, Any]]:
+        documents: list[dict[str, Any]] = []
+        for number in new_ids:
+            known = trials_from_docs([*trials.trials, *documents], validate=False)
+            documents.append(suggestions.document(number, domain, known))
+        return documents
+
+    with _session(config.spark) as session:
+        parallelism = (
+            session.sparkContext.defaultParallelism
+            if tune.parallelism == "auto"
+            else tune.parallelism
+        )
+        objective = _objective(session.sparkContext.broadcast(task), space, tune.trial_timeout)
+        trials = _Trials(space, tell, parallelism=parallelism, spark_session=session)
+        trials.take(finished, Domain(objective, space.expression), suggestions)
+        for outcome in finished.values():
+            on_result(outcome)
+        # AllTrialsFailed: each has told why. PySpark warns of each thread that hyperopt starts.
+        with suppress(AllTrialsFailed), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Spark session is not provided")
+            fmin(
+                objective,
+                space.expression,
+                algo=suggest,
+                max_evals=tune.max_evals,
+                timeout=tune.timeout,
+                trials=trials,
+                max_queue_len=trials.parallelism,
+                rstate=np.random.default_rng(tune.seed),
+                early_stop_fn=no_progress(tune.patience) if tune.patience else None,
+                return_argmin=False,
+            )
+        trials.refresh()
+
+
+class _Trials(SparkTrials):  # type: ignore[misc]
+    """Tells of each trial when hyperopt looks for it, which is once a second."""
+
+    def __init__(self, space: SearchSpace, tell: OnOutcome, **options: Any) -> None:
+        self.space = space
+        self.tell = tell
+        self.told: set[int] = set()
+        super().__init__(**options)
+
+    def take(self, finished: Finished, domain: Domain, suggestions: Suggestions) -> None:
+        """Trials of an earlier search, as done."""
+        for number, outcome in finished.items():
+            document = suggestions.document(number, domain, self)
+            done = {"state": JOB_STATE_DONE, "result": judged(outcome)}
+            self.insert_trial_docs([{**document, **done}])
+            self.told.add(number)
+        self.refresh()
+
+    def new_trial_ids(self, n: int) -> list[int]:
+        """Numbers that no trial has: an earlier search may have left gaps."""
+        free = list(islice((number for number in count() if number not in self._ids), n))
+        self._ids.update(free)
+        return free
+
+    def refresh(self) -> None:
+        """Hyperopt's hook, in the thread of fmin."""
+        super().refresh()
+        for document in list(self._dynamic_trials):
+            ended = document["state"] in (JOB_STATE_DONE, JOB_STATE_ERROR)
+            if ended and document["tid"] not in self.told:
+                self.told.add(document["tid"])
+                self.tell(self._outcome(document))
+
+    def _outcome(self, document: dict[str, Any]) -> Outcome:
+        number = document["tid"]
+        if document["state"] == JOB_STATE_ERROR:
+            kind, trace = document["misc"]["error"]
+            last = str(trace or kind).strip().splitlines()[-1]
+            return failed(number, *self.space.point(document), 0.0, f"its task failed: {last}")
+        outcome: Outcome = document["result"].pop(OUTCOME)
+        return replace(outcome, trial=replace(outcome.trial, number=number))
+
+
+def _objective(task: Any, space: SearchSpace, timeout: float | None) -> Callable[..., Any]:
+    """What an executor runs; the data comes as a broadcast of Spark."""
+
+    def objective(drawn: dict[str, Any]) -> dict[str, Any]:
+        trial = (0, *space.decode(drawn))
+        with threadpool_limits(1):
+            outcome = (
+                evaluate(task.value, *trial)
+                if timeout is None
+                else evaluate_within(timeout, task.value, *trial)
+            )
+        return {**judged(outcome), OUTCOME: outcome}
+
+    return objective
+
+
+@contextmanager
+def _session(spark: Spark) -> Iterator[SparkSession]:
+    """A session of its own that ends here, or the one that is there already."""
+    here = spark.master.startswith("local")
+    if here:
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.master(spark.master).appName(PACKAGE.name)
+    options = {"spark.ui.showConsoleProgress": "false"}
+    if here:  # nothing of it needs to be seen from elsewhere
+        options |= {"spark.ui.enabled": "false", "spark.driver.bindAddress": "127.0.0.1"}
+        options |= {"spark.driver.host": "127.0.0.1"}
+    for key, value in options.items():
+        builder = builder.config(key, value)
+    own = SparkSession.getActiveSession() is None
+    try:
+        session = builder.getOrCreate()
+    except Exception as error:  # Java's and PySpark's own, of many kinds
+        raise ConfigError(
+            f"spark.master is {spark.master!r}, but Spark cannot start there: "
+            f"{str(error).splitlines()[0]}; check the address, Spark's own messages above, and "
+            "that Java 17 or later is installed"
+        ) from error
+    session.sparkContext.setLogLevel("ERROR")
+    with tempfile.TemporaryDirectory() as folder:
+        archive = shutil.make_archive(
+            str(Path(folder) / PACKAGE.name), "zip", PACKAGE.parent, PACKAGE.name
+        )
+        session.sparkContext.addPyFile(archive)
+        try:
+            yield session
+        finally:
+            if own:
+                session.stop()

@@ -1,0 +1,930 @@
+import os
+import subprocess
+import sys
+from functools import reduce
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline.config.load import PROJECT, load, locate, settings, variable
+from pipeline.config.sections import Estimator
+from pipeline.errors import ConfigError
+from pipeline.schema.columns import Column
+
+SMALL = """
+data:
+  source: people.csv
+  target: ill
+  positive: 1
+  columns:
+    Age: {unit: years, range: [18, 120]}
+    Weight: {}
+registry: {model: m}
+"""
+SHIPPED = sorted(path.name for path in (PROJECT / "configs").glob("*.yaml"))
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Loads a config of the given text, with overrides."""
+
+    def read(text=SMALL, overrides=None):
+        path = tmp_path / "config.yaml"
+        path.write_text(text, encoding="utf-8")
+        return load(str(path), overrides or {})
+
+    return read
+
+
+@pytest.fixture
+def faults(read):
+    """The lines of the message with which a config is refused, without its first."""
+
+    def faults(text=SMALL, overrides=None):
+        with pytest.raises(ConfigError) as error:
+            read(text, overrides)
+        first, *lines = str(error.value).split("\n")
+        assert first.endswith("config.yaml is not a valid config:")
+        return [line.strip() for line in lines]
+
+    return faults
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_load_takes_every_shipped_config(name):
+    config = load(f"configs/{name}", {})
+
+    assert locate(config.data.source).exists()
+
+
+def test_load_finds_shipped_config_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    assert load("configs/pima.yaml", {}).registry.model == "pima-diabetes"
+
+
+def test_load_prefers_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "pima.yaml").write_text(SMALL)
+
+    assert load("configs/pima.yaml", {}).registry.model == "m"
+
+
+def test_load_fills_what_is_left_out_with_defaults(read):
+    config = read()
+
+    assert config.data.columns == {"Age": Column(unit="years", range=(18, 120)), "Weight": Column()}
+    assert config.split.test_size == 0.3
+    assert config.tune.timeout is None
+
+
+def test_config_is_frozen(read):
+    with pytest.raises(ValidationError, match="frozen"):
+        read().split.seed = 2
+
+
+@pytest.mark.parametrize("rate", ["1/second", "100/second", "5000/minute", "7/hour", "9/day"])
+def test_load_takes_a_rate(read, rate):
+    assert read(f"{SMALL}serve: {{limits: {{rate: {rate}}}}}\n").serve.limits.rate == rate
+
+
+@pytest.mark.parametrize(
+    "rate",
+    [
+        *("100", "0/second", "-1/second", "01/second", "1.5/second", "100/seconds", "100 / second"),
+        *("100/2second", "second/100", "100/month", "many/second", "100/second;200/minute"),
+    ],
+)
+def test_load_refuses_what_is_no_rate(faults, rate):
+    assert faults(f"{SMALL}serve: {{limits: {{rate: '{rate}'}}}}\n") == [
+        f"serve.limits.rate: {rate!r} is no rate; write for example 100/second or 5000/minute"
+    ]
+
+
+# One fault, one sentence: setting, value, rule or remedy.
+
+
+@pytest.mark.parametrize(
+    ("section", "sentence"),
+    [
+        ("tun: {}", "tun is not a setting, did you mean 'tune'?"),
+        ("tune: {max_eval: 3}", "tune.max_eval is not a setting, did you mean 'max_evals'?"),
+        (
+            "serve: {zzz: 3}",
+            "serve.zzz is not a setting; choose from allowed_hosts, docs, follow, grace, host, "
+            "insecure, keys, limits, open_metrics, port, "
+            "trusted_proxies, version, workers",
+        ),
+        (
+            "serve: {limits: {zzz: 3}}",
+            "serve.limits.zzz is not a setting; choose from answer_seconds, body_bytes, "
+            "concurrency, header_bytes, rate, receive_seconds, rows, uploads",
+        ),
+        ("tune: {max_evals: '3'}", "tune.max_evals is '3'; it should be a valid integer"),
+        ("tune: {max_evals: lots}", "tune.max_evals is 'lots'; it should be a valid integer"),
+        ("tune: {max_evals: true}", "tune.max_evals is true; it should be a valid integer"),
+        ("tune: {max_evals: 3.0}", "tune.max_evals is 3.0; it should be a valid integer"),
+        ("tune: {max_evals: null}", "tune.max_evals is null; it should be a valid integer"),
+        ("tune: {seed: false}", "tune.seed is false; it should be a valid integer"),
+        ("tune: {seed: [null]}", "tune.seed is [None]; it should be a valid integer"),
+        (
+            "gate: {rule: true}",
+            "gate.rule is true; choose from non_inferiority, superiority, none",
+        ),
+        ("tune: {folds: 1}", "tune.folds is 1; it should be greater than or equal to 2"),
+        ("tune: {families: svc}", "tune.families is 'svc'; it should be a list"),
+        ("tune: 3", "tune is 3; it should be a mapping of settings, {} for none"),
+        (
+            "tune: {families: [svc, mlp, svc]}",
+            "tune.families: svc is there twice; name each family once",
+        ),
+        ("tune:", "tune is null; it should be a mapping of settings, {} for none"),
+        ("split: {test_size: 2}", "split.test_size is 2; it should be less than 1"),
+        ("split: {test_size: '0.3'}", "split.test_size is '0.3'; it should be a valid number"),
+        ("split: {test_size: .nan}", "split.test_size is nan; it should be a finite number"),
+        ("split: {stratify: 'yes'}", "split.stratify is 'yes'; it should be a valid boolean"),
+        ("split: {stratify: 1}", "split.stratify is 1; it should be a valid boolean"),
+        ("gate: {floors: {f1: '0.5'}}", "gate.floors.f1 is '0.5'; it should be a valid number"),
+        ("serve: {host: 127}", "serve.host is 127; it should be a valid string"),
+        ("serve: {port: 70000}", "serve.port is 70000; it should be less than or equal to 65535"),
+        ("serve: {port: 0}", "serve.port is 0; it should be greater than or equal to 1"),
+        (
+            "serve: {version: '0'}",
+            "serve.version is '0'; it should be the number of a version, such as 3",
+        ),
+        ("serve: {workers: 0}", "serve.workers is 0; it should be greater than or equal to 1"),
+        ("serve: {insecure: 1}", "serve.insecure is 1; it should be a valid boolean"),
+        ("serve: {insecure: 'yes'}", "serve.insecure is 'yes'; it should be a valid boolean"),
+        ("serve: {keys: ''}", "serve.keys is ''; String should have at least 1 character"),
+        ("serve: {follow: 0}", "serve.follow is 0; it should be greater than 0"),
+        ("serve: {grace: -1}", "serve.grace is -1; it should be greater than 0"),
+        ("serve: {grace: .inf}", "serve.grace is inf; it should be a finite number"),
+        (
+            "serve: {allowed_hosts: a.org}",
+            "serve.allowed_hosts is 'a.org'; it should be a list",
+        ),
+        (
+            "serve: {trusted_proxies: 10.0.0.1}",
+            "serve.trusted_proxies is '10.0.0.1'; it should be a list",
+        ),
+        (
+            "serve: {trusted_proxies: [10.0.0.1, a.org]}",
+            "serve.trusted_proxies[1]: 'a.org' is no address or network; "
+            "write for example 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32",
+        ),
+        (
+            "serve: {trusted_proxies: [10.0.0.1/8]}",
+            "serve.trusted_proxies[0]: '10.0.0.1/8' is no address or network; write 10.0.0.0/8",
+        ),
+        (
+            "gate: {slices: {Age: null}, slice_floors: {f1: 0.1}}",
+            "gate.slices.Age is null; it should be a list",
+        ),
+        (
+            "gate: {floors: [0.5]}",
+            "gate.floors is [0.5]; it should be a mapping of settings, {} for none",
+        ),
+        (
+            "serve: {limits: 3}",
+            "serve.limits is 3; it should be a mapping of settings, {} for none",
+        ),
+        (
+            "serve: {limits: {rows: 0}}",
+            "serve.limits.rows is 0; it should be greater than or equal to 1",
+        ),
+        (
+            "serve: {limits: {body_bytes: 1.5}}",
+            "serve.limits.body_bytes is 1.5; it should be a valid integer",
+        ),
+        (
+            "serve: {limits: {answer_seconds: 0}}",
+            "serve.limits.answer_seconds is 0; it should be greater than 0",
+        ),
+        (
+            "serve: {limits: {rate: 100}}",
+            "serve.limits.rate is 100; it should be a valid string",
+        ),
+    ],
+)
+def test_load_refuses_a_setting_with_name_value_and_rule(faults, section, sentence):
+    assert faults(f"{SMALL}{section}\n") == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "sentence"),
+    [
+        (
+            "unit: years",
+            "unt: years",
+            "data.columns.Age.unt is not a setting, did you mean 'unit'?",
+        ),
+        ("unit: years", "unit: 3", "data.columns.Age.unit is 3; it should be a valid string"),
+        ("[18, 120]", "18", "data.columns.Age.range is 18; it should be a list"),
+        ("[18, 120]", "[18]", "data.columns.Age.range[1] is missing; the config must set it"),
+        ("[18, ", "['18', ", "data.columns.Age.range[0] is '18'; it should be a valid number"),
+        (
+            "[18, 120]",
+            "[120, 18]",
+            "data.columns.Age: range is [120, 18]; the smaller number comes first",
+        ),
+        (
+            "Weight: {}",
+            "Weight:",
+            "data.columns.Weight is null; it should be a mapping of settings, {} for none",
+        ),
+        (
+            "target: ill",
+            "target: Age",
+            "data: target 'Age' is among the columns; take it out of them",
+        ),
+        ("source: people.csv", "", "data.source is missing; the config must set it"),
+        ("registry: {model: m}", "", "registry is missing; the config must set it"),
+        (
+            "{model: m}",
+            "{model: a/b}",
+            "registry.model is 'a/b'; it should be a name without / : % and quotes that does not "
+            "begin with a dot or a blank",
+        ),
+        (
+            "source: people.csv",
+            "source: people.csv\n  sha256: AB",
+            "data.sha256 is 'AB'; it should be 64 hexadecimal digits in lower case",
+        ),
+        ("{model: m}", "{model: 2024}", "registry.model is 2024; it should be a valid string"),
+    ],
+)
+def test_load_refuses_a_fault_in_the_data_and_registry(faults, good, bad, sentence):
+    assert faults(SMALL.replace(good, bad)) == [sentence]
+
+
+def test_load_tells_all_faults_at_once(faults):
+    told = faults(
+        SMALL.replace("unit: years", "unit: 3").replace("{model: m}", "{}")
+        + "split: {test_size: 2, seed: -1, seeds: 1}\ntune: {families: [xgb], max_evals: '3'}\n"
+    )
+
+    assert [line.split(" ")[0] for line in told] == [
+        "data.columns.Age.unit",
+        "split.test_size",
+        "split.seed",
+        "split.seeds",
+        "tune.families[0]",
+        "tune.max_evals",
+        "registry.model",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("xgb", ";"),
+        ("extra_tree", ", did you mean 'extra_trees'?"),
+        ("SVC", ", did you mean 'svc'?"),
+    ],
+)
+def test_load_answers_unknown_family_with_the_choices(faults, given, hint):
+    (line,) = faults(f"{SMALL}tune: {{families: [svc, {given}]}}\n")
+
+    assert line.startswith(f"tune.families[1] is '{given}'{hint} choose from logistic_regression, ")
+    assert "hist_gradient_boosting" in line
+
+
+def test_load_answers_unknown_metric_with_the_choices(faults):
+    (line,) = faults(f"{SMALL}gate: {{floors: {{rocauc: 0.7}}}}\n")
+
+    assert "did you mean 'roc_auc'? choose from accuracy, " in line
+
+
+# The file itself.
+
+
+def test_load_names_shipped_configs_when_file_is_missing():
+    with pytest.raises(ConfigError) as error:
+        load("configs/pimma.yaml", {})
+
+    assert "config 'configs/pimma.yaml' does not exist; there are " in str(error.value)
+    assert all(f"configs/{name}" in str(error.value) for name in SHIPPED)
+
+
+def test_load_says_where_it_looked_for_a_file(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=rf"looked for in {tmp_path}, {PROJECT}$"):
+        load("mine.yaml", {})
+
+
+@pytest.mark.parametrize("through", ["{}", "bash -c '{}'", "bash -c 'true && {}; true'"])
+def test_file_of_the_folder_where_mlflow_run_was_called_is_located(tmp_path, through):
+    """As MLflow does: a process in the caller's folder starts another in the project's."""
+    caller, project = tmp_path / "caller", tmp_path / "project"
+    for folder in (caller, project):
+        folder.mkdir()
+    (caller / "mine.yaml").touch()
+    (project / "both.yaml").touch()
+    (caller / "both.yaml").touch()
+    program = (
+        "from pipeline.config.load import locate, looked_for;"
+        'print(locate("mine.yaml"), locate("both.yaml"), looked_for("no.yaml"))'
+    )
+    (tmp_path / "program.py").write_text(program)
+    command = through.format(f"{sys.executable} {tmp_path}/program.py")
+    parent = (
+        "import subprocess, sys;"
+        "print(subprocess.check_output(['bash', '-c', sys.argv[1]], cwd=sys.argv[2], text=True))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", parent, command, str(project)],
+        cwd=caller,
+        env={**os.environ, "MLFLOW_RUN_ID": "0" * 32, "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == (
+        f"{caller}/mine.yaml {project}/both.yaml ; it was looked for in {project}, {caller}, "
+        f"{PROJECT}"
+    )
+
+
+def test_load_refuses_a_folder(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot be read: .*directory"):
+        load(str(tmp_path), {})
+
+
+def test_load_refuses_a_file_that_is_not_utf8(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(SMALL.replace("years", "Jahre über").encode("latin-1"))
+
+    with pytest.raises(ConfigError, match="cannot be read: 'utf-8' codec"):
+        load(str(path), {})
+
+
+def test_load_names_the_line_of_a_yaml_error(read):
+    with pytest.raises(ConfigError, match=r"is not valid YAML: line 3: "):
+        read("data:\n  source: [a\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("data: {}\ndata: {}\n", "data"),
+        (SMALL + "tune: {seed: 1, seed: 2}\n", "seed"),
+        (SMALL.replace("Weight: {}", "Age: {}"), "Age"),
+    ],
+)
+def test_load_refuses_a_key_written_twice(read, text, key):
+    with pytest.raises(ConfigError, match=rf'line \d+: found duplicate key "{key}"'):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("1", "1"),
+        ("007", "7"),
+        ("true", "true"),
+        ("null", "null"),
+        ("2024-01-31", r"datetime.date\(2024, 1, 31\)"),
+        ("? [a, b]\n    ", r"\('a', 'b'\)"),
+    ],
+)
+def test_load_refuses_a_key_that_yaml_takes_for_something_else_than_text(read, key, shown):
+    """Else a column `007` would silently be called `7`."""
+    with pytest.raises(ConfigError, match=rf"key {shown} is no text; put it in quotes"):
+        read(SMALL.replace("Weight: {}", f"{key}: {{}}"))
+
+
+def test_load_takes_such_a_key_in_quotes(read):
+    columns = read(SMALL.replace("Weight: {}", "'on': {}\n    \"007\": {}")).data.columns
+
+    assert list(columns) == ["Age", "on", "007"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SMALL.replace("unit: years", "unit: 2024-13-45"),
+        SMALL + "tune: &loop {families: [*loop]}\n",
+        SMALL + f"tune: {{max_evals: {'9' * 5000}}}\n",
+        SMALL + f"tune: {{families: {'[' * 1000}",
+    ],
+    ids=["a date that is none", "an alias of itself", "5000 digits", "1000 brackets"],
+)
+def test_load_refuses_what_the_yaml_reader_chokes_on(read, text):
+    with pytest.raises(ConfigError, match=r"config\.yaml' is not valid YAML: "):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [("1e-3", 0.001), ("1E3", 1000), ("+2.5e+1", 25), ("1.0e-3", 0.001), ("7", 7)],
+)
+def test_load_reads_numbers_as_people_write_them(read, written, number):
+    assert read(f"{SMALL}tune: {{timeout: {written}}}\n").tune.timeout == number
+    assert read(overrides={"tune.timeout": written}).tune.timeout == number
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n", "data\n", "3\n", "# only a comment\n"])
+def test_load_refuses_a_file_without_sections(read, text):
+    with pytest.raises(ConfigError, match="must hold sections such as data, split and tune"):
+        read(text)
+
+
+# Overrides.
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("tune.max_evals", "7", 7),
+        ("tune.families", "[svc, mlp]", ("svc", "mlp")),
+        ("tune.families", '["svc"]', ("svc",)),
+        ("tune.timeout", "1e-3", 0.001),
+        ("tune.timeout", "null", None),
+        ("tune.parallelism", "auto", "auto"),
+        ("split.stratify", "false", False),
+        ("train.threshold", "0.25", 0.25),
+        ("gate.floors", "{roc_auc: 0.7}", {"roc_auc": 0.7}),
+        ("gate.floors.roc_auc", "0.7", {"roc_auc": 0.7}),
+        ("data.positive", "yes please", "yes please"),
+        ("data.sha256", "null", None),
+    ],
+)
+def test_override_is_laid_over_the_file(read, key, text, value):
+    section, name, *_ = key.split(".")
+
+    assert getattr(getattr(read(overrides={key: text}), section), name) == value
+
+
+@pytest.mark.parametrize("text", ["2024", "1e3", "true", "[a]", "null model", "007"])
+def test_override_of_a_text_setting_keeps_it_as_typed(read, text):
+    assert read(overrides={"registry.model": text}).registry.model == text
+
+
+def test_override_of_a_digest_of_digits_stays_text(read):
+    assert read(overrides={"data.sha256": "1" * 64}).data.sha256 == "1" * 64
+
+
+def test_override_reaches_one_setting_of_a_column(read):
+    columns = read(overrides={"data.columns.Age.range": "[null, 99]"}).data.columns
+
+    assert columns == {"Age": Column(unit="years", range=(None, 99)), "Weight": Column()}
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "sentence"),
+    [
+        ("tune.max_evals", "lots", "tune.max_evals is 'lots'; it should be a valid integer"),
+        ("tune.max_evals", "'7'", "tune.max_evals is '7'; it should be a valid integer"),
+        ("tune.timeout", ".nan", "tune.timeout is nan; it should be a finite number"),
+        ("tune.timeout", "NaN", "tune.timeout is 'NaN'; it should be a valid number"),
+        ("serve.hst", "x", "serve.hst is not a setting, did you mean 'host'?"),
+        (
+            "data.columns.Age.rang",
+            "3",
+            "data.columns.Age.rang is not a setting, did you mean 'range'?",
+        ),
+        ("registry.model", "null", "registry.model is null; it should be a valid string"),
+        ("tune", "3", "tune is 3; it should be a mapping of settings, {} for none"),
+    ],
+)
+def test_override_is_checked_like_the_file(faults, key, text, sentence):
+    assert faults(overrides={key: text}) == [sentence]
+
+
+@pytest.mark.parametrize("setting", ["unit", "meaning"])
+def test_override_of_a_columns_text_keeps_it_as_typed(read, setting):
+    columns = read(overrides={f"data.columns.Age.{setting}": "10"}).data.columns
+
+    assert getattr(columns["Age"], setting) == "10"
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("tune.families", "[svc"),
+        ("gate.floors", '{"f1": 0.1, "f1": 0.2}'),
+        ("gate.floors", "{1: 0.1}"),
+        ("tune.seed", "9" * 5000),
+        ("tune.seed", "[" * 1000),
+    ],
+    ids=[
+        "open bracket",
+        "key written twice",
+        "key that is no text",
+        "5000 digits",
+        "1000 brackets",
+    ],
+)
+def test_override_that_is_no_value_in_yaml_is_refused(read, key, text):
+    with pytest.raises(ConfigError) as error:
+        read(overrides={key: text})
+
+    assert str(error.value) == f"{key} is {text!r}; it must be a value in YAML, e.g. 3 or [a, b]"
+
+
+def test_override_below_a_value_is_refused(read):
+    with pytest.raises(ConfigError, match=r"data\.target\.x cannot be set: 'target' is not a sec"):
+        read(overrides={"data.target.x": "3"})
+
+
+def test_settings_lists_the_leaves_of_every_section():
+    keys = [key for key, _ in settings()]
+
+    assert len(keys) == len(set(keys))
+    assert {"data.source", "tune.max_evals", "gate.floors", "serve.port"} <= set(keys)
+    assert {"tune.estimators", "tune.families", "tune.space", "tune.backend"} <= set(keys)
+    assert "tune" not in keys
+
+
+# The environment: between the file and the command line, for the endpoint alone.
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("serve.port", "PIPELINE_SERVE_PORT"),
+        ("serve.allowed_hosts", "PIPELINE_SERVE_ALLOWED_HOSTS"),
+        ("serve.limits.body_bytes", "PIPELINE_SERVE_LIMITS_BODY_BYTES"),
+    ],
+)
+def test_variable_is_the_key_in_capitals(key, name):
+    assert variable(key) == name
+
+
+def test_no_two_settings_share_a_variable():
+    names = [variable(key) for key, _ in settings()]
+
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("serve.host", "0.0.0.0", "0.0.0.0"),
+        ("serve.host", "127", "127"),
+        ("serve.port", "9000", 9000),
+        ("serve.workers", "2", 2),
+        ("serve.insecure", "true", True),
+        ("serve.keys", "12345", "12345"),
+        ("serve.keys", "null", None),
+        ("serve.allowed_hosts", "[a.org, '*']", ("a.org", "*")),
+        ("serve.trusted_proxies", "[10.0.0.0/8, ::1]", ("10.0.0.0/8", "::1")),
+        ("serve.follow", "null", None),
+        ("serve.follow", "0.5", 0.5),
+        ("serve.docs", "false", False),
+        ("serve.limits.rows", "10", 10),
+        ("serve.limits.rate", "5/second", "5/second"),
+        ("serve.limits.rate", "null", None),
+    ],
+)
+def test_variable_sets_its_key(read, monkeypatch, key, text, value):
+    monkeypatch.setenv(variable(key), text)
+
+    assert reduce(getattr, key.split("."), read()) == value
+
+
+def test_variable_goes_over_the_file_and_under_an_override(read, monkeypatch):
+    text = SMALL + "serve: {port: 9000, limits: {rows: 7, body_bytes: 8}}\n"
+    monkeypatch.setenv("PIPELINE_SERVE_PORT", "9001")
+    monkeypatch.setenv("PIPELINE_SERVE_LIMITS_ROWS", "17")
+
+    assert read(text).serve.port == 9001
+    assert read(text, {"serve.port": "9002"}).serve.port == 9002
+    limits = read(text, {"serve.limits.rows": "27"}).serve.limits
+    assert (limits.rows, limits.body_bytes) == (27, 8)
+    assert read(text).serve.limits.rows == 17
+
+
+def test_variable_reaches_a_section_that_the_file_does_not_have(read, monkeypatch):
+    monkeypatch.setenv("PIPELINE_SERVE_LIMITS_CONCURRENCY", "3")
+
+    assert read().serve.limits.concurrency == 3
+
+
+def test_what_a_run_results_in_does_not_come_from_the_environment(read, monkeypatch):
+    before = read()
+    for key, _ in settings():
+        if not key.startswith("serve."):
+            monkeypatch.setenv(variable(key), "7")
+
+    assert read() == before
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "sentence"),
+    [
+        ("serve.port", "lots", "serve.port is 'lots'; it should be a valid integer"),
+        ("serve.port", "", "serve.port is null; it should be a valid integer"),
+        ("serve.insecure", "1", "serve.insecure is 1; it should be a valid boolean"),
+        (
+            "serve.limits.rate",
+            "lots",
+            "serve.limits.rate: 'lots' is no rate; write for example 100/second or 5000/minute",
+        ),
+    ],
+)
+def test_variable_is_checked_like_the_file(faults, monkeypatch, key, text, sentence):
+    monkeypatch.setenv(variable(key), text)
+
+    assert faults() == [sentence]
+
+
+# Families and their spaces.
+
+
+LIGHTGBM = """
+tune:
+  estimators:
+    boosting:
+      estimator: lightgbm.LGBMClassifier
+      params: {n_estimators: 300, class_weight: null}
+      space:
+        num_leaves: {uniformint: [7, 63]}
+        learning_rate: {loguniform: [1e-2, 0.3]}
+        boosting_type: {choice: [gbdt, null, [1, true], 1, true, 1.0]}
+      default: {num_leaves: 31}
+      preprocessing: []
+  space:
+    boosting: {reg_lambda: 3}
+    svc: {C: {quniform: [1, 9, 0.5]}, gamma: 0.1}
+"""
+
+
+def test_load_reads_an_estimator_and_spaces_without_importing_anything(read):
+    tune = read(SMALL + LIGHTGBM).tune
+
+    assert tune.families[-2:] == ("mlp", "boosting")
+    assert tune.import_paths() == ("lightgbm.LGBMClassifier",)
+    assert tune.estimators["boosting"].model_dump() == {
+        "estimator": "lightgbm.LGBMClassifier",
+        "params": {"n_estimators": 300, "class_weight": None},
+        "space": {
+            "num_leaves": {"uniformint": [7, 63]},
+            "learning_rate": {"loguniform": [0.01, 0.3]},
+            "boosting_type": {"choice": ["gbdt", None, [1, True], 1, True, 1.0]},
+        },
+        "default": {"num_leaves": 31},
+        "preprocessing": (),
+    }
+    assert tune.space == {
+        "boosting": {"reg_lambda": 3},
+        "svc": {"C": {"quniform": [1, 9, 0.5]}, "gamma": 0.1},
+    }
+
+
+def test_load_keeps_the_type_of_each_option(read):
+    options = read(SMALL + LIGHTGBM).tune.estimators["boosting"].space["boosting_type"]["choice"]
+
+    assert [type(option) for option in options] == [str, type(None), list, int, bool, float]
+
+
+RANGE_FAULTS = [
+    ("{loguniform: [10, 1]}", "loguniform: low 10 must be below high 1"),
+    ("{loguniform: [0, 1]}", "loguniform: low 0 must be above 0"),
+    ("{lognormal: [0, 0]}", "lognormal: sigma 0 must be above 0"),
+    ("{uniform: ['0', 1]}", "uniform takes numbers, not '0'"),
+    ("{uniform: [1]}", "uniform takes [low, high], not 1 values"),
+    ("{uniform: 3}", "uniform takes a list, [low, high]"),
+    ("{uniform: {low: 0, high: 1}}", "uniform takes a list, [low, high]"),
+    ("{randint: [1, 2, 3]}", "randint takes [high] or [low, high], not 3 values"),
+    ("{uniformint: [1, 2.5]}", "uniformint takes whole numbers"),
+    ("{choice: []}", "choice takes [option, option, ...], not none"),
+    ("{pchoice: [a, b]}", "pchoice takes [[probability, option], ...]"),
+    (
+        "{pchoice: [[0.5, a], [0.4, b]]}",
+        "pchoice: probabilities must not be negative, and their sum, 0.9, must be 1",
+    ),
+    ("{uniforn: [0, 1]}", "'uniforn' is no distribution of hyperopt, did you mean 'uniform'?"),
+    ("{}", "it has 0 distributions; give one, e.g. {loguniform: [0.01, 10]}"),
+    (
+        "{uniform: [0, 1], normal: [0, 1]}",
+        "it has 2 distributions; give one, e.g. {loguniform: [0.01, 10]}",
+    ),
+]
+
+
+@pytest.mark.parametrize(("written", "sentence"), RANGE_FAULTS)
+def test_load_refuses_a_range_with_its_key_and_the_rule(faults, written, sentence):
+    of_family = faults(f"{SMALL}tune: {{space: {{svc: {{C: {written}}}}}}}\n")
+    of_estimator = faults(
+        f"{SMALL}tune: {{estimators: {{knn: {{estimator: a.B, space: {{p: {written}}}}}}}}}\n"
+    )
+
+    assert of_family == [f"tune.space.svc.C: {sentence}"]
+    assert of_estimator == [f"tune.estimators.knn.space.p: {sentence}"]
+
+
+@pytest.mark.parametrize(
+    ("tune", "sentences"),
+    [
+        (
+            "space: {svc: {C: {uniform: [2, 1]}, gamma: {zzz: 1}}}",
+            [
+                "tune.space.svc.C: uniform: low 2 must be below high 1",
+                "tune.space.svc.gamma: 'zzz' is no distribution of hyperopt; choose from uniform, "
+                "loguniform, uniformint, quniform, qloguniform, normal, lognormal, qnormal, "
+                "qlognormal, randint, choice, pchoice",
+            ],
+        ),
+        ("space: 3", ["tune.space is 3; it should be a mapping of settings, {} for none"]),
+        (
+            "space: {svc: 3}",
+            ["tune.space.svc is 3; it should be a mapping of settings, {} for none"],
+        ),
+        (
+            "{families: [svc, mlp], space: {svx: {C: 3}}}",
+            [
+                "tune: space has ranges for 'svx', which is not in families, did you mean 'svc'? "
+                "choose from svc, mlp"
+            ],
+        ),
+        (
+            "{families: [mlp], space: {svc: {C: 3}}}",
+            ["tune: space has ranges for 'svc', which is not in families; choose from mlp"],
+        ),
+        (
+            "estimators: {svc: {estimator: a.B}}",
+            ["tune.estimators: 'svc' is a family already; give the estimator another name"],
+        ),
+        (
+            "estimators: {knn: {estimator: KNN}}",
+            [
+                "tune.estimators.knn.estimator: 'KNN' is no import path of a class; "
+                "write package.Class"
+            ],
+        ),
+        (
+            "estimators: {knn: {estimator: 3}}",
+            ["tune.estimators.knn.estimator is 3; it should be a valid string"],
+        ),
+        (
+            "estimators: {knn: {}}",
+            ["tune.estimators.knn.estimator is missing; the config must set it"],
+        ),
+        (
+            "estimators: {knn: a.B}",
+            ["tune.estimators.knn is 'a.B'; it should be a mapping of settings, {} for none"],
+        ),
+        (
+            "estimators: {knn: {estimator: a.B, parms: {}}}",
+            ["tune.estimators.knn.parms is not a setting, did you mean 'params'?"],
+        ),
+        (
+            "estimators: {knn: {estimator: a.B, zzz: {}}}",
+            [
+                "tune.estimators.knn.zzz is not a setting; choose from default, estimator, "
+                "params, preprocessing, space"
+            ],
+        ),
+        (
+            "estimators: {knn: {estimator: a.B, params: 3, default: [1]}}",
+            [
+                "tune.estimators.knn.params is 3; it should be a mapping of settings, {} for none",
+                "tune.estimators.knn.default is [1]; it should be a mapping of settings, "
+                "{} for none",
+            ],
+        ),
+        (
+            "estimators: {knn: {estimator: a.B, preprocessing: [impute, scaled]}}",
+            [
+                "tune.estimators.knn.preprocessing[1] is 'scaled', did you mean 'scale'? "
+                "choose from impute, scale, power"
+            ],
+        ),
+        (
+            "estimators: {knn: {estimator: a.B, preprocessing: scale}}",
+            ["tune.estimators.knn.preprocessing is 'scale'; it should be a list"],
+        ),
+        (
+            "{estimators: {knn: {estimator: a.B}}, families: [knm, svc, zzz]}",
+            [
+                "tune.families[0] is 'knm', did you mean 'knn'? choose from logistic_regression, "
+                "spline_logistic_regression, svc, extra_trees, hist_gradient_boosting, mlp, "
+                "raw_logistic_regression, knn",
+                "tune.families[2] is 'zzz'; choose from logistic_regression, "
+                "spline_logistic_regression, svc, extra_trees, hist_gradient_boosting, mlp, "
+                "raw_logistic_regression, knn",
+            ],
+        ),
+        (
+            "{estimators: {knn: {estimator: 3}}, families: [knn], space: {knn: {p: 1}}}",
+            ["tune.estimators.knn.estimator is 3; it should be a valid string"],
+        ),
+        (
+            "{estimators: {knn: {estimator: a.B}}, families: [knn, svc, knn]}",
+            ["tune.families: knn is there twice; name each family once"],
+        ),
+        (
+            "backend: sparks",
+            ["tune.backend is 'sparks', did you mean 'spark'? choose from local, spark"],
+        ),
+    ],
+    ids=lambda part: str(part)[:60],
+)
+def test_load_refuses_a_fault_in_the_families_and_their_spaces(faults, tune, sentences):
+    text = tune if tune.startswith("{") else f"{{{tune}}}"
+
+    assert faults(f"{SMALL}tune: {text}\n") == sentences
+
+
+def test_load_tells_faults_of_several_estimators_at_once(faults):
+    told = faults(
+        SMALL + "tune: {estimators: {a: {estimator: A}, b: {}, c: {estimator: c.D, spaces: {}}}, "
+        "max_evals: 0}\n"
+    )
+
+    assert [line.split(" ")[0].rstrip(":") for line in told] == [
+        "tune.estimators.a.estimator",
+        "tune.estimators.b.estimator",
+        "tune.estimators.c.spaces",
+        "tune.max_evals",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "expected"),
+    [
+        ("tune.space.svc.C", "{uniform: [1, 2]}", {"svc": {"C": {"uniform": [1, 2]}}}),
+        ("tune.space.svc.C.uniform", "[1, 2]", {"svc": {"C": {"uniform": [1, 2]}}}),
+        ("tune.space.svc", "{C: 3, gamma: [1, 2]}", {"svc": {"C": 3, "gamma": [1, 2]}}),
+        ("tune.space.svc.C", "1e-3", {"svc": {"C": 0.001}}),
+        ("tune.space.svc.C", "null", {"svc": {"C": None}}),
+        ("tune.space.svc.C", "scale", {"svc": {"C": "scale"}}),
+        ("tune.space", "{}", {}),
+    ],
+)
+def test_override_reaches_a_range_and_a_fixed_value(read, key, text, expected):
+    assert read(overrides={key: text}).tune.space == expected
+
+
+def test_override_of_a_range_is_checked_like_the_file(faults):
+    told = faults(overrides={"tune.space.svc.C": "{uniform: [2, 1]}"})
+
+    assert told == ["tune.space.svc.C: uniform: low 2 must be below high 1"]
+
+
+def test_override_of_a_range_leaves_the_others_of_the_file(read):
+    text = SMALL + "tune: {space: {svc: {C: 3, gamma: 0.1}, mlp: {alpha: 2}}}\n"
+
+    space = read(text, {"tune.space.svc.C": "{randint: [9]}"}).tune.space
+
+    assert space == {"svc": {"C": {"randint": [9]}, "gamma": 0.1}, "mlp": {"alpha": 2}}
+
+
+def test_override_makes_an_estimator(read):
+    tune = read(
+        overrides={
+            "tune.estimators.knn.estimator": "sklearn.neighbors.KNeighborsClassifier",
+            "tune.estimators.knn.params.p": "1",
+            "tune.estimators.knn.preprocessing": "[power]",
+            "tune.families": "[knn]",
+        }
+    ).tune
+
+    assert tune.families == ("knn",)
+    assert tune.estimators == {
+        "knn": Estimator(
+            estimator="sklearn.neighbors.KNeighborsClassifier",
+            params={"p": 1},
+            preprocessing=("power",),
+        )
+    }
+
+
+# Faults known of config_file.py.
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("data.columns.range.unit", "7"), ("data.columns.unit", "{unit: '7'}")],
+)
+def test_override_reaches_a_column_called_like_a_setting(read, key, text):
+    name = key.split(".")[2]
+    text_of = SMALL.replace("Weight: {}", f"{name}: {{}}")
+
+    assert read(text_of, {key: text}).data.columns[name].unit == "7"
+
+
+def test_load_hints_in_a_column_called_like_a_setting(faults):
+    (line,) = faults(SMALL.replace("Weight: {}", "range: {unt: kg}"))
+
+    assert line == "data.columns.range.unt is not a setting, did you mean 'unit'?"
+
+
+def test_override_reaches_a_section_that_is_empty_in_the_file(read):
+    assert read(SMALL + "tune:\n", {"tune.seed": "3"}).tune.seed == 3
+
+
+def test_load_refuses_half_a_surrogate_pair(read):
+    with pytest.raises(ConfigError, match=r"is not valid YAML: .*surrogates not allowed"):
+        read(SMALL.replace("unit: years", 'unit: "\\ud800"'))
+
+
+@pytest.mark.parametrize(("written", "read_as"), [("1:30", 90), ("010", 8)])
+def test_load_does_not_reckon_in_base_60_or_8(read, written, read_as):
+    try:
+        config = read(f"{SMALL}tune: {{max_evals: {written}}}\n")
+    except ConfigError:
+        return
+    assert config.tune.max_evals != read_as

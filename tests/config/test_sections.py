@@ -1,0 +1,476 @@
+import re
+from typing import get_args
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline.config.load import load, settings
+from pipeline.config.sections import (
+    BOUNDS,
+    BUILT_IN,
+    DEFAULT_FAMILIES,
+    LOWER_IS_BETTER,
+    Config,
+    Data,
+    Estimator,
+    Evaluate,
+    Gate,
+    Metric,
+    Registry,
+    SearchMetric,
+    Serve,
+    Split,
+    Tune,
+)
+from pipeline.errors import ConfigError
+from pipeline.evaluation import metrics
+from pipeline.schema.columns import Column
+from tests.support.builders import make_sure
+
+DATA = {"source": "people.csv", "target": "ill", "columns": {"Age": Column()}}
+KNN = Estimator(estimator="sklearn.neighbors.KNeighborsClassifier")
+BAYES = Estimator(estimator="sklearn.naive_bayes.GaussianNB")
+
+
+def test_config_needs_only_data_and_registry():
+    config = Config(data=Data(**DATA), registry=Registry(model="m"))
+
+    assert config.split == Split()
+    assert config.tune == Tune()
+
+
+def test_a_column_without_a_name_is_refused():
+    with pytest.raises(ValidationError, match="empty name, which MLflow cannot carry"):
+        Data(**{**DATA, "columns": {**DATA["columns"], "": {}}})
+
+
+def test_target_among_the_columns_is_refused():
+    with pytest.raises(ValidationError, match="target 'Age' is among the columns; take it out"):
+        Data(**{**DATA, "target": "Age"})
+
+
+@pytest.mark.parametrize("positive", [1, 0, True, "yes", None])
+def test_positive_keeps_its_type(positive):
+    assert type(Data(**DATA, positive=positive).positive) is type(positive)
+
+
+@pytest.mark.parametrize("name", ["m", "pima-diabetes", "two words", "2024", "größe_1"])
+def test_registry_takes_a_name_that_fits_a_models_address(name):
+    assert Registry(model=name).model == name
+
+
+@pytest.mark.parametrize("name", ["", " m", "a/b", "a:b", "a.b/", ".", "a%b", "a'b", 'a"b'])
+def test_registry_refuses_a_name_that_breaks_a_models_address(name):
+    with pytest.raises(ValidationError, match="model"):
+        Registry(model=name)
+
+
+@pytest.mark.parametrize(
+    ("section", "settings"),
+    [
+        (Data, {**DATA, "columns": {}}),
+        (Data, {**DATA, "source": ""}),
+        (Data, {**DATA, "target": ""}),
+        (Data, {**DATA, "timeout": 0}),
+        (Data, {**DATA, "timeout": float("inf")}),
+        (Data, {**DATA, "sha256": "A" * 64}),
+        (Data, {**DATA, "sha256": "a" * 63}),
+        (Split, {"test_size": 0.0}),
+        (Split, {"test_size": 1.0}),
+        (Split, {"seed": -1}),
+        (Split, {"seed": 2**32}),
+        (Tune, {"families": ()}),
+        (Tune, {"families": ("xgb",)}),
+        (Tune, {"families": ("svc", "svc")}),
+        (Tune, {"max_evals": 0}),
+        (Tune, {"max_evals": True}),
+        (Tune, {"folds": 1}),
+        (Tune, {"parallelism": "many"}),
+        (Tune, {"parallelism": 0}),
+        (Tune, {"trial_timeout": 0}),
+        (Tune, {"backend": "cluster"}),
+        (Tune, {"families": ("knn",), "estimators": {"bayes": BAYES}}),
+        (Tune, {"families": ("knn", "knn"), "estimators": {"knn": KNN}}),
+        (Tune, {"estimators": {"mlp": KNN}}),
+        (Tune, {"estimators": {"raw_logistic_regression": KNN}}),
+        (Tune, {"space": {"svc": 3}}),
+        (Tune, {"space": {"svc": {"C": {"uniform": [2, 1]}}}}),
+        (Tune, {"space": {"knn": {}}}),
+        (Tune, {"families": ("mlp",), "space": {"svc": {}}}),
+        (Estimator, {}),
+        (Estimator, {"estimator": ""}),
+        (Estimator, {"estimator": "Class"}),
+        (Estimator, {"estimator": ".Class"}),
+        (Estimator, {"estimator": "package."}),
+        (Estimator, {"estimator": "package..Class"}),
+        (Estimator, {"estimator": "package.1Class"}),
+        (Estimator, {"estimator": "package/module.Class"}),
+        (Estimator, {"estimator": "package.Class()"}),
+        (Estimator, {"estimator": " package.Class"}),
+        (Estimator, {"estimator": "package.Class", "param": {}}),
+        (Estimator, {"estimator": "package.Class", "params": [1]}),
+        (Estimator, {"estimator": "package.Class", "space": {"C": {"uniform": [2, 1]}}}),
+        (Estimator, {"estimator": "package.Class", "preprocessing": ("onehot",)}),
+        (Gate, {"primary": "f1"}),
+        (Gate, {"metric": "auc"}),
+        (Gate, {"rule": "equivalence"}),
+        (Gate, {"floors": {"auc": 0.7}}),
+        (Gate, {"floors": {"roc_auc": "0.7"}}),
+        (Gate, {"floors": {"roc_auc": float("nan")}}),
+        (Gate, {"floors_on": "low"}),
+        (Gate, {"dummy": 1}),
+        (Gate, {"margin": -0.001}),
+        (Gate, {"margin": float("inf")}),
+        (Gate, {"margin": None}),
+        (Gate, {"level": 0.5}),
+        (Gate, {"level": 1.0}),
+        (Gate, {"level": 95}),
+        (Gate, {"rows_per_class": 0}),
+        (Gate, {"rows_per_class": 2.5}),
+        (Gate, {"calibration": 0}),
+        (Gate, {"calibration": -0.1}),
+        (Gate, {"serve_check": "none"}),
+        (Gate, {"latency": 0}),
+        (Gate, {"latency": None}),
+        (Gate, {"slices": {"Age": (float("nan"),)}, "slice_floors": {"f1": 0.1}}),
+        (Gate, {"slices": {"Age": (float("inf"),)}, "slice_floors": {"f1": 0.1}}),
+        (Gate, {"slices": {"Age": 30.0}, "slice_floors": {"f1": 0.1}}),
+        (Gate, {"slices": {"Age": ("30",)}, "slice_floors": {"f1": 0.1}}),
+        (Gate, {"slices": {"Age": (30.0,)}, "slice_floors": {"auc": 0.1}}),
+        (Serve, {"port": 0}),
+        (Serve, {"port": 65536}),
+        (Serve, {"workers": 0}),
+        (Serve, {"version": "0"}),
+        (Serve, {"version": "latest"}),
+        (Serve, {"version": "03"}),
+        (Serve, {"version": 3}),
+    ],
+)
+def test_setting_outside_its_rule_is_refused(section, settings):
+    with pytest.raises(ValidationError):
+        section(**settings)
+
+
+def test_every_setting_says_what_it_means():
+    assert [key for key, field in settings() if not field.description] == []
+
+
+def test_lower_is_better_names_metrics():
+    assert set(get_args(Metric)) >= LOWER_IS_BETTER
+
+
+# The gate.
+
+
+def test_gate_asks_for_more_than_the_dummy_and_a_champions_equal_unless_told_otherwise():
+    gate = Gate()
+    assert (gate.primary, gate.dummy, gate.floors, gate.floors_on) == (
+        *("log_loss", True, {}, "value"),
+    )
+    assert (gate.rule, gate.metric, gate.margin, gate.level) == (
+        *("non_inferiority", "roc_auc", 0.02, 0.95),
+    )
+    assert (gate.calibration, gate.rows_per_class, gate.slices) == (0.1, 10, {})
+    assert (gate.serve_check, gate.latency) == ("in_process", 0.1)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"margin": 0},
+        {"margin": 5.0},
+        {"level": 0.501},
+        {"level": 0.999},
+        {"rows_per_class": 1},
+        {"calibration": None},
+        {"calibration": 1e-9},
+        {"latency": 1e-9},
+        {"floors": {"roc_auc": 0.0, "log_loss": 0.0, "mcc": -1.0, "brier": 0.0}},
+        {"floors": {"roc_auc": 1.0, "log_loss": 1e9, "mcc": 1.0, "brier": 2.0}},
+        {"rule": "none", "dummy": False, "primary": "accuracy"},
+    ],
+)
+def test_gate_takes_a_setting_at_the_edge_of_its_rule(settings):
+    gate = Gate(**settings)
+    assert {name: getattr(gate, name) for name in settings} == settings
+
+
+@pytest.mark.parametrize("name", get_args(Metric))
+def test_gate_takes_a_floor_for_every_metric_and_compares_by_any(name):
+    assert Gate(floors={name: 0.5}, metric=name).floors == {name: 0.5}
+
+
+IMPOSSIBLE = [
+    *[(name, at) for name in get_args(Metric) if name not in {"mcc", "brier"} for at in (-0.1, -2)],
+    *[(name, 2) for name in get_args(Metric) if name not in {"log_loss", "brier"}],
+    *[("mcc", -1.01), ("brier", -0.1), ("brier", 2.01)],
+]
+
+
+@pytest.mark.parametrize(("name", "floor"), IMPOSSIBLE)
+@pytest.mark.parametrize("setting", ["floors", "slice_floors"])
+def test_floor_that_its_metric_cannot_be_is_refused(setting, name, floor):
+    slices = {"slices": {"Age": (30.0,)}} if setting == "slice_floors" else {}
+    with pytest.raises(ValidationError, match=rf"{setting}\n.*{name} is {floor:g}; it should be"):
+        Gate(**slices, **{setting: {"accuracy": 0.5, name: floor}})
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("right", [True, False])
+def test_bounds_hold_what_a_model_comes_to_that_is_always_right_or_wrong(classes, right):
+    found = metrics.values(make_sure(right, classes=classes))
+    assert found.keys() == BOUNDS.keys()
+    for name, value in found.items():
+        low, high = BOUNDS[name]
+        assert low <= value <= high
+        best = low if name in LOWER_IS_BETTER else high
+        assert (value == best) is right
+
+
+def with_level(level: float, resamples: int) -> Config:
+    return Config(
+        data=Data(**DATA),
+        registry=Registry(model="m"),
+        gate=Gate(level=level),
+        evaluate=Evaluate(resamples=resamples),
+    )
+
+
+@pytest.mark.parametrize(
+    ("level", "resamples"),
+    [(0.99, 100), (0.995, 200), (0.999, 1000), (0.9995, 2000), (0.9999, 10_000), (0.501, 100)],
+)
+def test_level_of_which_one_resample_lies_beyond_is_taken(level, resamples):
+    assert with_level(level, resamples).gate.level == level
+
+
+@pytest.mark.parametrize(
+    ("level", "resamples", "needed"),
+    [
+        (0.991, 100, 112),
+        (0.995, 199, 200),
+        (0.999, 999, 1000),
+        (0.9999, 9999, 10_000),
+        (0.999999, 2000, 1_000_000),
+    ],
+)
+def test_level_that_the_resamples_cannot_resolve_is_refused_with_how_many_could(
+    level, resamples, needed
+):
+    told = (
+        f"gate.level is {level} and evaluate.resamples is {resamples}; (1 - gate.level) * "
+        "evaluate.resamples should be at least 1, or not one resample lies beyond the bound; "
+        f"raise evaluate.resamples to at least {needed}, or lower gate.level"
+    )
+    with pytest.raises(ValidationError, match=re.escape(told)):
+        with_level(level, resamples)
+    assert with_level(level, needed).evaluate.resamples == needed
+
+
+def test_metrics_to_choose_by_are_those_that_every_trial_has():
+    assert set(get_args(SearchMetric)) == {"log_loss", "roc_auc", "brier", "accuracy"}
+    assert set(get_args(SearchMetric)) < set(get_args(Metric))
+
+
+@pytest.mark.parametrize(
+    "cuts", [(30.0,), (30.0, 50.0), (-1.5, 0.0, 1e9), (30, 50), (0.1, 0.1000001)]
+)
+def test_slices_take_cuts_that_rise(cuts):
+    assert Gate(slices={"Age": cuts}, slice_floors={"f1": 0.1}).slices == {"Age": cuts}
+
+
+@pytest.mark.parametrize(
+    "cuts", [(), (50.0, 30.0), (30.0, 30.0), (1.0, 3.0, 2.0), (0.0, -0.0)], ids=str
+)
+def test_slices_refuse_cuts_that_do_not_rise(cuts):
+    told = f"Age is cut at {list(cuts)}; give one number or more, the smallest first"
+    with pytest.raises(ValidationError, match=re.escape(told)):
+        Gate(slices={"BMI": (1.0,), "Age": cuts}, slice_floors={"f1": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"slices": {"Age": (30.0,)}}, "slices is set and slice_floors is not; set both or"),
+        ({"slice_floors": {"f1": 0.1}}, "slice_floors is set and slices is not; set both or"),
+    ],
+)
+def test_slices_and_their_floors_come_together(settings, told):
+    with pytest.raises(ValidationError, match=told):
+        Gate(**settings)
+
+
+def with_slices(*names: str) -> Config:
+    gate = Gate(slices=dict.fromkeys(names, (30.0,)), slice_floors={"f1": 0.1})
+    data = Data(**{**DATA, "columns": {"Age": Column(), "BMI": Column()}})
+    return Config(data=data, registry=Registry(model="m"), gate=gate)
+
+
+def test_slices_are_of_columns():
+    assert set(with_slices("BMI", "Age").gate.slices) == {"Age", "BMI"}
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("age", ", did you mean 'Age'?"),
+        ("Agee", ", did you mean 'Age'?"),
+        ("income", "; choose from data.columns"),
+        ("ill", "; choose from data.columns"),  # the target
+    ],
+)
+def test_slices_of_what_is_no_column_are_refused_with_a_hint(name, hint):
+    told = f"gate.slices has {name!r}, which is no column{hint}"
+    with pytest.raises(ValidationError, match=re.escape(told)):
+        with_slices("Age", name)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (
+            {"gate.slices": "{age: [30]}", "gate.slice_floors": "{f1: 0.1}"},
+            "  gate.slices has 'age', which is no column, did you mean 'Age'?",
+        ),
+        (
+            {"gate.slices": "{Age: [50, 30]}", "gate.slice_floors": "{f1: 0.1}"},
+            "  gate.slices: Age is cut at [50.0, 30.0]; give one number or more, the smallest "
+            "first",
+        ),
+        (
+            {"gate.slices": "{Age: [30]}"},
+            "  gate: slices is set and slice_floors is not; set both or neither",
+        ),
+        ({"gate.level": "95"}, "  gate.level is 95; it should be less than 1"),
+        ({"gate.margin": "-0.1"}, "  gate.margin is -0.1; it should be greater than or equal to 0"),
+        (
+            {"gate.rule": "superior"},
+            "  gate.rule is 'superior', did you mean 'superiority'? choose from non_inferiority, "
+            "superiority, none",
+        ),
+        ({"gate.latency": "0"}, "  gate.latency is 0; it should be greater than 0"),
+        (
+            {"gate.floors": "{roc_auc: 2}"},
+            "  gate.floors: roc_auc is 2; it should be within 0 and 1",
+        ),
+        (
+            {"gate.slices": "{Age: [30]}", "gate.slice_floors": "{mcc: -1.5}"},
+            "  gate.slice_floors: mcc is -1.5; it should be within -1 and 1",
+        ),
+        (
+            {"gate.floors": "{log_loss: -0.1}"},
+            "  gate.floors: log_loss is -0.1; it should be greater than or equal to 0",
+        ),
+        (
+            {"gate.level": "0.9999"},
+            "  gate.level is 0.9999 and evaluate.resamples is 2000; (1 - gate.level) * "
+            "evaluate.resamples should be at least 1, or not one resample lies beyond the bound; "
+            "raise evaluate.resamples to at least 10000, or lower gate.level",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_fault_of_the_gate_is_told_by_its_key(overrides, told):
+    with pytest.raises(ConfigError) as error:
+        load("configs/pima.yaml", overrides)
+    assert str(error.value) == f"configs/pima.yaml is not a valid config:\n{told}"
+
+
+def test_all_floors_that_cannot_be_are_told():
+    with pytest.raises(ConfigError) as error:
+        load("configs/pima.yaml", {"gate.floors": "{roc_auc: 2, f1: 0.5, accuracy: -1}"})
+    assert str(error.value).endswith(
+        "  gate.floors: roc_auc is 2; it should be within 0 and 1; "
+        "accuracy is -1; it should be within 0 and 1"
+    )
+
+
+def test_gate_is_set_from_the_command_line():
+    overrides = {
+        "gate.slices": "{Age: [30, 50]}",
+        "gate.slices.BMI": "[25]",
+        "gate.slice_floors.recall": "0.5",
+        "gate.calibration": "null",
+    }
+    gate = load("configs/pima.yaml", overrides).gate
+    assert gate.slices == {"Age": (30, 50), "BMI": (25,)}
+    assert gate.slice_floors == {"recall": 0.5}
+    assert gate.calibration is None
+    assert gate.floors == {"accuracy": 0.70, "roc_auc": 0.75, "log_loss": 0.60}
+
+
+# Families and their spaces.
+
+
+def test_families_are_those_of_the_project_but_for_the_tutorials():
+    assert Tune().families == DEFAULT_FAMILIES
+    assert set(BUILT_IN) - set(DEFAULT_FAMILIES) == {"raw_logistic_regression"}
+
+
+def test_families_that_are_not_set_are_also_the_estimators():
+    tune = Tune(estimators={"knn": KNN, "bayes": BAYES})
+
+    assert tune.families == (*DEFAULT_FAMILIES, "knn", "bayes")
+
+
+@pytest.mark.parametrize("families", [("svc",), ("bayes", "svc", "knn"), (*BUILT_IN, "knn")])
+def test_families_that_are_set_are_those_alone(families):
+    assert Tune(estimators={"knn": KNN, "bayes": BAYES}, families=families).families == families
+
+
+@pytest.mark.parametrize(
+    ("families", "paths"),
+    [
+        (("svc", "mlp"), ()),
+        (("knn",), (KNN.estimator,)),
+        (("bayes", "svc", "knn"), (BAYES.estimator, KNN.estimator)),
+    ],
+)
+def test_import_paths_are_those_of_the_estimators_that_are_searched(families, paths):
+    estimators = {"knn": KNN, "bayes": BAYES}
+
+    assert Tune(estimators=estimators, families=families).import_paths() == paths
+
+
+def test_import_paths_of_the_projects_own_families_are_none():
+    assert Tune().import_paths() == ()
+
+
+def test_estimator_imputes_and_scales_and_has_nothing_to_search_unless_told():
+    assert KNN.preprocessing == ("impute", "scale")
+    assert (KNN.params, KNN.space, KNN.default) == ({}, {}, {})
+
+
+@pytest.mark.parametrize("path", ["package.Class", "a.b.c.Class", "größe.Klasse", "_a._B"])
+def test_estimator_takes_an_import_path(path):
+    assert Estimator(estimator=path).estimator == path
+
+
+@pytest.mark.parametrize(
+    "value", [3, 0.5, None, True, "auto", [1, None, {"a": 1}], {"choice": [True, 1, None]}]
+)
+def test_space_keeps_a_value_as_it_is(value):
+    spaces = (
+        Tune(space={"svc": {"C": value}}).space["svc"],
+        Estimator(estimator="package.Class", space={"C": value}).space,
+    )
+
+    assert [repr(space) for space in spaces] == [repr({"C": value})] * 2
+
+
+@pytest.mark.parametrize("value", [3, None, [1], {"uniform": [2, 1]}, {"a": {"b": 1}}])
+def test_params_and_default_of_an_estimator_may_be_anything(value):
+    estimator = Estimator(estimator="package.Class", params={"x": value}, default={"y": value})
+
+    assert (estimator.params, estimator.default) == ({"x": value}, {"y": value})
+
+
+def test_space_of_a_family_that_is_not_searched_is_refused_with_the_choices():
+    with pytest.raises(ValidationError, match="'svc', which is not in families; choose from mlp"):
+        Tune(families=("mlp",), space={"svc": {}})
+
+
+@pytest.mark.parametrize("name", ["a__b", "weights", "voting", "file", "", "a|b", "a b", "3rd"])
+def test_estimator_has_a_name_that_can_stand_in_the_blend_and_its_files(name):
+    with pytest.raises(ValidationError, match="cannot name an estimator"):
+        Tune(estimators={name: {"estimator": "package.Class"}})

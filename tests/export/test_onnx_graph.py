@@ -1,0 +1,411 @@
+"""Graphs against the classifiers that they were made of: the same probabilities."""
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    VotingClassifier,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    MinMaxScaler,
+    PowerTransformer,
+    SplineTransformer,
+)
+from sklearn.svm import SVC
+
+from pipeline.export.onnx_graph import TranslationError, translate
+from pipeline.inference.compiled import CHUNK, load
+from pipeline.models import families as models
+from tests.support.builders import make_dataset
+
+CLOSE = 1e-9
+PARAMS = {
+    "logistic_regression": [
+        {},
+        {"transform": "standard", "C": 10.0},
+        {"transform": "power", "C": 0.01},
+    ],
+    "spline_logistic_regression": [{}, {"n_knots": 5, "C": 3.0}, {"n_knots": 7}],
+    "svc": [{}, {"C": 30.0, "gamma": 0.2}],
+    "extra_trees": [{}, {"min_samples_leaf": 2, "max_features": 1.0, "n_estimators": 7}],
+    "hist_gradient_boosting": [
+        {"max_iter": 30},
+        {"max_iter": 20, "max_leaf_nodes": 31, "learning_rate": 0.3, "max_features": 1.0},
+    ],
+    "mlp": [{}, {"hidden_units": 8, "alpha": 1.0}, {"activation": "relu", "max_iter": 2000}],
+    "raw_logistic_regression": [{}, {"C": 0.1}],
+}
+CASES = [
+    pytest.param(family, params, id=f"{family} {params}")
+    for family, choices in PARAMS.items()
+    for params in choices
+]
+TWO, THREE = ((0, 1), 1), (("a", "b", "c"), None)
+
+
+@pytest.fixture(scope="module")
+def two():
+    return make_dataset(*TWO)
+
+
+@pytest.fixture(scope="module")
+def three():
+    return make_dataset(*THREE, rows=150)
+
+
+def some_rows(seen, count=400, beyond=1.0):
+    """By turns seen values, shuffled, and any within their range or beyond; some are missing."""
+    rng = np.random.default_rng(0)
+    low, high = np.nanmin(seen, axis=0), np.nanmax(seen, axis=0)
+    wide = beyond * (high - low + 1)
+    rows = rng.uniform(low - wide, high + wide, (count, seen.shape[1]))
+    shuffled = np.column_stack([rng.choice(column, count) for column in seen.T])
+    rows[::2] = shuffled[::2]
+    rows[rng.random(rows.shape) < 0.15] = np.nan
+    return rows
+
+
+def compile_(model, columns):
+    return load(translate(model, columns).SerializeToString())
+
+
+def check_equal(model, frame, *more, beyond=1.0):
+    """On the rows that it was fitted on, on others, one at a time, in chunks, and on none."""
+    seen = frame.to_numpy()
+    predict = compile_(model, seen.shape[1])
+    for rows in (seen, some_rows(seen, 2 * CHUNK + 1, beyond), *more):
+        expected = model.predict_proba(pd.DataFrame(rows, columns=list(frame)))
+        np.testing.assert_allclose(predict(rows), expected, rtol=0, atol=CLOSE)
+    few = some_rows(seen, 20, beyond)
+    expected = model.predict_proba(pd.DataFrame(few, columns=list(frame)))
+    one_by_one = np.concatenate([predict(row[None]) for row in few])
+    np.testing.assert_allclose(one_by_one, expected, rtol=0, atol=CLOSE)
+    assert predict(seen[:0]).shape == (0, len(model.classes_))
+
+
+# The built-in families.
+
+
+def test_every_built_in_family_is_among_the_cases():
+    assert list(PARAMS) == list(models.MODELS)
+
+
+@pytest.mark.parametrize(("family", "params"), CASES)
+def test_family_with_two_classes(two, family, params):
+    model = models.build(family, params, 0).fit(two.X_train, two.y_train)
+
+    check_equal(model, two.X_train)
+
+
+@pytest.mark.parametrize(("family", "params"), [case for case in CASES if "svc" not in case.values])
+def test_family_with_three_classes(three, family, params):
+    model = models.build(family, params, 0).fit(three.X_train, three.y_train)
+
+    check_equal(model, three.X_train)
+
+
+def blend(families, **options):
+    members = [(name, models.build(name, PARAMS[name][0], 0)) for name in families]
+    return VotingClassifier(members, voting="soft", **options)
+
+
+@pytest.mark.parametrize(
+    "weights", [None, [0.4, 0.1, 0.2, 0.1, 0.05, 0.1, 0.05], [1, 2, 0, 3, 1, 1, 4]]
+)
+def test_blend_of_all_families_with_two_classes(two, weights):
+    model = blend(models.MODELS, weights=weights).fit(two.X_train, two.y_train)
+
+    check_equal(model, two.X_train)
+
+
+@pytest.mark.parametrize("weights", [None, [3, 1, 2, 1, 1, 2]])
+def test_blend_of_all_families_that_can_with_three_classes(three, weights):
+    able = [name for name in models.MODELS if name != "svc"]
+    model = blend(able, weights=weights).fit(three.X_train, three.y_train)
+
+    check_equal(model, three.X_train)
+
+
+@pytest.mark.parametrize("labels", [(0, 1), ("no", "yes"), (False, True)])
+@pytest.mark.parametrize("place", [0, 1])
+def test_threshold_around_a_model_leaves_its_probabilities(labels, place):
+    dataset = make_dataset(labels, labels[place])
+    model = FixedThresholdClassifier(
+        blend(["logistic_regression", "extra_trees"], weights=[1, 3]),
+        threshold=0.3,
+        pos_label=labels[place],
+        response_method="predict_proba",
+    ).fit(dataset.X_train, dataset.y_train)
+
+    check_equal(model, dataset.X_train)
+
+
+def test_members_of_a_blend_share_their_preprocessing(two):
+    families = ["logistic_regression", "spline_logistic_regression", "svc", "mlp"]
+
+    def imputers(names):
+        model = blend(names).fit(two.X_train, two.y_train)
+        nodes = translate(model, two.X_train.shape[1]).graph.node
+        return sum(node.op_type == "IsNaN" for node in nodes)
+
+    assert imputers(families[:1]) == imputers(families) == 1
+
+
+# Awkward tables.
+
+
+def awkward(rows=90):
+    """A constant column, one with a single other value, ties, giants, dwarfs, and far from 0."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {
+            "constant": np.full(rows, 3.7),
+            "once": np.r_[5.0, np.zeros(rows - 1)],
+            "counts": rng.poisson(0.7, rows).astype(float),
+            "giant": rng.normal(size=rows) * 1e9,
+            "dwarf": rng.normal(size=rows) * 1e-5,
+            "far": rng.normal(size=rows) + 1e5,
+        }
+    )
+    y = (X["counts"] + X["giant"] / 1e9 + rng.normal(size=rows) > 0.7).astype(int)
+    return X, y
+
+
+@pytest.mark.parametrize("family", models.MODELS)
+def test_family_on_an_awkward_table(family):
+    X, y = awkward()
+    model = models.build(family, PARAMS[family][0], 0)
+
+    check_equal(model.fit(X, y), X, beyond=0.0)
+
+
+TIED = {
+    "at the low end": np.r_[np.zeros(60), np.linspace(1, 5, 40)],
+    "at the high end": np.r_[np.linspace(-5, -1, 40), np.zeros(60)],
+    "in the midst": np.r_[np.linspace(-5, -1, 25), np.zeros(50), np.linspace(1, 5, 25)],
+    "at both ends": np.r_[np.zeros(45), np.linspace(1, 2, 10), np.full(45, 3.0)],
+    "of two values": np.r_[np.zeros(50), np.ones(50)],
+    "of three values": np.r_[np.zeros(30), np.ones(40), np.full(30, 2.0)],
+    "of one value": np.zeros(100),
+}
+
+
+@pytest.mark.parametrize("n_knots", [3, 5, 7])
+@pytest.mark.parametrize("tied", TIED)
+def test_splines_with_ties_in_their_quantiles(tied, n_knots):
+    """Knots coincide there, and beyond the last of them scikit-learn takes no part of some."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"tied": TIED[tied], "other": rng.normal(size=100)})
+    y = (X["tied"] + 2 * X["other"] + rng.normal(size=100) > X["tied"].median()).astype(int)
+    model = models.build("spline_logistic_regression", {"n_knots": n_knots, "C": 3.0}, 0).fit(X, y)
+    places = np.unique(TIED[tied])
+    beside = np.concatenate([places, np.nextafter(places, -9), np.nextafter(places, 9)])
+
+    check_equal(model, X, np.column_stack([beside, np.zeros(len(beside))]))
+
+
+@pytest.mark.parametrize("lambdas", [[0, 2, 1], [-3.5, 5, 0.5], [1e-20, 2 - 1e-3, 1e-3]])
+@pytest.mark.parametrize("standardize", [True, False])
+def test_yeo_johnson_with_every_kind_of_exponent(lambdas, standardize):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(50, 3)), columns=list("abc"))
+    model = make_pipeline(
+        SimpleImputer(), PowerTransformer(standardize=standardize), LogisticRegression()
+    ).fit(X, X["a"] > 0)
+    model[1].lambdas_ = np.array(lambdas, dtype=float)
+
+    check_equal(model, X, np.array([[0.0, -0.0, 0.0], [-1e-12, 1e-12, -1e-12]]))
+
+
+# Trees.
+
+
+TREES = [
+    ExtraTreesClassifier(10, random_state=0),
+    RandomForestClassifier(10, random_state=0),
+    HistGradientBoostingClassifier(max_iter=10, random_state=0),
+]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+@pytest.mark.parametrize("labels", [2, 3])
+@pytest.mark.parametrize("trees", TREES, ids=lambda trees: type(trees).__name__)
+def test_trees_send_missing_values_where_they_learnt_to(trees, labels, share):
+    """Also where none was missing while they learnt."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    y = np.digitize(X[:, 0] + X[:, 1] * X[:, 2], np.linspace(-0.5, 0.5, labels - 1))
+    X[rng.random(X.shape) < share] = np.nan
+    frame = pd.DataFrame(X, columns=list("abc"))
+
+    check_equal(trees.fit(frame, y), frame, np.full((1, 3), np.nan))
+
+
+def test_boosting_splits_missing_values_from_all_others():
+    """Such a split lies at infinity."""
+    X = pd.DataFrame({"a": np.where(np.arange(200) % 2, np.nan, np.linspace(-1, 1, 200))})
+    model = HistGradientBoostingClassifier(max_iter=3).fit(X, np.arange(200) % 2)
+    splits = [node["num_threshold"] for node in model._predictors[0][0].nodes]
+
+    assert np.inf in splits
+    check_equal(model, X, np.array([[1.79e308], [-1.79e308]]))
+
+
+@pytest.mark.parametrize("labels", [TWO, THREE])
+@pytest.mark.parametrize(
+    ("family", "params"),
+    [
+        ("extra_trees", {"min_samples_leaf": 1000}),
+        ("extra_trees", {"min_samples_leaf": 1000, "n_estimators": 1}),
+        ("hist_gradient_boosting", {"min_samples_leaf": 1000, "max_iter": 3}),
+        ("extra_trees", {"min_samples_leaf": 40, "n_estimators": 30}),
+    ],
+    ids=["forest", "one tree", "boosting", "some of a forest"],
+)
+def test_trees_of_a_single_leaf(labels, family, params):
+    dataset = make_dataset(*labels)
+    model = models.build(family, params, 0).fit(dataset.X_train, dataset.y_train)
+
+    check_equal(model, dataset.X_train)
+
+
+def test_forest_compares_in_single_precision_as_scikit_learn_does():
+    """A double just above a split is on its lower side once it is rounded."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"a": rng.normal(size=200).astype(np.float32).astype(float)})
+    forest = RandomForestClassifier(20, random_state=0).fit(X, rng.integers(0, 2, 200))
+    splits = np.concatenate([tree.tree_.threshold for tree in forest.estimators_])
+    near = np.concatenate([splits, *(np.nextafter(splits, side) for side in (-9, 9))])
+
+    check_equal(forest, X, np.concatenate([near, near * (1 + 1e-9), near * (1 - 1e-9)])[:, None])
+
+
+def test_boosting_compares_in_double_precision_as_scikit_learn_does():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"a": rng.normal(size=200)})
+    model = HistGradientBoostingClassifier(max_iter=20).fit(X, rng.integers(0, 2, 200))
+    nodes = np.concatenate([each[0].nodes for each in model._predictors])
+    splits = nodes["num_threshold"][nodes["is_leaf"] == 0]
+
+    check_equal(model, X, np.concatenate([splits, np.nextafter(splits, 9)])[:, None])
+
+
+# The graph.
+
+
+def test_graph_is_valid_and_takes_any_number_of_rows(two):
+    model = blend(models.MODELS).fit(two.X_train, two.y_train)
+    graph = translate(model, two.X_train.shape[1])
+
+    onnx.checker.check_model(graph, full_check=True)
+    (X,), (probabilities,) = graph.graph.input, graph.graph.output
+    assert (X.name, probabilities.name) == ("X", "probabilities")
+    shapes = [[d.dim_value for d in t.type.tensor_type.shape.dim] for t in (X, probabilities)]
+    assert shapes == [[0, 4], [0, 2]]
+    assert all(t.type.tensor_type.elem_type == onnx.TensorProto.DOUBLE for t in (X, probabilities))
+
+
+def test_layout_of_the_matrix_does_not_matter(two):
+    model = models.build("logistic_regression", {}, 0).fit(two.X_train, two.y_train)
+    predict = compile_(model, 4)
+    rows = some_rows(two.X_train.to_numpy())
+    wide = np.full((len(rows), 8), 7.0)
+    wide[:, ::2] = rows
+    locked = rows.copy()
+    locked.flags.writeable = False
+
+    for same in (np.asfortranarray(rows), wide[:, ::2], locked, rows[::-1][::-1]):
+        np.testing.assert_array_equal(predict(same), predict(rows))
+
+
+@pytest.mark.parametrize("count", [1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
+def test_rows_come_back_in_their_order_whatever_their_number(two, count):
+    model = models.build("raw_logistic_regression", {}, 0).fit(two.X_train, two.y_train)
+    rows = some_rows(two.X_train.to_numpy(), count)
+
+    expected = model.predict_proba(pd.DataFrame(rows, columns=list(two.X_train)))
+    np.testing.assert_allclose(compile_(model, 4)(rows), expected, rtol=0, atol=CLOSE)
+
+
+# What has no translation.
+
+
+class Own(LogisticRegression):
+    """A user's: it may predict in any way."""
+
+
+def with_categories():
+    return HistGradientBoostingClassifier(max_iter=3, categorical_features=["flag"])
+
+
+UNKNOWN = [
+    (Own(), "Own has no translation"),
+    (GaussianNB(), "GaussianNB has no translation"),
+    (make_pipeline(MinMaxScaler(), LogisticRegression()), "MinMaxScaler has no translation"),
+    (
+        make_pipeline(LogisticRegression(), memory=None).set_params(steps=[("nb", GaussianNB())]),
+        "GaussianNB has no translation",
+    ),
+    (
+        VotingClassifier([("a", LogisticRegression()), ("b", GaussianNB())], voting="soft"),
+        "GaussianNB has no translation",
+    ),
+    (VotingClassifier([("a", LogisticRegression())]), "votes without probabilities"),
+    (FixedThresholdClassifier(GaussianNB()), "GaussianNB has no translation"),
+    (
+        make_pipeline(PowerTransformer("box-cox"), LogisticRegression()),
+        "PowerTransformer with box-cox",
+    ),
+    (
+        make_pipeline(SplineTransformer(extrapolation="constant"), LogisticRegression()),
+        "SplineTransformer with other than linear extrapolation",
+    ),
+    (
+        make_pipeline(
+            SplineTransformer(extrapolation="linear", include_bias=False), LogisticRegression()
+        ),
+        "SplineTransformer with other than linear extrapolation",
+    ),
+    (
+        CalibratedClassifierCV(SVC(kernel="poly"), ensemble=False),
+        "SVC with the kernel poly",
+    ),
+    (
+        CalibratedClassifierCV(SVC(), ensemble=False, method="isotonic"),
+        "calibration of other than a machine of two classes by a curve",
+    ),
+    (
+        CalibratedClassifierCV(MLPClassifier(max_iter=5000), ensemble=False),
+        "calibration of other than a machine of two classes by a curve",
+    ),
+    (with_categories(), "HistGradientBoostingClassifier with categories"),
+]
+
+
+@pytest.mark.parametrize(("model", "reason"), UNKNOWN)
+def test_what_has_no_translation_is_named(model, reason):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.uniform(1, 2, (60, 3)), columns=["a", "b", "flag"])
+    X["flag"] = 1.0 + np.arange(60) % 3
+    fitted = model.fit(X, X["flag"] > 1)
+
+    with pytest.raises(TranslationError, match=f"^{reason}$"):
+        translate(fitted, 3)
+
+
+def test_machine_of_three_classes_has_no_translation(three):
+    model = models.build("svc", {}, 0).fit(three.X_train, three.y_train)
+
+    with pytest.raises(TranslationError, match="other than a machine of two classes by a curve"):
+        translate(model, 4)

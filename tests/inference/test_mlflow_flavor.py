@@ -1,0 +1,262 @@
+"""The served model in this process: answers, refusals, params, identity."""
+
+import json
+import logging
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.exceptions import MlflowException
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.pipeline import make_pipeline
+
+from pipeline.export.onnx_graph import translate
+from pipeline.inference import mlflow_flavor as serving
+from pipeline.inference import predictor as scorer
+from pipeline.inference.mlflow_flavor import ServedModel
+from pipeline.models.families import tutorial
+from pipeline.schema.columns import Column
+from pipeline.schema.contract import Contract
+
+COLUMNS = {
+    "age": Column(unit="years", range=(0, 120)),
+    "dose": Column(missing=0, optional=True),
+}
+ROWS = pd.DataFrame({"age": np.linspace(20, 79, 60), "dose": np.tile([1.0, 2.0, 3.0], 20)})
+
+
+def make_contract(classes, positive=None) -> Contract:
+    return Contract(columns=COLUMNS, target="y", classes=classes, positive=positive)
+
+
+def make_model(classes, positive=None):
+    labels = np.asarray(classes)[np.arange(60) * len(classes) // 60]  # the older, the later
+    model = tutorial()
+    if positive is not None:
+        model = FixedThresholdClassifier(
+            model, threshold=0.4, pos_label=positive, response_method="predict_proba"
+        )
+    return model.fit(ROWS, labels)
+
+
+def make_served(classes, positive=None, model=None) -> ServedModel:
+    model = make_model(classes, positive) if model is None else model
+    described = scorer.describe(None if positive is None else 0.4, ROWS.to_numpy())
+    return ServedModel(scorer.of_model(model, make_contract(classes, positive), described))
+
+
+def save(folder, model, classes=(0, 1), positive=1, **options) -> str:
+    """The address of a folder with a model as MLflow writes it."""
+    contract = make_contract(classes, positive)
+    serving.save_model(
+        str(folder),
+        mlflow.models.Model(),
+        model,
+        contract,
+        scorer.describe(0.4, ROWS.to_numpy()),
+        signature=serving.signature(contract, 0.4),
+        pip_requirements=["scikit-learn"],
+        **options,
+    )
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("classes", "positive"),
+    [((0, 1), 1), ((0, 1), 0), (("no", "yes"), "yes"), ((False, True), True)],
+)
+def test_label_has_the_targets_type_and_probability_is_the_positive_classs(classes, positive):
+    model = make_model(classes, positive)
+    answers = make_served(classes, positive, model).predict(ROWS)
+    expected = model.predict_proba(ROWS)[:, classes.index(positive)]
+    assert [type(label) for label in answers["label"].tolist()] == [type(classes[0])] * 60
+    assert answers["label"].tolist() == model.predict(ROWS).tolist()
+    np.testing.assert_array_equal(answers["probability"], expected)
+    assert list(answers) == ["label", "probability"]
+
+
+def test_three_classes_have_a_probability_each():
+    answers = make_served(("a", "b", "c")).predict(ROWS)
+    each = answers[["probability_a", "probability_b", "probability_c"]]
+    assert answers["label"].tolist() == [name[-1] for name in each.idxmax(axis=1)]
+    np.testing.assert_array_equal(answers["probability"], each.max(axis=1))
+
+
+@pytest.mark.parametrize(("classes", "positive"), [((0, 1), 1), (("a", "b", "c"), None)])
+def test_no_rows_get_no_answers_with_the_same_names(classes, positive):
+    served = make_served(classes, positive)
+    none = served.predict(ROWS.head(0))
+    assert len(none) == 0
+    assert list(none) == list(served.predict(ROWS))
+
+
+def test_absent_optional_column_null_and_mark_mean_the_same():
+    served = make_served((0, 1), 1)
+    age = ROWS[["age"]]
+    absent = served.predict(age)
+    pd.testing.assert_frame_equal(served.predict(age.assign(dose=np.nan)), absent)
+    pd.testing.assert_frame_equal(served.predict(age.assign(dose=0)), absent)
+    assert not absent.equals(served.predict(ROWS))
+
+
+def test_threshold_of_a_request_replaces_the_models():
+    served = make_served((0, 1), 1)
+    probability = served.predict(ROWS)["probability"]
+    for threshold in (0.0, 0.4, 0.7, 1.0):
+        labels = served.predict(ROWS, {"threshold": threshold})["label"]
+        assert labels.tolist() == (probability >= threshold).astype(int).tolist()
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
+def test_threshold_that_is_no_probability_is_refused(threshold):
+    with pytest.raises(MlflowException, match=r"params\.threshold must be between 0 and 1"):
+        make_served((0, 1), 1).predict(ROWS, {"threshold": threshold})
+
+
+def test_a_row_whose_answer_is_not_finite_is_refused():
+    served = make_served((0, 1), 1)
+    served.scorer.predict = lambda X: np.where(X[:, 1:] > 1e300, np.nan, 0.5) * np.ones((1, 2))
+    rows = ROWS.copy()
+    rows.loc[1, "dose"] = 1e308
+
+    with pytest.raises(MlflowException, match="row 2, dose: is larger than") as error:
+        served.predict(rows)
+
+    assert error.value.get_http_status_code() == 400
+
+
+@pytest.mark.parametrize(
+    ("predict", "message"),
+    [
+        (lambda X: np.full((len(X), 2), np.nan), "the model's answer is not a finite number"),
+        (lambda X: X["age"], "the classifier failed on these rows"),
+    ],
+)
+def test_what_a_model_does_wrong_has_a_sentence_and_no_stack_trace(predict, message):
+    served = make_served((0, 1), 1)
+    served.scorer.predict = predict
+
+    with pytest.raises(MlflowException, match=message) as error:
+        served.predict(ROWS)
+
+    assert error.value.get_http_status_code() == 500
+    assert "Traceback" not in error.value.serialize_as_json()
+
+
+def test_threshold_of_null_is_the_models():
+    served = make_served((0, 1), 1)
+    pd.testing.assert_frame_equal(served.predict(ROWS, {"threshold": None}), served.predict(ROWS))
+
+
+def test_version_adds_the_models_name_to_each_answer():
+    served = make_served((0, 1), 1)
+    served.scorer.identity = {"model": "visits", "version": "7"}
+    answers = served.predict(ROWS, {"version": True})
+    assert set(answers["model"]) == {"visits"}
+    assert set(answers["version"]) == {"7"}
+    assert list(served.predict(ROWS, {"version": False})) == ["label", "probability"]
+
+
+@pytest.mark.parametrize("params", [{}, {"version": True, "explain": True}])
+def test_mlflows_server_is_given_records_that_hold_the_same(monkeypatch, params):
+    served = make_served((0, 1), 1)
+    expected = served.predict(ROWS, params).to_dict(orient="records")
+    monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
+    assert served.predict(ROWS, params) == expected
+
+
+def test_explain_adds_what_leads_from_the_base_to_the_probability():
+    model = tutorial().fit(ROWS, np.arange(60) % 4 // 2)  # nowhere near to certain
+    answers = make_served((0, 1), 1, model).predict(ROWS.head(5), {"explain": True})
+    assert list(answers) == ["label", "probability", "base", "contributions"]
+    for probability, base, shares in answers.drop(columns="label").itertuples(index=False):
+        assert list(shares) == ["age", "dose"]
+        assert base + sum(shares.values()) == pytest.approx(np.log(probability / (1 - probability)))
+
+
+def test_refusal_names_row_column_and_rule_but_not_the_value():
+    rows = ROWS.head(3).assign(age=[30, 777, 40])
+    with pytest.raises(MlflowException) as refused:
+        make_served((0, 1), 1).predict(rows)
+    assert refused.value.message == "row 2, age: must be at most 120 years"
+    assert refused.value.get_http_status_code() == 400
+
+
+def test_signature_is_of_doubles_with_the_threshold_as_default():
+    contract = Contract(columns=COLUMNS, target="y", classes=("no", "yes"), positive="yes")
+    signature = serving.signature(contract, 0.3)
+    assert [column.type.name for column in signature.inputs.inputs] == ["double", "double"]
+    assert signature.inputs.required_input_names() == ["age"]
+    assert signature.outputs.input_names() == ["label", "probability"]
+    assert {spec.name: spec.default for spec in signature.params} == {
+        "version": False,
+        "explain": False,
+        "threshold": 0.3,
+    }
+
+
+def test_both_flavors_load_from_one_folder(tmp_path):
+    model = make_model((0, 1), 1)
+    folder = save(tmp_path / "model", model)
+    loaded = mlflow.pyfunc.load_model(folder)
+    bare = mlflow.sklearn.load_model(folder)
+    pd.testing.assert_frame_equal(loaded.predict(ROWS), make_served((0, 1), 1).predict(ROWS))
+    assert bare.predict(ROWS).tolist() == model.predict(ROWS).tolist()
+    assert isinstance(bare, FixedThresholdClassifier)
+
+
+def test_graph_beside_the_model_answers_and_nothing_is_unpickled(tmp_path):
+    model = make_model((0, 1), 1)
+    graph = translate(model, len(COLUMNS)).SerializeToString()
+    folder = save(tmp_path / "model", model, graph=graph)
+    (tmp_path / "model" / scorer.PICKLE).write_bytes(b"no pickle")
+    answers = mlflow.pyfunc.load_model(folder).predict(ROWS)
+    pd.testing.assert_frame_equal(answers, make_served((0, 1), 1).predict(ROWS), rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:Operation with range is deprecated")  # in MLflow, of pandas 3
+def test_example_is_saved_with_its_answer(tmp_path):
+    save(tmp_path / "model", make_model((0, 1), 1), input_example=ROWS.head(3))
+    saved = json.loads((tmp_path / "model" / serving.EXAMPLE_ANSWER).read_text())
+    expected = make_served((0, 1), 1).predict(ROWS.head(3)).to_dict(orient="records")
+    assert saved == {"predictions": expected}
+
+
+def test_model_of_another_environment_is_refused_with_status_400(tmp_path, monkeypatch):
+    folder = save(tmp_path / "model", make_model((0, 1), 1))
+    monkeypatch.setattr(scorer, "version", lambda name: "0.1")
+    with pytest.raises(
+        MlflowException, match=r"and this is scikit-learn 0\.1, numpy 0\.1"
+    ) as refused:
+        mlflow.pyfunc.load_model(folder)
+    assert refused.value.get_http_status_code() == 400
+
+
+@pytest.mark.parametrize("meta", ["{}", "model_name: visits\nmodel_version: 7\n"])
+def test_model_without_a_registry_in_reach_is_served_unverified_and_says_so(
+    tmp_path, monkeypatch, caplog, meta
+):
+    """As in a container with nothing but the model."""
+    monkeypatch.setattr(mlflow, "get_registry_uri", lambda: f"sqlite:///{tmp_path}/none.db")
+    folder = save(tmp_path / "model", make_model((0, 1), 1))
+    (tmp_path / "model" / serving.REGISTERED).write_text(meta)
+    with caplog.at_level(logging.WARNING, "pipeline"):
+        loaded = mlflow.pyfunc.load_model(folder)
+    (answer, *_) = loaded.predict(ROWS, params={"version": True}).to_dict(orient="records")
+    is_registered = "visits" in meta
+    told = ["visits version 7 is not verified: its registry is out of reach"]
+    assert [
+        r.getMessage() for r in caplog.records if r.name == "pipeline.inference.mlflow_flavor"
+    ] == (told if is_registered else [])
+    assert (answer["model"], answer["version"]) == (
+        ("visits", "7") if is_registered else ("model", "")
+    )
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_a_model_without_threshold_is_served_by_its_likeliest_class():
+    model = make_pipeline(LogisticRegression()).fit(ROWS, np.arange(60) % 3)
+    answers = make_served((0, 1, 2), model=model).predict(ROWS)
+    assert answers["label"].tolist() == model.predict(ROWS).tolist()

@@ -1,0 +1,470 @@
+import json
+import pickle
+import shutil
+import sys
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.model_selection import FixedThresholdClassifier
+
+from pipeline.config.sections import DEFAULT_FAMILIES
+from pipeline.errors import ContractError, ModelError
+from pipeline.export.onnx_builder import TranslationError
+from pipeline.export.onnx_graph import translate
+from pipeline.inference import compiled
+from pipeline.inference import mlflow_flavor as serving
+from pipeline.inference import predictor as scorer
+from pipeline.inference.linear import Linear
+from pipeline.inference.predictor import MOST_EXPLAINED, Params, Scorer
+from pipeline.models import families as models
+from pipeline.schema.contract import Rules
+from tests.support.builders import make_dataset
+
+PARAMS = Params()
+
+
+def make_scorer(labels=(0, 1), positive=1, threshold=0.4) -> Scorer:
+    dataset = make_dataset(labels, positive)
+    model = models.build("logistic_regression", {}, 0).fit(dataset.X_train, dataset.y_train)
+    described = scorer.describe(threshold, dataset.X_train.to_numpy())
+    return scorer.of_model(model, dataset.contract, described)
+
+
+@pytest.fixture(scope="module")
+def two():
+    return make_scorer()
+
+
+@pytest.fixture(scope="module")
+def three():
+    return make_scorer(("a", "b", "c"), None, None)
+
+
+@pytest.fixture(scope="module")
+def dataset_of_two():
+    return make_dataset()
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return make_dataset().X_test.to_numpy()
+
+
+# Params.
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, Params()),
+        ({"threshold": 0}, Params(threshold=0)),
+        ({"threshold": 1}, Params(threshold=1)),
+        ({"threshold": 0.25, "version": True}, Params(threshold=0.25, version=True)),
+        ({"explain": True, "version": False}, Params(explain=True)),
+    ],
+)
+def test_params_are_taken(two, given, expected):
+    assert two.params(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"SECRET": 1}, "params may hold threshold, version, explain only"),
+        ({"Threshold": 0.5}, "params may hold threshold, version, explain only"),
+        ({"threshold": True}, "params.threshold must be a number"),
+        ({"threshold": "0.5"}, "params.threshold must be a number"),
+        ({"threshold": [0.5]}, "params.threshold must be a number"),
+        ({"threshold": -0.1}, "params.threshold must be between 0 and 1"),
+        ({"threshold": 987654}, "params.threshold must be between 0 and 1"),
+        ({"threshold": float("nan")}, "params.threshold must be between 0 and 1"),
+        ({"threshold": 10**400}, "params.threshold must be between 0 and 1"),
+        ({"version": 1}, "params.version must be true or false"),
+        ({"version": "yes"}, "params.version must be true or false"),
+        ({"explain": 0}, "params.explain must be true or false"),
+    ],
+)
+def test_params_that_break_a_rule_are_refused(two, given, told):
+    with pytest.raises(ContractError) as error:
+        two.params(given)
+
+    assert (str(error.value), error.value.rule) == (told, "params")
+
+
+def test_there_is_no_threshold_past_two_classes(three):
+    with pytest.raises(ContractError, match=r"^params may hold version, explain only$"):
+        three.params({"threshold": 0.5})
+
+
+# Answers.
+
+
+@pytest.mark.parametrize("labels", [(0, 1), ("no", "yes"), (False, True)])
+@pytest.mark.parametrize("place", [0, 1])
+def test_label_is_the_positive_class_from_the_threshold_on(rows, labels, place):
+    asked = make_scorer(labels, labels[place], 0.3)
+    probability = asked.predict(rows)[:, place]
+
+    answers = asked.answers(rows, PARAMS)
+
+    assert answers["probability"] == probability.tolist()
+    assert answers["label"] == [labels[place if p >= 0.3 else 1 - place] for p in probability]
+    assert {type(label) for label in answers["label"]} == {type(labels[0])}
+
+
+def test_threshold_belongs_to_the_positive_side(two, rows):
+    (probability,) = two.answers(rows[:1], PARAMS)["probability"]
+
+    above = two.answers(rows[:1], Params(threshold=np.nextafter(probability, 1)))
+    at = two.answers(rows[:1], Params(threshold=probability))
+    assert (above["label"], at["label"]) == ([0], [1])
+    assert two.answers(rows, Params(threshold=0))["label"] == [1] * len(rows)
+
+
+def test_model_without_a_threshold_of_its_own_has_one_half(rows):
+    answers = make_scorer(threshold=None).answers(rows, PARAMS)
+
+    assert answers["label"] == [int(p >= 0.5) for p in answers["probability"]]
+
+
+def test_past_two_classes_the_likeliest_is_the_label(three, rows):
+    probabilities = three.predict(rows)
+
+    answers = three.answers(rows, PARAMS)
+
+    assert list(answers) == [
+        *("label", "probability", "probability_a", "probability_b", "probability_c")
+    ]
+    assert answers["label"] == ["abc"[place] for place in probabilities.argmax(axis=1)]
+    assert answers["probability"] == probabilities.max(axis=1).tolist()
+    assert answers["probability_b"] == probabilities[:, 1].tolist()
+
+
+@pytest.mark.parametrize("params", [Params(), Params(explain=True, version=True)])
+@pytest.mark.parametrize("name", ["two", "three"])
+def test_no_rows_get_no_answers(request, rows, name, params):
+    asked = request.getfixturevalue(name)
+
+    answers = asked.answers(rows[:0], params)
+
+    assert list(answers) == list(asked.answers(rows[:2], params))
+    assert set(map(len, answers.values())) == {0}
+
+
+def test_version_adds_name_and_number_to_each_row(rows):
+    asked = make_scorer()
+    asked.identity = {"model": "visits", "version": "7"}
+
+    answers = asked.answers(rows[:2], Params(version=True))
+
+    assert (answers["model"], answers["version"]) == (["visits"] * 2, ["7"] * 2)
+    assert "model" not in asked.answers(rows[:2], PARAMS)
+
+
+def log_odds(probability):
+    return np.log(probability / (1 - probability))
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_explanation_leads_to_the_positive_classs_log_odds(rows, place):
+    asked = make_scorer((0, 1), place)
+
+    answers = asked.answers(rows[:5], Params(explain=True))
+
+    for probability, base, shares in zip(
+        *(answers[name] for name in ("probability", "base", "contributions")), strict=True
+    ):
+        assert list(shares) == ["height", "gap", "noise", "flag"]
+        assert base == pytest.approx(log_odds(asked.predict(asked.reference[None])[0, place]))
+        assert base + sum(shares.values()) == pytest.approx(log_odds(probability))
+
+
+def test_explanation_past_two_classes_is_of_the_label(three, rows):
+    answers = three.answers(rows[:5], Params(explain=True))
+
+    places = ["abc".index(label) for label in answers["label"]]
+    expected = log_odds(three.predict(three.reference[None])[0, places])
+    np.testing.assert_allclose(answers["base"], expected)
+    reached = [
+        base + sum(shares.values())
+        for base, shares in zip(answers["base"], answers["contributions"], strict=True)
+    ]
+    np.testing.assert_allclose(reached, log_odds(np.array(answers["probability"])))
+
+
+def test_explanation_takes_missing_values(two, rows):
+    gaps = np.full_like(rows[:1], np.nan)
+
+    answers = two.answers(gaps, Params(explain=True))
+
+    assert np.isfinite(list(answers["contributions"][0].values())).all()
+
+
+def test_as_many_rows_are_explained_as_a_request_may_ask(two, rows):
+    most = np.resize(rows, (MOST_EXPLAINED, rows.shape[1]))
+
+    assert len(two.answers(most, Params(explain=True))["base"]) == MOST_EXPLAINED
+    with pytest.raises(ContractError, match=r"^params\.explain takes at most 100 rows$") as error:
+        two.answers(np.vstack([most, most[:1]]), Params(explain=True))
+    assert error.value.rule == "params"
+
+
+def test_answers_are_plain_python_for_every_encoder(two, three, rows):
+    for asked in (two, three):
+        answers = asked.answers(rows[:2], Params(explain=True, version=True))
+        assert json.loads(json.dumps(answers)) == answers
+
+
+# Numbers so large that no answer is finite.
+
+FAMILIES = [*DEFAULT_FAMILIES, "raw_logistic_regression"]
+HUGE = [(1e308, 1e308), (1e308, -1e308), (-1.7e308, 1e308), (1e155, -1e155), (-1e39, 0), (0, 1e20)]
+
+
+@pytest.fixture(scope="module", params=[2, 3], ids="{} classes".format)
+def fitted(request):
+    """By family, the fitted model; and the data set."""
+    labels, positive = ((0, 1), 1) if request.param == 2 else (("a", "b", "c"), None)
+    dataset = make_dataset(labels, positive)
+    X = dataset.X_train.fillna(0)
+    return dataset, {
+        family: models.build(family, {}, 0).fit(X, dataset.y_train) for family in FAMILIES
+    }
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # scikit-learn's, of the overflow itself
+def test_huge_numbers_have_a_finite_answer_or_are_refused_by_row_and_column(
+    fitted, family, is_compiled
+):
+    dataset, by_family = fitted
+    asked = scorer.of_model(
+        by_family[family], dataset.contract, scorer.describe(0.4, dataset.X_train.to_numpy())
+    )
+    if is_compiled:
+        try:
+            graph = translate(by_family[family], 4)
+        except TranslationError:
+            pytest.skip("it is not compiled")
+        asked.predict = compiled.load(graph.SerializeToString())
+    usual = dataset.X_test.fillna(0).to_numpy()[:1]
+    for pair in HUGE:
+        X = np.vstack([usual, usual])
+        X[1, :2] = pair
+        huge = [name for name, value in zip(("height", "gap"), pair, strict=True) if value]
+        refused = "\n".join(f"row 2, {name}: {scorer.TOO_LARGE}" for name in sorted(huge))
+        assert finite_or_refused(asked, X) in ("finite", ("finite", refused))
+
+
+def finite_or_refused(asked, X):
+    """Whether all numbers are finite, or the rule and the message of the refusal."""
+    try:
+        answers = asked.answers(X, Params(explain=True))
+    except ContractError as error:
+        return error.rule, str(error)
+    numbers = [answers["probability"], answers["base"]]
+    numbers += [list(shares.values()) for shares in answers["contributions"]]
+    return "finite" if np.isfinite(np.concatenate(numbers)).all() else "not finite"
+
+
+def test_rows_that_overflow_are_refused_whichever_way_the_sum_goes(dataset_of_two):
+    asked = scorer.of_model(
+        None, dataset_of_two.contract, scorer.describe(0.4, dataset_of_two.X_train.to_numpy())
+    )
+    asked.predict = Linear([0.0] * 4, [5.0, 5.0, -9.0, 0.0], 0.0).predict_proba
+    for X in ([[1e308, 1e308, 1e308, 0]], [[1e308] * 4] * 100, [[1e308, 0, 0, 0]]):
+        with pytest.raises(ContractError, match="row 1, height: is larger than"):
+            asked.answers(np.array(X), PARAMS)
+
+
+def test_an_answer_that_is_not_finite_for_usual_rows_is_the_models_fault(dataset_of_two):
+    X = dataset_of_two.X_train.to_numpy()
+    asked = scorer.of_model(None, dataset_of_two.contract, scorer.describe(0.4, X))
+    asked.predict = lambda X: np.full((len(X), 2), np.nan)
+    with pytest.raises(ModelError, match="not a finite number"):
+        asked.answers(X[:2], PARAMS)
+
+
+def test_what_a_classifier_raises_on_usual_rows_is_not_blamed_on_them(dataset_of_two):
+    X = dataset_of_two.X_train.to_numpy()
+    asked = scorer.of_model(None, dataset_of_two.contract, scorer.describe(0.4, X))
+
+    def fail(_):
+        raise ZeroDivisionError
+
+    asked.predict = fail
+    with pytest.raises(ZeroDivisionError):
+        asked.answers(X[:2], PARAMS)
+    with pytest.raises(ContractError, match="row 1, noise: is larger than"):
+        asked.answers(np.array([[0, 0, 1e9, 0]]), PARAMS)
+
+
+# What training leaves for the scorer.
+
+
+def test_description_survives_json():
+    X = np.array([[1.0, np.nan], [2.0, 5.0], [9.0, 7.0]])
+
+    described = scorer.describe(0.4, X)
+
+    assert json.loads(json.dumps(described)) == described
+    assert described["reference"] == [2.0, 6.0]
+    assert described["magnitude"] == [9.0, 7.0]
+    assert described["threshold"] == 0.4
+    assert list(described["trained_with"]) == ["Python", "scikit-learn", "numpy"]
+
+
+# A model's folder.
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """As MLflow writes it, with a graph; and the model in it."""
+    dataset = make_dataset()
+    model = FixedThresholdClassifier(
+        models.build("logistic_regression", {}, 0),
+        threshold=0.4,
+        pos_label=1,
+        response_method="predict_proba",
+    ).fit(dataset.X_train, dataset.y_train)
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    serving.save_model(
+        str(folder),
+        mlflow.models.Model(),
+        model,
+        dataset.contract,
+        scorer.describe(0.4, dataset.X_train.to_numpy()),
+        graph=translate(model, 4).SerializeToString(),
+        pip_requirements=["scikit-learn"],
+    )
+    return folder, model
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    """A copy to be changed."""
+    return shutil.copytree(saved[0], tmp_path / "model")
+
+
+def change(folder, **changes):
+    path = folder / scorer.SERVED
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize("with_graph", [True, False])
+def test_loaded_scorer_answers_as_the_model_does(folder, saved, rows, with_graph):
+    if not with_graph:
+        (folder / scorer.GRAPH).unlink()
+    frame = pd.DataFrame(rows, columns=["height", "gap", "noise", "flag"])
+
+    loaded = scorer.load(folder, {"model": "visits", "version": "7"})
+
+    answers = loaded.answers(loaded.rules.apply(rows), Params(version=True))
+    expected = saved[1].predict_proba(frame)[:, 1]
+    np.testing.assert_allclose(answers["probability"], expected, rtol=0, atol=1e-12)
+    assert answers["label"] == saved[1].predict(frame).tolist()
+    assert (answers["model"][0], answers["version"][0]) == ("visits", "7")
+    assert loaded.is_compiled is with_graph
+    assert isinstance(loaded.rules, Rules)
+
+
+@pytest.mark.parametrize("unpickle", [True, False])
+@pytest.mark.parametrize("damage", [lambda p: p.write_bytes(b"no pickle"), lambda p: p.unlink()])
+def test_where_there_is_a_graph_the_pickle_is_not_read(folder, rows, unpickle, damage):
+    damage(folder / scorer.PICKLE)
+
+    loaded = scorer.load(folder, unpickle=unpickle)
+
+    assert len(loaded.answers(rows, PARAMS)["label"]) == len(rows)
+
+
+def test_without_a_graph_and_unpickling_the_contract_is_known_but_no_answer(folder, rows):
+    (folder / scorer.GRAPH).unlink()
+    (folder / scorer.PICKLE).write_bytes(b"no pickle")
+
+    loaded = scorer.load(folder, unpickle=False)
+
+    assert list(loaded.contract.columns) == ["height", "gap", "noise", "flag"]
+    assert loaded.params({"threshold": 0.3}) == Params(threshold=0.3)
+    assert not loaded.is_compiled
+    with pytest.raises(RuntimeError, match="the model was not unpickled"):
+        loaded.answers(rows, PARAMS)
+
+
+USERS = """
+from sklearn.linear_model import LogisticRegression
+
+
+class Own(LogisticRegression):
+    pass
+"""
+
+
+def test_pickle_finds_the_users_modules_and_the_projects_own_first(folder, monkeypatch):
+    """A model brings its code; one that brings `pipeline` too must not put it in place of this."""
+    code = folder / "code"
+    code.mkdir()
+    (code / "of_the_user.py").write_text(USERS)
+    monkeypatch.syspath_prepend(code)
+    from of_the_user import Own
+
+    (folder / scorer.GRAPH).unlink()
+    dataset = make_dataset()
+    own = models.build("raw_logistic_regression", {}, 0).set_params(logisticregression=Own())
+    own.fit(dataset.X_train, dataset.y_train)
+    (folder / scorer.PICKLE).write_bytes(pickle.dumps(own))
+    sys.path.remove(str(code))
+    del sys.modules["of_the_user"]
+
+    loaded = scorer.load(folder)
+
+    expected = own.predict_proba(dataset.X_test)
+    np.testing.assert_array_equal(loaded.predict(dataset.X_test.to_numpy()), expected)
+    assert sys.path[-1] == str(code)
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "told"),
+    [
+        ("Python", "3.10", "the model was trained with Python 3.10, and this is Python "),
+        ("scikit-learn", "1.0", "the model was trained with scikit-learn 1.0, and this is scikit-"),
+        ("numpy", None, "the model was trained with numpy None, and this is numpy "),
+    ],
+)
+def test_model_trained_with_other_versions_is_refused_with_the_remedy(folder, name, other, told):
+    here = json.loads((folder / scorer.SERVED).read_text())["trained_with"]
+    versions = {**here, name: other} if other else {n: v for n, v in here.items() if n != name}
+    change(folder, trained_with=versions)
+    (folder / scorer.PICKLE).write_bytes(b"no pickle")  # nothing is read of it
+
+    with pytest.raises(ModelError) as error:
+        scorer.load(folder)
+
+    assert str(error.value).startswith(told)
+    assert str(error.value).endswith(
+        "; serve it from the environment of its requirements.txt, or train it again"
+    )
+
+
+def test_all_versions_that_differ_are_told(folder, monkeypatch):
+    here = {"Python": "3.11", "scikit-learn": "9.9", "numpy": "8.8"}
+    change(folder, trained_with={"Python": "3.11", "scikit-learn": "1.9.1", "numpy": "2.4.6"})
+    monkeypatch.setattr(scorer, "_versions", lambda: here)
+
+    with pytest.raises(
+        ModelError,
+        match=r"scikit-learn 1\.9\.1, numpy 2\.4\.6, and this is scikit-learn 9\.9, numpy 8",
+    ):
+        scorer.load(folder)
+
+
+def test_another_patch_of_python_is_the_same(folder, monkeypatch):
+    major, minor, patch = scorer.platform.python_version_tuple()
+    monkeypatch.setattr(
+        scorer.platform, "python_version_tuple", lambda: (major, minor, f"{patch}9")
+    )
+
+    assert scorer.load(folder).is_compiled

@@ -1,0 +1,565 @@
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import PowerTransformer, StandardScaler
+
+from pipeline.config.sections import Estimator
+from pipeline.errors import ConfigError
+from pipeline.models import custom as estimators
+
+KNN = "sklearn.neighbors.KNeighborsClassifier"
+TREES = "sklearn.ensemble.ExtraTreesClassifier"
+BAYES = "sklearn.naive_bayes.GaussianNB"
+SGD = "sklearn.linear_model.SGDClassifier"
+USERS = """
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+NUMBER = 3
+
+
+class Shares(ClassifierMixin, BaseEstimator):
+    def __init__(self, weight=1.0, *, kind=None, random_state=None, n_jobs=None):
+        self.weight = weight
+        self.kind = kind
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def fit(self, X, y):
+        self.classes_, counts = np.unique(y, return_counts=True)
+        self.shares_ = counts / counts.sum()
+        return self
+
+    def predict_proba(self, X):
+        return np.tile(self.shares_, (len(X), 1))
+
+
+class Passing(Shares):
+    "As XGBoost's: the parent lists what the child passes on."
+
+    def __init__(self, depth=3, **others):
+        super().__init__(**others)
+        self.depth = depth
+
+
+class Open(Shares):
+    "As LightGBM's: what it does not list it takes all the same."
+
+    def __init__(self, depth=3, n_jobs=None, **others):
+        self.depth = depth
+        self.n_jobs = n_jobs
+        self.others = others
+
+
+class Needing(BaseEstimator):
+    def __init__(self, depth, width=2):
+        if depth > 10:
+            raise ValueError("too deep")
+        self.depth = depth
+        self.width = width
+
+    fit = Shares.fit
+    predict_proba = Shares.predict_proba
+
+
+instance = Shares()
+
+
+def function():
+    pass
+"""
+
+
+@pytest.fixture
+def users(tmp_path, monkeypatch) -> Iterator[str]:
+    """The name of a module of the user's own."""
+    name = "users_classifiers"
+    (tmp_path / f"{name}.py").write_text(USERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield name
+    sys.modules.pop(name, None)
+
+
+def small_table() -> tuple[pd.DataFrame, pd.Series]:
+    rng = np.random.default_rng(0)
+    y = pd.Series(np.arange(60) % 2)
+    gaps = np.where(rng.random(60) < 0.3, np.nan, rng.normal(size=60))
+    return pd.DataFrame({"told": rng.normal(y, 1.0), "gaps": gaps}), y
+
+
+def last(path: str, tried=None, seed: int = 7, **settings):
+    """The classifier at the end of a pipeline that was built."""
+    return estimators.build(Estimator(estimator=path, **settings), tried or {}, seed)[-1]
+
+
+def own_faults(path: str, **settings) -> list[str]:
+    return estimators.faults(Estimator(estimator=path, **settings))
+
+
+# Building.
+
+
+def test_build_makes_an_unfitted_pipeline_that_imputes_and_scales():
+    model = estimators.build(Estimator(estimator=KNN), {}, 0)
+    assert type(model) is Pipeline
+    assert [type(step) for _, step in model.steps] == [
+        SimpleImputer,
+        StandardScaler,
+        KNeighborsClassifier,
+    ]
+    assert not model.__sklearn_is_fitted__()
+
+
+@pytest.mark.parametrize(
+    ("names", "steps"),
+    [
+        ((), []),
+        (("power",), [PowerTransformer]),
+        (("scale", "impute"), [StandardScaler, SimpleImputer]),
+        (("impute", "power", "scale"), [SimpleImputer, PowerTransformer, StandardScaler]),
+    ],
+    ids=str,
+)
+def test_preprocessing_is_the_steps_of_the_config_in_their_order(names, steps):
+    model = estimators.build(Estimator(estimator=KNN, preprocessing=names), {}, 0)
+    assert [type(step) for _, step in model.steps[:-1]] == steps
+
+
+def test_impute_takes_the_median_and_keeps_a_column_without_a_value():
+    X = np.array([[1.0, np.nan], [2.0, np.nan], [9.0, np.nan], [np.nan, np.nan]])
+    found = estimators.impute().fit_transform(X)
+    np.testing.assert_array_equal(found, [[1, 0], [2, 0], [9, 0], [2, 0]])
+
+
+@pytest.mark.parametrize("path", [KNN, TREES, BAYES])
+def test_built_pipeline_learns_from_a_table_with_gaps(path):
+    X, y = small_table()
+    found = estimators.build(Estimator(estimator=path), {}, 0).fit(X, y).predict_proba(X)
+    assert found.shape == (60, 2)
+    assert (found.argmax(axis=1) == y).mean() > 0.6
+
+
+def test_two_pipelines_share_no_step():
+    estimator = Estimator(estimator=KNN)
+    first, second = (estimators.build(estimator, {}, 0) for _ in range(2))
+    assert [a is b for (_, a), (_, b) in zip(first.steps, second.steps, strict=True)] == [False] * 3
+
+
+def test_build_gives_the_class_its_params_and_those_of_the_trial():
+    model = last(KNN, {"n_neighbors": 9}, params={"p": 1, "weights": "distance"})
+    assert (model.n_neighbors, model.p, model.weights) == (9, 1, "distance")
+
+
+def test_params_of_the_trial_are_laid_over_those_of_the_config():
+    assert last(KNN, {"p": 1}, params={"p": 3}).p == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "given"),
+    [
+        (TREES, {"random_state": 7, "n_jobs": 1}),
+        (KNN, {"n_jobs": 1}),
+        ("sklearn.tree.DecisionTreeClassifier", {"random_state": 7}),
+        (BAYES, {}),
+    ],
+)
+def test_seed_and_one_job_are_given_where_the_class_has_them(path, given):
+    found = last(path).get_params()
+    usual = {name: found[name] for name in ("random_state", "n_jobs") if name in found}
+    assert usual == given
+
+
+@pytest.mark.parametrize("name", ["random_state", "n_jobs"])
+@pytest.mark.parametrize("value", [None, 2, 5])
+def test_seed_and_jobs_are_those_of_the_config_where_it_names_them(name, value):
+    assert getattr(last(TREES, params={name: value}), name) == value
+    assert getattr(last(TREES, {name: value}), name) == value
+
+
+def test_seed_makes_the_model():
+    X, y = small_table()
+    estimator = Estimator(estimator=TREES, params={"n_estimators": 5})
+    one, same, other = (
+        estimators.build(estimator, {}, seed).fit(X, y).predict_proba(X + 0.3) for seed in (1, 1, 2)
+    )
+    assert (one == same).all()
+    assert (one != other).any()
+
+
+def test_class_of_a_module_of_the_users_own_is_built(users):
+    X, y = small_table()
+    model = estimators.build(Estimator(estimator=f"{users}.Shares"), {"weight": 2.5}, 3)
+    np.testing.assert_allclose(model.fit(X, y).predict_proba(X), 0.5)
+    assert (model[-1].weight, model[-1].random_state, model[-1].n_jobs) == (2.5, 3, 1)
+
+
+def test_seed_and_jobs_reach_a_parent_through_kwargs(users):
+    model = last(f"{users}.Passing", {"kind": "a", "depth": 5})
+    assert (model.depth, model.kind, model.random_state, model.n_jobs) == (5, "a", 7, 1)
+
+
+def test_class_that_takes_any_name_gets_those_of_the_config(users):
+    model = last(f"{users}.Open", params={"device": "gpu", "depth": 4})
+    assert (model.depth, model.n_jobs) == (4, 1)
+    assert model.others["device"] == "gpu"
+
+
+# Loading.
+
+
+def test_load_gives_the_class():
+    assert estimators.load(KNN) is KNeighborsClassifier
+
+
+def test_load_finds_a_class_of_a_module_of_the_users_own(users):
+    assert estimators.load(f"{users}.Needing").__name__ == "Needing"
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        (
+            "no_such_package.Classifier",
+            "'no_such_package.Classifier' cannot be imported: No module named 'no_such_package'; "
+            "install its package beside requirements.txt, or mend the path",
+        ),
+        (
+            "sklearn.neighbor.KNeighborsClassifier",
+            "'sklearn.neighbor.KNeighborsClassifier' cannot be imported: No module named "
+            "'sklearn.neighbor'; install its package beside requirements.txt, or mend the path",
+        ),
+        (
+            "sklearn.neighbors.KNeighborClassifier",
+            "sklearn.neighbors has no 'KNeighborClassifier', did you mean 'KNeighborsClassifier'?",
+        ),
+        ("sklearn.neighbors.Zzz", "sklearn.neighbors has no 'Zzz'"),
+        (
+            "sklearn.datasets.make_blobs",
+            "'sklearn.datasets.make_blobs' is no class with a `fit` method, "
+            "as scikit-learn has them",
+        ),
+        (
+            "pathlib.Path",
+            "'pathlib.Path' is no class with a `fit` method, as scikit-learn has them",
+        ),
+    ],
+)
+def test_load_refuses_a_path_without_a_class(path, sentence):
+    with pytest.raises(ConfigError) as error:
+        estimators.load(path)
+    assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize("name", ["NUMBER", "function", "instance", "np"])
+def test_load_refuses_what_is_no_class_in_a_module_of_the_users_own(users, name):
+    with pytest.raises(ConfigError, match=f"'{users}.{name}' is no class with a `fit` method"):
+        estimators.load(f"{users}.{name}")
+
+
+def test_load_names_the_nearest_class_of_a_module_of_the_users_own(users):
+    with pytest.raises(ConfigError, match=f"^{users} has no 'shares', did you mean 'Shares'\\?$"):
+        estimators.load(f"{users}.shares")
+
+
+def test_load_tells_what_a_module_itself_cannot_import(tmp_path, monkeypatch):
+    (tmp_path / "users_broken.py").write_text("import no_such_package\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="cannot be imported: No module named 'no_such_package'"):
+        estimators.load("users_broken.Classifier")
+
+
+# Arguments.
+
+
+def test_arguments_are_those_of_the_constructor_by_position_and_by_name(users):
+    found = estimators.arguments(estimators.load(f"{users}.Shares"))
+    assert found == ("weight", "kind", "random_state", "n_jobs")
+
+
+def test_arguments_are_those_of_the_parent_too_where_kwargs_go_there(users):
+    found = estimators.arguments(estimators.load(f"{users}.Passing"))
+    assert found == ("depth", "weight", "kind", "random_state", "n_jobs")
+
+
+def test_arguments_of_a_class_without_a_constructor_are_none():
+    assert estimators.arguments(type("Empty", (), {})) == ()
+
+
+# The default.
+
+
+def default_of(path: str, **settings):
+    return estimators.default(Estimator(estimator=path, **settings))
+
+
+@pytest.mark.parametrize(
+    ("space", "given", "expected"),
+    [
+        ({"n_neighbors": {"uniformint": [2, 20]}}, {}, 5),
+        ({"n_neighbors": {"uniformint": [2, 20]}}, {"n_neighbors": 9}, 9),
+        ({"n_neighbors": {"uniformint": [7, 20]}}, {}, 7),
+        ({"n_neighbors": {"uniformint": [1, 3]}}, {}, 3),
+        ({"n_neighbors": {"choice": [1, 5]}}, {}, 5),
+        ({"n_neighbors": {"choice": [1, 3]}}, {}, 1),
+        ({"n_jobs": {"uniformint": [2, 4]}}, {}, 3),
+        ({"n_jobs": {"choice": [1, None]}}, {}, None),
+        ({"metric_params": {"choice": [{}, None]}}, {"metric_params": {}}, {}),
+    ],
+    ids=str,
+)
+def test_default_is_as_given_or_the_classs_own_moved_into_the_range(space, given, expected):
+    found = default_of(KNN, space=space, default=given)
+    assert found == {next(iter(space)): expected}
+    assert type(next(iter(found.values()))) is type(expected)
+
+
+def test_default_leaves_fixed_values_out():
+    assert default_of(KNN, space={"p": 1, "n_neighbors": {"randint": [1, 9]}}) == {"n_neighbors": 5}
+
+
+def test_default_is_the_middle_where_a_class_needs_the_argument(users):
+    space = {"depth": {"uniformint": [1, 9]}, "width": {"uniformint": [1, 9]}}
+    assert default_of(f"{users}.Needing", space=space) == {"depth": 5, "width": 5}
+
+
+# Faults.
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"estimator": KNN},
+        {"estimator": BAYES, "params": {"var_smoothing": 1e-3}},
+        {
+            "estimator": TREES,
+            "params": {"n_estimators": 10, "random_state": 3, "n_jobs": 2},
+            "space": {"max_depth": {"choice": [None, 3]}, "criterion": "entropy"},
+            "default": {"max_depth": 3},
+        },
+        {"estimator": SGD, "params": {"loss": "log_loss"}},
+        {
+            "estimator": SGD,
+            "space": {"loss": {"choice": ["hinge", "log_loss"]}},
+            "default": {"loss": "log_loss"},
+        },
+        {"estimator": SGD, "space": {"loss": "modified_huber"}},
+    ],
+    ids=str,
+)
+def test_estimator_without_a_fault_has_none(settings):
+    assert estimators.faults(Estimator(**settings)) == []
+
+
+NO_PROBABILITIES = (
+    "has no predict_proba with these params; take one that has, or wrap it in "
+    "sklearn.calibration.CalibratedClassifierCV in a module of yours"
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "settings", "name"),
+    [
+        ("sklearn.svm.LinearSVC", {}, "LinearSVC"),
+        ("sklearn.svm.SVC", {}, "SVC"),
+        ("sklearn.linear_model.Ridge", {}, "Ridge"),
+        ("sklearn.preprocessing.StandardScaler", {}, "StandardScaler"),
+        (SGD, {}, "SGDClassifier"),
+        (SGD, {"params": {"loss": "hinge"}}, "SGDClassifier"),
+        (SGD, {"space": {"loss": {"choice": ["perceptron", "log_loss"]}}}, "SGDClassifier"),
+    ],
+    ids=str,
+)
+def test_estimator_without_probabilities_is_a_fault(path, settings, name):
+    assert own_faults(path, **settings) == [f"estimator {name} {NO_PROBABILITIES}"]
+
+
+def test_path_without_a_class_is_the_only_fault():
+    found = own_faults("sklearn.neighbors.KNN", params={"zzz": 1})
+    assert len(found) == 1
+    assert found[0].startswith("estimator sklearn.neighbors has no 'KNN'")
+
+
+RANGE = {"uniformint": [1, 9]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentences"),
+    [
+        (
+            {"params": {"n_neighbor": 3}},
+            [
+                "params.n_neighbor is no parameter of KNeighborsClassifier, "
+                "did you mean 'n_neighbors'?"
+            ],
+        ),
+        (
+            {"space": {"neighbors": RANGE}},
+            [
+                "space.neighbors is no parameter of KNeighborsClassifier, "
+                "did you mean 'n_neighbors'?"
+            ],
+        ),
+        (
+            {"params": {"weight": 1}, "space": {"leafsize": RANGE}, "default": {"metrics": 1}},
+            [
+                "space.leafsize is no parameter of KNeighborsClassifier, did you mean 'leaf_size'?",
+                "default.metrics is no parameter of KNeighborsClassifier, did you mean 'metric'?",
+                "params.weight is no parameter of KNeighborsClassifier, did you mean 'weights'?",
+            ],
+        ),
+        (
+            {"params": {"p": 1}, "space": {"p": {"uniform": [1, 2]}}},
+            ["space.p is in params too; leave it out of one"],
+        ),
+        (
+            {"params": {"p": 1}, "space": {"p": 2}},
+            ["space.p is in params too; leave it out of one"],
+        ),
+        (
+            {"space": {"n_neighbors": RANGE}, "default": {"n_neighbors": 10}},
+            [
+                "default.n_neighbors is 10, which lies outside of space.n_neighbors "
+                "{'uniformint': [1, 9]}"
+            ],
+        ),
+        (
+            {"space": {"n_neighbors": RANGE}, "default": {"n_neighbors": 2.5}},
+            [
+                "default.n_neighbors is 2.5, which lies outside of space.n_neighbors "
+                "{'uniformint': [1, 9]}"
+            ],
+        ),
+        (
+            {"space": {"weights": {"choice": ["uniform", None]}}, "default": {"weights": "none"}},
+            [
+                "default.weights is 'none', which lies outside of space.weights "
+                "{'choice': ['uniform', None]}"
+            ],
+        ),
+        (
+            {"default": {"n_neighbors": 3}},
+            ["default.n_neighbors has no range in space; put it in params"],
+        ),
+        (
+            {"space": {"n_neighbors": 3}, "default": {"n_neighbors": 3}},
+            ["default.n_neighbors has no range in space; put it in params"],
+        ),
+        (
+            {
+                "params": {"p": 1},
+                "space": {"p": 2, "n_neighbors": RANGE},
+                "default": {"n_neighbors": None, "p": 1},
+            },
+            [
+                "space.p is in params too; leave it out of one",
+                "default.n_neighbors is None, which lies outside of space.n_neighbors "
+                "{'uniformint': [1, 9]}",
+                "default.p has no range in space; put it in params",
+            ],
+        ),
+    ],
+    ids=lambda part: str(part)[:60],
+)
+def test_fault_of_a_parameter_is_told_with_section_and_remedy(settings, sentences):
+    assert own_faults(KNN, **settings) == sentences
+
+
+@pytest.mark.parametrize("name", ["zzz", "self", "_estimator_type"])
+@pytest.mark.parametrize("section", ["params", "space", "default"])
+def test_name_that_is_near_to_none_is_answered_with_all(section, name):
+    (found,) = own_faults(BAYES, **{section: {name: 1}})
+    expected = f"{section}.{name} is no parameter of GaussianNB; it has priors, var_smoothing"
+    assert found == expected
+
+
+def test_fixed_name_that_is_not_listed_is_taken_where_the_class_takes_any(users):
+    assert own_faults(f"{users}.Open", params={"device": "gpu", "n_jobs": 2}) == []
+
+
+@pytest.mark.parametrize("section", ["space", "default"])
+def test_searched_name_must_be_listed_even_where_the_class_takes_any(users, section):
+    (found,) = own_faults(f"{users}.Open", **{section: {"dept": 3}})
+    assert found == f"{section}.dept is no parameter of Open, did you mean 'depth'?"
+
+
+def test_parameter_of_a_parent_may_be_searched(users):
+    space = {"weight": {"uniform": [0, 1]}, "depth": RANGE}
+    assert own_faults(f"{users}.Passing", space=space, params={"kind": "a"}) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({}, "TypeError: Needing.__init__() missing 1 required positional argument: 'depth'"),
+        ({"params": {"depth": 11}}, "ValueError: too deep"),
+        ({"space": {"depth": 11}}, "ValueError: too deep"),
+        ({"space": {"depth": {"uniformint": [11, 12]}}}, "ValueError: too deep"),
+        (
+            {"space": {"depth": {"uniformint": [1, 20]}}, "default": {"depth": 15}},
+            "ValueError: too deep",
+        ),
+    ],
+    ids=str,
+)
+def test_constructor_that_refuses_where_the_search_starts_is_a_fault(users, settings, reason):
+    found = own_faults(f"{users}.Needing", **settings)
+    assert found == [f"estimator Needing cannot be made: {reason}"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"params": {"depth": 3}}, {"space": {"depth": 3}}, {"space": {"depth": RANGE}}],
+    ids=str,
+)
+def test_argument_that_a_class_needs_may_come_from_params_or_space(users, settings):
+    assert own_faults(f"{users}.Needing", **settings) == []
+
+
+def test_hint_is_the_nearest_name_or_all():
+    known = ("alpha", "beta")
+    assert estimators.hint("alphas", known) == ", did you mean 'alpha'?"
+    assert estimators.hint("zzz", known) == "; it has alpha, beta"
+
+
+def test_extra_trees_keep_their_own_defaults_where_the_config_is_silent():
+    own = ExtraTreesClassifier().get_params()
+    found = last(TREES).get_params()
+    usual = {"random_state": 7, "n_jobs": 1}
+    assert found == own | usual
+
+
+def test_parents_arguments_count_only_where_the_class_hands_them_on(tmp_path, monkeypatch):
+    (tmp_path / "few.py").write_text(
+        "from sklearn.ensemble import RandomForestClassifier\n"
+        "class Few(RandomForestClassifier):\n"
+        "    def __init__(self, n_estimators=10):\n"
+        "        super().__init__(n_estimators=n_estimators)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    few = Estimator(estimator="few.Few")
+    assert estimators.arguments(estimators.load("few.Few")) == ("n_estimators",)
+    assert estimators.faults(few) == []
+    assert estimators.build(few, {"n_estimators": 3}, seed=1)[-1].n_estimators == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("broken_syntax", "class Few(:\n", "cannot be imported: SyntaxError: "),
+        ("broken_import", "raise RuntimeError('no way')\n", "RuntimeError: no way; mend the"),
+        ("broken_lookup", "import os\nos.nothing\n", "cannot be imported: AttributeError: "),
+        ("bare", "class Few:\n    def fit(self, X, y): ...\n", "must derive from sklearn.base"),
+    ],
+)
+def test_module_of_the_user_that_cannot_be_used_is_told(tmp_path, monkeypatch, name, text, told):
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (fault,) = estimators.faults(Estimator(estimator=f"{name}.Few"))
+    assert told in fault

@@ -1,0 +1,149 @@
+"""Which rows two models can be compared on, and what is said where they cannot."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from pipeline import flow
+from pipeline.config.sections import Config
+from pipeline.errors import ContractError, RegistryError
+from pipeline.options import Options
+from pipeline.results import Candidate, Dataset
+from pipeline.tracking import candidates, model_files, registry
+from tests.support.builders import make_table
+from tests.support.promotion_lab import ROWS, STRONG, WEAK, Lab, aliases, crown, latest, rulings
+
+
+def trained(lab: Lab, client: MlflowClient, **options: object) -> Candidate:
+    lab.promote(lab.config("any", **options), dry_run=True)
+    return candidates.of_run(latest(client).data.tags["mlflow.parentRunId"])
+
+
+def dataset(config: Config) -> Dataset:
+    return flow._Flow(config, Options()).dataset
+
+
+def test_table_that_grew_is_compared_on_rows_that_the_champion_has_not_seen(lab, client, weak):
+    more = make_table(rows=100, seed=7)
+    lab.keep("grown", pd.concat([lab.table, more], ignore_index=True))
+    before, now = lab.config("grown", WEAK), lab.config("grown", STRONG, table="grown")
+    crown("grown", weak)
+    lab.promote(now)
+    trained_on, judged_on = dataset(before).X_train, dataset(now).X_test
+    expected = ~judged_on["height"].isin(trained_on["height"])
+    assert 40 < expected.sum() < 150
+    found = rulings(latest(client))
+    assert found["gate.rule"]["figures"]["rows"] == expected.sum()
+    assert found["gate.primary"]["passed"] is None
+
+
+def test_table_of_other_rows_is_compared_on_the_whole_test_part(lab, client, weak):
+    lab.keep("others", make_table(rows=ROWS, seed=9))
+    crown("others", weak)
+    lab.promote(lab.config("others", STRONG, table="others"))
+    assert rulings(latest(client))["gate.rule"]["figures"]["rows"] == 120
+
+
+def test_rows_in_another_order_are_known_again(lab, client, weak):
+    shuffled = lab.table.sample(frac=1, random_state=3)[["flag", "gap", "label", "noise", "height"]]
+    lab.keep("shuffled", shuffled)
+    crown("shuffled", weak)
+    lab.promote(lab.config("shuffled", STRONG, table="shuffled"))
+    rows = rulings(latest(client))["gate.rule"]["figures"]["rows"]
+    assert rows == pytest.approx(120 * 0.3, abs=15)
+
+
+def test_champion_that_refuses_the_rows_cannot_be_compared(lab, client, weak):
+    """The rows have a flag of 2, which the champion's contract does not know."""
+    lab.keep("flags", lab.table.assign(flag=lab.table["flag"] + 1))
+    crown("flags", weak)
+    config = lab.config("flags", STRONG, table="flags")
+    flag = config.data.columns["flag"].model_copy(update={"range": (0.0, 2.0)})
+    columns = {**config.data.columns, "flag": flag}
+    data = config.data.model_copy(update={"columns": columns})
+    lab.promote(config.model_copy(update={"data": data}))
+    ruling = rulings(latest(client))["gate.rule"]
+    assert ruling["passed"] is False
+    assert "flag: must be at most 1" in ruling["sentence"]
+
+
+def test_champion_of_another_question_cannot_be_compared(lab, client, weak):
+    lab.keep("texts", lab.table.assign(label=np.where(lab.table["label"] == 1, "yes", "no")))
+    crown("texts", weak)
+    config = lab.config("texts", STRONG, table="texts")
+    data = config.data.model_copy(update={"positive": "yes"})
+    lab.promote(config.model_copy(update={"data": data}))
+    ruling = rulings(latest(client))["gate.rule"]
+    assert ruling["passed"] is False
+    assert (
+        "version 1 has the classes (0, 1), and the config ('no', 'yes'); name the config"
+        in ruling["sentence"]
+    )
+
+
+def test_champion_that_was_tampered_with_cannot_be_compared(lab, client, weak):
+    crown("tampered", weak)
+    with model_files.of(registry.model_id("tampered", "1")) as folder:
+        content = (folder / "served.json").read_bytes()
+        (folder / "served.json").write_bytes(content + b" ")
+        try:
+            lab.promote(lab.config("tampered", STRONG))
+            ruling = rulings(latest(client))["gate.rule"]
+            assert ruling["passed"] is False
+            assert "served.json was changed" in ruling["sentence"]
+            assert "gate.rule none" in ruling["sentence"]  # and so it is
+            lab.promote(lab.config("tampered", STRONG, rule="none"))
+        finally:
+            (folder / "served.json").write_bytes(content)
+    assert aliases(client, "tampered")["champion"] != "1"
+
+
+@pytest.fixture(scope="module")
+def weak(lab, client) -> Candidate:
+    return trained(lab, client, C=WEAK)
+
+
+def compare(lab: Lab, one: Candidate, other: Candidate, **options: object) -> None:
+    runs = (one.run_id, other.run_id)
+    flow.run("compare", lab.config("any", STRONG, **options), Options(runs=runs))
+
+
+def test_compare_leaves_metrics_settings_and_the_picture(lab, client, weak):
+    strong = trained(lab, client, C=STRONG)
+    compare(lab, weak, strong)
+    run = latest(client, "compare")
+    metrics, note = run.data.metrics, run.data.tags["mlflow.note.content"]
+    apart = weak.metrics["test/log_loss"] - strong.metrics["test/log_loss"]
+    assert metrics["difference/log_loss"] == pytest.approx(apart)
+    low, high = (metrics[f"difference_95/log_loss_{end}"] for end in ("low", "high"))
+    assert low < apart < high
+    assert note.startswith("On 120 rows that neither was trained on")
+    assert f"| setting | run {weak.run_id[:8]} | run {strong.run_id[:8]} |" in note
+    assert "'C': 0.05" in note or "C: 0.05" in note
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
+        *("metrics.csv", "settings.csv", "curves.png"),
+    }
+    parent = client.get_run(run.data.tags["mlflow.parentRunId"])
+    assert note in parent.data.tags["mlflow.note.content"]
+
+
+def test_compare_of_runs_with_the_same_model_is_told(lab, client):
+    strong = trained(lab, client, C=STRONG)
+    again = trained(lab, client, C=STRONG)
+    with pytest.raises(RegistryError, match=f"both runs have the same model, {strong.model_id}"):
+        compare(lab, strong, again)
+
+
+def test_compare_of_splits_takes_the_rows_that_neither_was_trained_on(lab, client, weak):
+    compare(lab, weak, trained(lab, client, C=STRONG, split=2))
+    note = latest(client, "compare").data.tags["mlflow.note.content"]
+    assert int(note.split()[1]) == pytest.approx(120 * 0.3, abs=15)
+
+
+def test_compare_without_a_row_that_neither_has_seen_is_told(lab, client, weak):
+    one = weak
+    known = dataset(lab.config("any", STRONG))
+    lab.keep("seen", pd.concat([known.X_train, known.y_train], axis=1))
+    with pytest.raises(ContractError, match="there is no row that neither was trained on"):
+        compare(lab, one, trained(lab, client, C=STRONG), table="seen")

@@ -1,0 +1,394 @@
+import io
+from collections.abc import Callable, Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import confusion_matrix, roc_curve
+
+from pipeline.evaluation.corrected_t_test import corrected_t_test
+from pipeline.reporting import figures
+from tests.support.builders import make_dataset, make_dummy, make_predictions, make_sure, make_trial
+
+CLASSES = [(0, 1), ("no", "yes"), (False, True), (0, 1, 2), ("a", "b", "c")]
+
+
+@pytest.fixture(params=CLASSES, ids=str)
+def classes(request) -> tuple:
+    return request.param
+
+
+@pytest.fixture
+def dataset(classes):
+    return make_dataset(classes, classes[-1] if len(classes) == 2 else None)
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_is_left_in_pyplot() -> Iterator[None]:
+    before = plt.get_fignums()
+    yield
+    assert plt.get_fignums() == before
+
+
+def drawn(figure: Figure) -> Figure:
+    """The figure, after it was drawn: as in the run, without a warning."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=50)
+    assert buffer.getvalue().startswith(b"\x89PNG")
+    return figure
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def bar_widths(figure: Figure) -> list[float]:
+    return [bar.get_width() for bar in figure.axes[0].patches]
+
+
+def test_class_balance_tells_rows_and_shares(dataset, classes):
+    figure = drawn(figures.class_balance(dataset.y))
+    ticks = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    assert ticks == [str(label) for label in classes]
+    each = 120 // len(classes)
+    assert [bar.get_height() for bar in figure.axes[0].patches] == [each] * len(classes)
+    assert texts(figure) == [f"{each} ({1 / len(classes):.1%})"] * len(classes)
+
+
+def test_missing_tells_the_share_of_each_column_from_the_top(dataset):
+    figure = drawn(figures.missing(dataset.X))
+    share = dataset.X["gap"].isna().mean()
+    assert bar_widths(figure) == pytest.approx([0, 0, share, 0])
+    ticks = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert ticks == ["flag", "noise", "gap", "height"]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_missing_draws_when_all_or_nothing_is_missing(share):
+    X = pd.DataFrame({"a": [np.nan if share else 1.0] * 5})
+    assert texts(drawn(figures.missing(X))) == [f"{share:.1%}"]
+
+
+def test_correlations_show_every_pair(dataset):
+    table = dataset.X.corr(method="spearman")
+    figure = drawn(figures.correlations(table))
+    assert texts(figure) == [f"{value:.2f}" for value in table.to_numpy().ravel()]
+
+
+def test_correlations_of_many_or_constant_columns_draw():
+    rng = np.random.default_rng(0)
+    wide = pd.DataFrame(rng.normal(size=(30, 20))).assign(constant=1.0).rename(columns=str)
+    assert texts(drawn(figures.correlations(wide.corr(method="spearman")))) == []
+
+
+def test_distributions_have_a_panel_for_each_column_and_a_histogram_for_each_class(
+    dataset, classes
+):
+    figure = drawn(figures.distributions(dataset.X, dataset.y, {"height": "cm"}))
+    assert [axes.get_title() for axes in figure.axes] == ["height", "gap", "noise", "flag"]
+    assert [axes.get_xlabel() for axes in figure.axes] == ["cm", "", "", ""]
+    legend = figure.axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == [str(label) for label in classes]
+    area = sum(bar.get_width() * bar.get_height() for bar in figure.axes[0].patches)
+    assert area == pytest.approx(len(classes))
+
+
+@pytest.mark.parametrize("columns", [1, 3, 7])
+def test_distributions_draw_for_any_number_of_columns(columns):
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(20, columns))).rename(columns=str)
+    y = pd.Series(np.arange(20) % 2, name="label")
+    assert len(drawn(figures.distributions(X, y, {})).axes) == columns
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full(20, 7.0),
+        np.r_[np.ones(10), np.full(10, np.nan)],  # one class has none
+        np.arange(20) * 1e300,
+        np.arange(20) * 1e-300,
+        np.full(20, 1e17),
+    ],
+    ids=["constant", "of one class", "huge", "tiny", "constant and huge"],
+)
+def test_distributions_draw_awkward_columns(values):
+    X = pd.DataFrame({"plain": np.arange(20.0), "awkward": values})
+    y = pd.Series(np.repeat([0, 1], 10), name="label")
+    drawn(figures.distributions(X, y, {}))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        0,
+        1,
+    ],
+)
+def test_distributions_draw_with_an_empty_column(place):
+    X = pd.DataFrame({"plain": np.arange(20.0)})
+    X.insert(place, "empty", np.nan)
+    y = pd.Series(np.arange(20) % 2, name="label")
+    figure = drawn(figures.distributions(X, y, {}))
+    assert any(axes.get_legend() for axes in figure.axes)
+
+
+@pytest.mark.parametrize(
+    ("number", "positive", "judged"), [(2, 1, ["yes"]), (2, 0, ["no"]), (3, None, ["x", "y", "z"])]
+)
+def test_curves_have_a_line_for_each_judged_class(number, positive, judged):
+    names = ("no", "yes") if number == 2 else ("x", "y", "z")
+    found = figures.curves(make_predictions(number, positive=positive), names)
+    assert set(found) == {"roc", "precision_recall", "calibration"}
+    for figure in found.values():
+        labels = [line.get_label() for line in drawn(figure).axes[0].get_lines()]
+        of_classes = [label.split(" (")[0] for label in labels if label.startswith("class")]
+        assert of_classes == [f"class {name}" for name in judged]
+
+
+AXES = {
+    "roc": ("False positive rate", "True positive rate"),
+    "precision_recall": ("Recall", "Precision"),
+    "calibration": ("Mean predicted probability", "Fraction of positives"),
+}
+
+
+def axis_labels(figure: Figure) -> list[tuple[str, str]]:
+    return [(axes.get_xlabel(), axes.get_ylabel()) for axes in drawn(figure).axes]
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_axes_of_curves_say_what_they_are_without_a_label_that_is_no_class(number):
+    found = figures.curves(make_predictions(number), ("x", "y", "z")[:number])
+    assert {name: axis_labels(figure) for name, figure in found.items()} == {
+        name: [labels] for name, labels in AXES.items()
+    }
+
+
+@pytest.mark.parametrize("number", [2, 3])
+@pytest.mark.parametrize("rows", [60, 1], ids=["curves", "none"])
+def test_axes_of_a_contest_say_what_they_are_without_a_label_that_is_no_class(number, rows):
+    predictions = make_predictions(number)
+    predictions = predictions.where(np.arange(60) < rows)
+    contestants = {"a": predictions, "b": predictions}
+    figure = figures.contest(contestants, ("x", "y", "z")[:number])
+    assert axis_labels(figure) == [AXES["roc"], AXES["calibration"]]
+
+
+def lines(figure: Figure, place: int) -> dict[str, np.ndarray]:
+    """The named lines of one of the pictures: their points."""
+    shown = figure.axes[place].get_lines()
+    named = [line for line in shown if not line.get_label().startswith("_")]
+    return {line.get_label().split(" (AUC")[0]: line.get_xydata() for line in named}
+
+
+def test_contest_shows_roc_and_calibration_of_each_model_side_by_side():
+    contestants = {"version 2": make_predictions(seed=1), "version 1": make_predictions(seed=2)}
+    figure = drawn(figures.contest(contestants, ("no", "yes")))
+    assert [axes.get_title() for axes in figure.axes] == ["ROC", "Calibration"]
+    assert list(lines(figure, 0)) == ["version 2", "version 1"]
+    assert list(lines(figure, 1)) == ["Perfectly calibrated", "version 2", "version 1"]
+    for name, predictions in contestants.items():
+        hit, score = predictions.truth == 1, predictions.probabilities[:, 1]
+        false, true, _ = roc_curve(hit, score)
+        np.testing.assert_allclose(lines(figure, 0)[name], np.c_[false, true])
+        share, mean = calibration_curve(hit, score, n_bins=8, strategy="quantile")
+        np.testing.assert_allclose(lines(figure, 1)[name], np.c_[mean, share])
+
+
+def test_contest_is_of_the_positive_class():
+    predictions = make_predictions(positive=0)
+    figure = drawn(figures.contest({"version 2": predictions}, ("no", "yes")))
+    false, true, _ = roc_curve(predictions.truth == 0, predictions.probabilities[:, 0])
+    np.testing.assert_allclose(lines(figure, 0)["version 2"], np.c_[false, true])
+
+
+def test_contest_of_three_classes_has_a_curve_for_each():
+    contestants = {"a": make_predictions(3, seed=1), "b": make_predictions(3, seed=2)}
+    figure = drawn(figures.contest(contestants, ("x", "y", "z")))
+    names = ["a, x", "a, y", "a, z", "b, x", "b, y", "b, z"]
+    assert list(lines(figure, 0)) == names
+    assert list(lines(figure, 1)) == ["Perfectly calibrated", *names]
+
+
+def test_contest_leaves_out_a_class_that_the_rows_lack():
+    predictions = make_predictions(3)
+    predictions = predictions.where(predictions.truth < 2)
+    figure = drawn(figures.contest({"a": predictions}, ("x", "y", "z")))
+    assert list(lines(figure, 0)) == ["a, x", "a, y"]
+
+
+@pytest.mark.parametrize("only", [0, 1])
+def test_contest_on_rows_of_one_class_draws_without_curves(only):
+    predictions = make_predictions()
+    predictions = predictions.where(predictions.truth == only)
+    figure = drawn(figures.contest({"a": predictions}, ("no", "yes")))
+    assert lines(figure, 0) == {}
+
+
+@pytest.mark.parametrize(
+    "predictions",
+    [make_sure(True), make_sure(False), make_dummy(make_predictions())],
+    ids=["right", "wrong", "one chance for all"],
+)
+def test_contest_draws_models_that_say_little(predictions):
+    figure = drawn(figures.contest({"a": predictions, "b": make_predictions()}, ("no", "yes")))
+    assert list(lines(figure, 0)) == ["a", "b"]
+
+
+def test_png_is_the_picture_as_a_file_of_its_size():
+    figure = figures.weights({"svc": 1.0})
+    found = figures.png(figure)
+    assert found.startswith(b"\x89PNG\r\n\x1a\n")
+    height, width, _ = plt.imread(io.BytesIO(found)).shape
+    assert (width, height) == tuple(int(side) for side in figure.get_size_inches() * figures.DPI)
+
+
+def test_png_of_the_same_picture_is_the_same_file():
+    contestants = {"a": make_predictions()}
+    first, again = (figures.png(figures.contest(contestants, (0, 1))) for _ in range(2))
+    assert first == again
+
+
+def test_confusion_counts_as_scikit_learn(classes):
+    predictions = make_predictions(len(classes))
+    figure = drawn(figures.confusion(predictions, classes))
+    expected = confusion_matrix(predictions.truth, predictions.labels)
+    assert [int(text) for text in texts(figure)] == expected.ravel().tolist()
+    ticks = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    assert ticks == [str(label) for label in classes]
+
+
+def test_thresholds_draw_each_metric_and_mark_the_models_own():
+    table = pd.DataFrame({"threshold": [0.2, 0.5, 0.8], "f1": [0.5, 0.6, 0.4], "recall": [1, 1, 0]})
+    figure = drawn(figures.thresholds(table, 0.4567))
+    labels = [line.get_label() for line in figure.axes[0].get_lines()]
+    assert labels == ["f1", "recall", "in the model: 0.457"]
+    assert set(figure.axes[0].get_lines()[2].get_xdata()) == {0.4567}
+
+
+def test_importance_has_the_largest_on_top():
+    table = pd.DataFrame({"name": ["a", "b", "c"], "mean": [0.1, 0.3, -0.1], "std": [0.01] * 3})
+    figure = drawn(figures.importance(table, "Importance"))
+    ticks = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert ticks == ["c", "a", "b"]
+    assert bar_widths(figure) == [-0.1, 0.1, 0.3]
+
+
+def test_importance_of_many_columns_shows_the_largest():
+    means = np.linspace(0, 1, 500)
+    table = pd.DataFrame({"name": [f"c{n}" for n in range(500)], "mean": means, "std": 0.01})
+    figure = drawn(figures.importance(table, "Importance"))
+    assert bar_widths(figure) == means[-figures.MOST_BARS :].tolist()
+    assert figure.axes[0].get_title().endswith("(the 40 of 500 columns with most)")
+    assert figure.get_figheight() < 15
+
+
+def test_missing_values_of_many_columns_are_of_those_with_most():
+    X = pd.DataFrame(np.zeros((10, 300)), columns=[f"c{n}" for n in range(300)])
+    X.iloc[:5, 250:] = np.nan
+    figure = drawn(figures.missing(X))
+    assert bar_widths(figure) == [0.5] * figures.MOST_BARS
+    assert "(the 40 of 300 columns with most)" in figure.axes[0].get_title()
+
+
+def test_long_names_are_cut_and_stay_apart():
+    X = pd.DataFrame({"x" * 3000: [1.0, np.nan], "x" * 2999: [np.nan, np.nan], "y": [0.0, 0.0]})
+    labels = [tick.get_text() for tick in drawn(figures.missing(X)).axes[0].get_yticklabels()]
+    assert len(set(labels)) == 3
+    assert max(map(len, labels)) < 50
+
+
+@pytest.mark.parametrize("losses", [[0.6], [0.6, 0.5, 0.7, 0.4, 9.0], [0.5, 0.5]])
+def test_search_history_shows_the_best_so_far(losses):
+    families = ["svc", "mlp"] * 3
+    trials = [make_trial(n, families[n], loss) for n, loss in enumerate(losses)]
+    figure = drawn(figures.search_history(trials))
+    (best,) = figure.axes[0].get_lines()
+    assert best.get_ydata().tolist() == np.minimum.accumulate(losses).tolist()
+    named = [points.get_label() for points in figure.axes[0].collections]
+    assert named == families[: min(2, len(losses))]
+    low, high = figure.axes[0].get_ylim()
+    assert low < min(losses) < high
+
+
+def make_audit(folds: int, gap: float = 0.02) -> tuple:
+    """Arguments of `figures.audit` for two other models."""
+    rng = np.random.default_rng(0)
+    inner, outer = (pd.Series(rng.normal(0.5, 0.02, folds)) for _ in range(2))
+    differences = {
+        "best_trial": pd.Series(rng.normal(0, gap, folds)),
+        "plain": pd.Series(rng.normal(-gap, gap, folds)),
+    }
+    comparisons = {
+        name: corrected_t_test(values.to_numpy(), 1 / (folds - 1))
+        for name, values in differences.items()
+    }
+    return differences, comparisons, inner, outer
+
+
+def test_audit_shows_each_fold_the_mean_its_interval_and_how_likely_it_is():
+    differences, comparisons, inner, outer = make_audit(10)
+    axes = drawn(figures.audit(differences, comparisons, inner, outer)).axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["best trial", "plain"]
+    for place, (name, found) in enumerate(comparisons.items()):
+        points = axes.collections[2 * place].get_offsets()
+        assert points[:, 0].tolist() == differences[name].tolist()
+        assert set(points[:, 1]) == {place}
+        (bar,) = axes.containers[place].lines[2][0].get_segments()
+        assert bar[:, 0] == pytest.approx([found.low, found.high])
+        (middle,) = axes.containers[place].lines[0].get_xdata()
+        assert middle == found.difference
+        assert axes.texts[place].get_text() == f"p = {found.p_value:.3f}"
+
+
+def test_audit_shows_what_the_procedure_thought_beside_what_came():
+    differences, comparisons, inner, outer = make_audit(4)
+    axes = drawn(figures.audit(differences, comparisons, inner, outer)).axes[1]
+    lines = axes.get_lines()
+    assert [line.get_xdata().tolist() for line in lines] == [[1, 2, 3, 4]] * 2
+    assert [line.get_ydata().tolist() for line in lines] == [inner.tolist(), outer.tolist()]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        f"inner, mean {inner.mean():.4f}",
+        f"outer, mean {outer.mean():.4f}",
+    ]
+
+
+@pytest.mark.parametrize(("folds", "gap"), [(2, 0.02), (10, 0.0), (10, 30.0)])
+def test_audit_draws_two_folds_no_difference_and_a_huge_one(folds, gap):
+    figure = drawn(figures.audit(*make_audit(folds, gap)))
+    assert [len(points.get_offsets()) for points in figure.axes[0].collections[::2]] == [folds] * 2
+    low, high = figure.axes[0].get_ylim()
+    assert low < 0
+    assert high > 1
+
+
+@pytest.mark.parametrize(
+    ("weights", "widths", "told"),
+    [
+        ({"svc": 0.75, "mlp": 0.0, "extra_trees": 0.25}, [0, 0.25, 0.75], ["0%", "25%", "75%"]),
+        ({"svc": 1.0}, [1.0], ["100%"]),
+    ],
+)
+def test_weights_are_told_as_shares_with_the_largest_on_top(weights, widths, told):
+    figure = drawn(figures.weights(weights))
+    assert bar_widths(figure) == widths
+    assert texts(figure) == told
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: figures.weights({"svc": 1.0}),
+        lambda: figures.class_balance(pd.Series([0, 1, 1], name="label")),
+    ],
+)
+def test_figures_of_the_same_data_are_the_same_pictures(draw: Callable[[], Figure]):
+    pictures = []
+    for _ in range(2):
+        buffer = io.BytesIO()
+        draw().savefig(buffer)
+        pictures.append(buffer.getvalue())
+    assert pictures[0] == pictures[1]

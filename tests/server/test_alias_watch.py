@@ -1,0 +1,149 @@
+"""The look at the champion's alias: whatever the registry does, the server goes on."""
+
+import asyncio
+import json
+import os
+import threading
+
+import pytest
+from mlflow.exceptions import MlflowException
+from requests.exceptions import ConnectionError as Unreachable
+
+from pipeline.errors import ModelError
+from pipeline.server import alias_watch as aliases
+from pipeline.server import telemetry as seen
+from pipeline.server.alias_watch import RETRIES, TIMEOUT, Alias
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    for name in (TIMEOUT, RETRIES):
+        monkeypatch.setenv(name, "1")
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """What it answers, one after the other: errors are raised."""
+    answers = []
+
+    def champion_version(name):
+        assert name == "visits"
+        answer = answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer() if callable(answer) else answer
+
+    monkeypatch.setattr(aliases.registry, "champion_version", champion_version)
+    return answers
+
+
+def events(capfd):
+    seen.flush()
+    return [json.loads(line)["event"] for line in capfd.readouterr().out.splitlines()]
+
+
+def look(alias, times):
+    async def run():
+        return [await alias.look() for _ in range(times)]
+
+    return asyncio.run(run())
+
+
+def test_champion_is_its_version_or_none(registry, capfd):
+    registry += ["7", None, "8"]
+
+    assert look(Alias("visits"), 3) == ["7", None, "8"]
+    assert events(capfd) == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Unreachable("refused"),
+        MlflowException("INTERNAL"),
+        TimeoutError(),
+        KeyError("model_version"),
+        SystemExit(1),
+        RecursionError(),
+        "<html>sign in</html>",
+    ],
+    ids=lambda fault: type(fault).__name__,
+)
+def test_whatever_a_registry_raises_or_answers_it_is_not_reached(registry, capfd, fault):
+    registry += ["7", fault, fault, "8"]
+
+    assert look(Alias("visits"), 4) == ["7", None, None, "8"]
+    assert events(capfd) == ["registry_lost", "registry_reached"]
+
+
+def test_registry_that_hangs_is_given_up_and_asked_again(registry, capfd, monkeypatch):
+    monkeypatch.setattr(aliases, "LOOK_SECONDS", 0.05)
+    release = threading.Event()
+    registry += [lambda: release.wait(20), lambda: release.wait(20), "8"]
+
+    assert look(Alias("visits"), 3) == [None, None, "8"]
+    release.set()
+    assert events(capfd) == ["registry_lost", "registry_reached"]
+
+
+def test_looks_that_hang_do_not_pile_up(registry, monkeypatch):
+    monkeypatch.setattr(aliases, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(aliases, "MOST_HANGING", 2)
+    release = threading.Event()
+    registry += [lambda: release.wait(20)] * 2 + ["8"]
+    alias = Alias("visits")
+
+    assert look(alias, 4) == [None] * 4
+    assert registry == ["8"]
+    release.set()
+    while any(not future.done() for future in alias._hanging):
+        pass
+    assert look(alias, 1) == ["8"]
+
+
+def test_look_is_short_and_not_tried_again_by_mlflow(registry):
+    asked = []
+    registry += [lambda: asked.append((os.environ[TIMEOUT], os.environ[RETRIES]))]
+
+    look(Alias("visits"), 1)
+
+    assert asked == [("5", "0")]
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, "30"), ("120", "120"), ("2", "2")])
+def test_fetching_a_version_may_take_as_long_as_the_user_says(monkeypatch, given, used):
+    if given is not None:
+        monkeypatch.setenv(TIMEOUT, given)
+    alias = Alias("visits")
+
+    timeouts = asyncio.run(alias.fetch(lambda: os.environ[TIMEOUT]))
+
+    assert (timeouts, os.environ[TIMEOUT]) == (used, "5")
+
+
+def test_version_that_cannot_be_fetched_is_logged_once_until_it_can(registry, capfd):
+    registry += ["8"] * 3
+    alias = Alias("visits")
+
+    def fails():
+        raise Unreachable("refused")
+
+    async def run():
+        fetched = []
+        for function in (fails, fails, lambda: "served"):
+            await alias.look()
+            fetched.append(await alias.fetch(function))
+        return fetched
+
+    assert asyncio.run(run()) == [None, None, "served"]
+    assert events(capfd) == ["registry_lost", "registry_reached"]
+
+
+def test_fault_of_a_fetched_model_is_not_one_of_the_registry(capfd):
+    def fails():
+        raise ModelError("model.pkl was changed")
+
+    with pytest.raises(ModelError, match=r"model\.pkl was changed"):
+        asyncio.run(Alias("visits").fetch(fails))
+    assert events(capfd) == []

@@ -1,0 +1,511 @@
+"""What a request may look like, and what becomes of one that may not be."""
+
+import random
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from pipeline.config.sections import Limits
+from pipeline.inference.predictor import Params, Scorer, Trained
+from pipeline.schema.columns import Column
+from pipeline.schema.contract import Contract
+from pipeline.server.answer import answer
+from pipeline.server.refusal import Refusal
+from pipeline.server.request_json import Reader, content_kind
+from tests.support.malformed import CSV, JSON, MALFORMED, PARQUET, SENTINELS
+from tests.support.pima import (
+    CONTRACT,
+    HEADER,
+    LINE,
+    NAMES,
+    PATIENT,
+    VALUES,
+    csv,
+    line,
+    parquet,
+    records,
+    row,
+    text,
+)
+
+LONGEST_MESSAGE = 1500
+MOST_ROWS = Limits().rows
+NAN = float("nan")
+
+
+def make_reader(columns=None, most_rows=MOST_ROWS) -> Reader:
+    contract = CONTRACT if columns is None else CONTRACT.model_copy(update={"columns": columns})
+    trained = Trained(0.5, *np.ones((2, len(contract.columns))))
+    scorer = Scorer(contract, lambda X: np.tile([0.3, 0.7], (len(X), 1)), trained, {})
+    return Reader(scorer, most_rows)
+
+
+@pytest.fixture(scope="module")
+def reader():
+    return make_reader()
+
+
+def outcome(reader, body, kind=JSON):
+    """The matrix and the params, or the whole refusal; any other error is a fault."""
+    try:
+        request = reader.read(body, kind)
+    except Refusal as refusal:
+        return (refusal.status, refusal.code, refusal.rule, refusal.message)
+    return (request.X.shape, request.X.tobytes(), request.params)
+
+
+# Refused.
+
+
+def test_the_malformed_requests_are_many_and_each_has_a_name_of_its_own():
+    names = [case.name for case in MALFORMED]
+
+    assert len(names) == len(set(names)) > 400
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name[:80]) for case in MALFORMED])
+def test_malformed_request_is_refused_without_an_echo(reader, case):
+    with pytest.raises(Refusal) as caught:
+        answer(reader, case.body, content_kind(case.kind.encode()), is_quick=False)
+
+    refusal = caught.value
+    assert refusal.status == case.status
+    assert refusal.rule in case.rule.split("|")
+    assert [word for word in case.words if word not in refusal.message] == []
+    assert [sentinel for sentinel in SENTINELS if sentinel in refusal.message] == []
+    assert len(refusal.message) < LONGEST_MESSAGE
+
+
+@pytest.mark.parametrize("kind", [JSON, CSV, PARQUET])
+def test_body_with_bytes_astray_is_read_or_refused_and_nothing_else(reader, kind):
+    """Bytes are put in, taken out and replaced at random, with a seed."""
+    rng = random.Random(0)
+    bodies = {
+        JSON: [
+            records(row(), row()).encode(),
+            text({"params": {"threshold": 0.3}, "inputs": [PATIENT]}).encode(),
+            text({"dataframe_split": {"columns": NAMES, "data": [VALUES], "index": [0]}}).encode(),
+            text({"instances": {name: [value] for name, value in PATIENT.items()}}).encode(),
+        ],
+        CSV: [csv(LINE, LINE), csv(line(BMI='"33.6"'), header=HEADER.replace("BMI", '"BMI"'))],
+        PARQUET: [parquet(), parquet(rows=50)],
+    }[kind]
+    pieces = [
+        b'"',
+        b":",
+        b",",
+        b"{",
+        b"}",
+        b"[",
+        b"\\",
+        b"\n",
+        b"\r",
+        b"\0",
+        b"\xff",
+        b"\x80",
+        b"1",
+    ]
+    pieces += [b"null", b"1e400", b"\\u0041", b"\xef\xbb\xbf", b'"Age":1,', b"SECRET"]
+    refused = 0
+    for _ in range(1500):
+        body = rng.choice(bodies)
+        for _ in range(rng.choice([1, 1, 2, 4])):
+            at, out = rng.randrange(len(body)), rng.choice([0, 1, 1, 3])
+            body = body[:at] + rng.choice(pieces) + body[at + out :]
+        refused += outcome(reader, body, kind)[0] == 400
+
+    assert 0 < refused < 1500
+
+
+# Read: every form gives the same matrix.
+
+
+COLUMNS = {name: [value, value] for name, value in PATIENT.items()}
+REVERSED = dict(reversed(PATIENT.items()))
+GOOD = {
+    "records": (JSON, records(row(), row())),
+    "records in another order": (JSON, text({"dataframe_records": [REVERSED, PATIENT]})),
+    "a list of inputs": (JSON, text({"inputs": [PATIENT] * 2})),
+    "a list of instances": (JSON, text({"instances": [PATIENT] * 2})),
+    "columns of inputs": (JSON, text({"inputs": COLUMNS})),
+    "columns of instances": (JSON, text({"instances": dict(reversed(COLUMNS.items()))})),
+    "a split table": (JSON, text({"dataframe_split": {"columns": NAMES, "data": [VALUES] * 2}})),
+    "a split table with an index": (
+        JSON,
+        text({"dataframe_split": {"index": ["a", None], "columns": NAMES, "data": [VALUES] * 2}}),
+    ),
+    "a split table with no index": (
+        JSON,
+        text({"dataframe_split": {"index": None, "columns": NAMES, "data": [VALUES] * 2}}),
+    ),
+    "a split table in another order": (
+        JSON,
+        text({"dataframe_split": {"columns": NAMES[::-1], "data": [VALUES[::-1]] * 2}}),
+    ),
+    "no white space": (JSON, records(row(), row()).replace(" ", "")),
+    "much white space": (JSON, records(row(), row()).replace(" ", " \r\n\t ")),
+    "params of null": (JSON, f'{{"params": null, {records(row(), row())[1:]}'),
+    "params of none": (JSON, f'{{"params": {{}}, {records(row(), row())[1:]}'),
+    "params at the end": (JSON, f'{records(row(), row())[:-1]}, "params": {{}}}}'),
+    "escaped keys": (JSON, records(row().replace("Age", r"\u0041ge"), row())),
+    "an escaped form": (JSON, records(row(), row()).replace("records", r"r\u0065cords")),
+    "numbers in other words": (
+        JSON,
+        records(row(Age="5e1", BMI="3.36E+1", Glucose="148.0"), row()),
+    ),
+    "more digits than a double has": (JSON, records(row(BMI="33.6000000000000000001"), row())),
+    "CSV": (CSV, csv(LINE, LINE)),
+    "CSV in another order": (
+        CSV,
+        csv(*[",".join(map(str, VALUES[::-1]))] * 2, header=",".join(NAMES[::-1])),
+    ),
+    "CSV with carriage returns": (CSV, csv(LINE, LINE, end="\r\n")),
+    "CSV without an end": (CSV, csv(LINE, LINE)[:-1]),
+    "CSV with a byte order mark": (CSV, b"\xef\xbb\xbf" + csv(LINE, LINE)),
+    "CSV with quotes": (CSV, csv(LINE, line(BMI='"33.6"'), header=HEADER.replace("Age", '"Age"'))),
+    "CSV with empty lines": (CSV, csv("", LINE, "", LINE, "")),
+    "CSV with numbers in other words": (
+        CSV,
+        csv(LINE, line(Age="5e1", Glucose="1.48E+2", BMI="33.600")),
+    ),
+    "Parquet": (PARQUET, parquet()),
+    "Parquet in another order": (PARQUET, parquet(pa.table(dict(reversed(COLUMNS.items()))))),
+    "Parquet of small integers and floats": (
+        PARQUET,
+        parquet(Age=pa.array([50, 50], pa.int8()), Glucose=pa.array([148, 148], pa.float16())),
+    ),
+    "Parquet of categories that are numbers": (
+        PARQUET,
+        parquet(Age=pa.array([50, 50]).dictionary_encode()),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_every_form_gives_the_same_matrix(reader, name):
+    kind, body = GOOD[name]
+
+    request = reader.read(body if isinstance(body, bytes) else body.encode(), kind)
+
+    np.testing.assert_array_equal(request.X, np.array([VALUES, VALUES], dtype=float))
+    assert request.X.dtype == np.float64
+    assert request.params == Params()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 16, 17, 500])
+@pytest.mark.parametrize("cell", [1, 1.0, None])
+def test_cells_of_one_kind_alone_are_doubles_too(cell, rows):
+    """NumPy would make integers or objects of them, which no graph takes."""
+    columns = {f"c{place}": Column(missing=0) for place in range(8)}
+    told = [dict.fromkeys(columns, cell)] * rows
+
+    X = make_reader(columns).read(text({"inputs": told}).encode(), JSON).X
+
+    assert X.dtype == np.float64
+    np.testing.assert_array_equal(X, np.full((rows, 8), NAN if cell is None else 1.0))
+
+
+def test_one_value_per_column_is_one_row(reader):
+    for form in ("inputs", "instances"):
+        request = reader.read(text({form: PATIENT}).encode(), JSON)
+
+        np.testing.assert_array_equal(request.X, [VALUES])
+
+
+def test_parquet_of_pandas_comes_with_its_index(reader, tmp_path):
+    pd.DataFrame(COLUMNS, index=[5, 9]).to_parquet(tmp_path / "a.parquet")
+
+    request = reader.read((tmp_path / "a.parquet").read_bytes(), PARQUET)
+
+    np.testing.assert_array_equal(request.X, [VALUES, VALUES])
+
+
+def test_line_ends_of_old_macs_are_read_or_refused(reader):
+    told = outcome(reader, csv(LINE, LINE, end="\r"), CSV)
+
+    assert told[0] == 400 or told == outcome(reader, csv(LINE, LINE), CSV)
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"threshold": 0.3}, Params(threshold=0.3)),
+        ({"threshold": 0, "version": True}, Params(threshold=0, version=True)),
+        ({"explain": True}, Params(explain=True)),
+    ],
+)
+def test_params_come_with_every_form_of_json(reader, params, expected):
+    for form, told in {
+        "inputs": [PATIENT],
+        "instances": PATIENT,
+        "dataframe_split": {"columns": NAMES, "data": [VALUES]},
+    }.items():
+        request = reader.read(text({"params": params, form: told}).encode(), JSON)
+
+        assert request.params == expected
+        assert request.X.shape == (1, 8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (JSON, '{"dataframe_records": []}'),
+        (JSON, '{"inputs": []}'),
+        (JSON, text({"inputs": {name: [] for name in NAMES}})),
+        (JSON, text({"dataframe_split": {"columns": NAMES, "data": []}})),
+        (JSON, text({"dataframe_split": {"columns": NAMES[::-1], "data": [], "index": []}})),
+        (CSV, HEADER + "\n"),
+    ],
+)
+def test_no_rows_are_read_as_none(reader, kind, body):
+    assert reader.read(body.encode(), kind).X.shape == (0, 8)
+
+
+def test_no_rows_of_parquet_are_read_as_none(reader):
+    table = pa.table({name: pa.array([], pa.float64()) for name in NAMES})
+
+    assert reader.read(parquet(table), PARQUET).X.shape == (0, 8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (JSON, records(*[row()] * 3).encode()),
+        (JSON, text({"inputs": {name: [value] * 3 for name, value in PATIENT.items()}}).encode()),
+        (JSON, text({"dataframe_split": {"columns": NAMES, "data": [VALUES] * 3}}).encode()),
+        (CSV, csv(*[LINE] * 3)),
+        (CSV, csv(*[LINE] * 3)[:-1]),
+        (CSV, csv(line(BMI='"33.6"'), *[LINE] * 2)),
+        (PARQUET, parquet(rows=3)),
+    ],
+)
+def test_as_many_rows_are_read_as_may_be_and_not_one_more(kind, body):
+    assert make_reader(most_rows=3).read(body, kind).X.shape == (3, 8)
+    status, _, rule, told = outcome(make_reader(most_rows=2), body, kind)
+    assert (status, rule) == (413, "rows")
+    assert "2" in told
+
+
+# What stands for a missing value.
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (JSON, records(row(Glucose="null"))),
+        (JSON, records(row(Glucose="0"))),
+        (JSON, records(row(Glucose="-0.0"))),
+        (JSON, text({"inputs": {**PATIENT, "Glucose": None}})),
+        (JSON, text({"dataframe_split": {"columns": NAMES, "data": [[6, None, *VALUES[2:]]]}})),
+        (JSON, text({"dataframe_split": {"columns": NAMES, "data": [[6, 0, *VALUES[2:]]]}})),
+        (CSV, csv(line(Glucose=""))),
+        (CSV, csv(line(Glucose="0"))),
+        (PARQUET, parquet(rows=1, Glucose=[0])),
+        (PARQUET, parquet(rows=1, Glucose=pa.array([None], pa.int64()))),
+        (PARQUET, parquet(rows=1, Glucose=pa.nulls(1))),
+    ],
+)
+def test_null_mark_and_empty_cell_mean_missing(reader, kind, body):
+    request = reader.read(body if isinstance(body, bytes) else body.encode(), kind)
+
+    np.testing.assert_array_equal(request.X, [[6, NAN, *VALUES[2:]]])
+
+
+OPTIONAL = {"a": Column(range=(0, 9)), "b": Column(optional=True), "c": Column(optional=True)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (JSON, b'{"inputs": [{"a": 1}, {"c": 3, "a": 2}]}'),
+        (JSON, b'{"inputs": [{"a": 1, "b": null}, {"c": 3, "a": 2, "b": null}]}'),
+        (JSON, b'{"dataframe_split": {"columns": ["c", "a"], "data": [[null, 1], [3, 2]]}}'),
+        (JSON, b'{"inputs": {"a": [1, 2], "c": [null, 3]}}'),
+        (CSV, b"a,c\n1,\n2,3\n"),
+        (PARQUET, parquet(pa.table({"c": [None, 3], "a": [1, 2]}))),
+    ],
+)
+def test_absent_optional_column_means_missing(kind, body):
+    request = make_reader(OPTIONAL).read(body, kind)
+
+    np.testing.assert_array_equal(request.X, [[1, NAN, NAN], [2, NAN, 3]])
+
+
+# Columns of any name and number.
+
+
+@pytest.mark.parametrize("name", ["x", "od280/od315: x", ":", '"', "\\", "µ", "a,b", " ", "params"])
+def test_column_may_have_any_name_and_be_the_only_one(name):
+    reader = make_reader({name: Column(range=(0, 9))})
+    quoted = '"' + name.replace('"', '""') + '"'
+    bodies = {
+        JSON: [
+            text({"dataframe_records": [{name: 1}, {name: None}]}),
+            text({"inputs": {name: [1, None]}}),
+            text({"dataframe_split": {"columns": [name], "data": [[1], [None]]}}),
+            text({"params": {"version": False}, "instances": [{name: 1}, {name: None}]}),
+        ],
+        CSV: [f"{quoted}\n1\n\n", f'{quoted}\n1\n""\n'],
+        PARQUET: [parquet(pa.table({name: [1, None]}))],
+    }
+
+    for kind, each in bodies.items():
+        for body in each:
+            read = reader.read(body if isinstance(body, bytes) else body.encode(), kind)
+            np.testing.assert_array_equal(read.X, [[1], [NAN]])
+
+
+@pytest.mark.parametrize("told", ['["od: x"]', '"od: x"', "[[1]]", "[null]", "[3]"])
+def test_lone_column_takes_rows_and_nothing_else(told):
+    reader = make_reader({"od: x": Column()})
+
+    assert outcome(reader, f'{{"dataframe_records": {told}}}'.encode())[:3:2] == (400, "form")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"inputs": [{"od: x": 1, "od: x": 2}]}',
+        b'{"inputs": [{"od: x": 1}], "inputs": [{"od: x": 1}]}',
+        b'{"params": {"version": true, "version": true}, "inputs": [{"od: x": 1}]}',
+        # An escaped colon does not look like one: with two of them, the sum is right again.
+        rb'{"inputs": [{"od\u003a x": 1, "od\u003a x": 2}]}',
+        rb'{"dataframe_split": {"columns": ["od\u003a x"], "columns": ["od: x"], "data": [[1]]}}',
+        rb'{"dataframe_split": {"columns": ["od: x"], "columns": ["od\u003a x"], "data": [[1]]}}',
+    ],
+)
+def test_key_that_is_there_twice_is_found_among_names_with_colons(body):
+    told = outcome(make_reader({"od: x": Column()}), body)
+
+    assert told[:3:2] == (400, "duplicate_key")
+
+
+# The quick look and the close one.
+
+
+def some_request(rng) -> bytes:
+    """Mostly well-formed; one in a few has a fault somewhere."""
+
+    def cell():
+        usual = [rng.randint(0, 60), round(rng.uniform(0, 60), 3), None]
+        odd = [True, "7", [], 10**25, -1, {"a": 1}]
+        return rng.choice(odd) if rng.random() < 0.01 else rng.choice(usual)
+
+    names = list(ODD_NAMES)
+    rows = [{name: cell() for name in names} for _ in range(rng.choice([0, 1, 1, 2, 5]))]
+    for one in rows:
+        if rng.random() < 0.1:
+            one.pop(rng.choice(names))
+        if rng.random() < 0.03:
+            one["z"] = 1
+    table = {"columns": rng.choice([names, names[::-1]]), "data": [[cell() for _ in names]] * 2}
+    if rng.random() < 0.3:
+        table["index"] = [0, 1]
+    forms = {
+        "dataframe_records": rows,
+        "inputs": rows,
+        "instances": {name: [cell(), cell()] for name in names},
+        "dataframe_split": table,
+    }
+    form = rng.choice(list(forms))
+    body = {form: forms[form]}
+    if rng.random() < 0.5:
+        choices = [None, {}, {"version": True}, {"threshold": 0.5, "explain": False}, {"z": 1}, []]
+        body["params"] = rng.choice(choices)
+    written = text(body)
+    if rng.random() < 0.1:
+        written = written.replace('"a"', r'"\u0061"', 1)
+    if rng.random() < 0.1:
+        written = written.replace('"a": ', '"a": 1, "a": ', 1)
+    if rng.random() < 0.05:
+        written = written.replace("{", '{"params": {}, ', 1)
+    return written.encode()
+
+
+ODD_NAMES = {
+    "a": Column(range=(0, 50)),
+    "b: c": Column(missing=0),
+    "d": Column(optional=True, range=(-5, None)),
+}
+
+
+def test_quick_look_and_close_look_come_to_the_same(monkeypatch):
+    rng = random.Random(0)
+    bodies = [some_request(rng) for _ in range(3000)]
+    reader = make_reader(ODD_NAMES, most_rows=4)
+    looks = []
+    quick = Reader._quick
+    monkeypatch.setattr(Reader, "_quick", lambda *a: looks.append(quick(*a)) or looks[-1])
+    found = [outcome(reader, body) for body in bodies]
+    monkeypatch.setattr(Reader, "_quick", lambda *_: None)
+
+    for body, told in zip(bodies, found, strict=True):
+        assert outcome(reader, body) == told, body
+    # The requests are of all kinds.
+    assert sum(look is not None for look in looks) > 500
+    rules = {told[2] for told in found if told[0] in (400, 413)}
+    assert rules >= {"columns", "type", "range", "rows", "params", "duplicate_key"}
+    assert sum(told[0] not in (400, 413) for told in found) > 1000
+
+
+def test_well_formed_body_needs_no_close_look(monkeypatch):
+    """Else it would take many times as long."""
+    monkeypatch.delattr(Reader, "_slow")
+    reader = make_reader()
+
+    for body in (
+        records(row(), row()),
+        text({"params": {"version": True, "threshold": 0.1}, "inputs": [PATIENT]}),
+        text({"dataframe_split": {"columns": NAMES, "data": [VALUES]}, "params": {}}),
+    ):
+        assert reader.read(body.encode(), JSON).X.shape[1] == 8
+
+
+def test_fault_is_found_in_the_close_look_where_the_quick_one_was_beaten(reader):
+    """A text with a colon makes up for a key: neither look may take it for one."""
+    body = records(row().replace('"Age": 50', '"BMI": 3').replace("33.6", '":"'))
+
+    assert outcome(reader, body.encode())[:3:2] == (400, "duplicate_key")
+
+
+# Content-Type.
+
+
+@pytest.mark.parametrize(
+    ("header", "kind"),
+    [
+        ("application/json", JSON),
+        ("Application/JSON", JSON),
+        (" application/json ", JSON),
+        ("application/json; charset=utf-8", JSON),
+        ("application/json;charset=UTF-8", JSON),
+        ('application/json; charset="utf-8"', JSON),
+        ("application/json;", JSON),
+        ("application/json; ; charset=utf-8", JSON),
+        ("text/csv", CSV),
+        ("text/csv; charset=utf-8", CSV),
+        ("application/vnd.apache.parquet", PARQUET),
+    ],
+)
+def test_content_type_is_read_in_any_case_with_utf_8(header, kind):
+    assert content_kind(header.encode()) == kind
+
+
+@pytest.mark.parametrize(
+    "header", [b"application/json; charset=\xff", b"\xff\x00", b"text/\xc3\xa9"]
+)
+def test_content_type_that_is_no_ascii_is_refused(header):
+    with pytest.raises(Refusal) as caught:
+        content_kind(header)
+
+    assert caught.value.status == 415
+
+
+def test_contract_with_as_many_columns_as_may_be_is_read():
+    columns = {f"c{place}": Column() for place in range(500)}
+    contract = Contract(columns=columns, target="y", classes=(0, 1), positive=1)
+    body = text({"inputs": [dict.fromkeys(columns, 1.5)] * 2}).encode()
+
+    assert make_reader(contract.columns).read(body, JSON).X.sum() == 1500

@@ -1,0 +1,68 @@
+"""Small models in folders as training leaves them, and as they are served from there."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from sklearn.model_selection import FixedThresholdClassifier
+
+from pipeline.config.load import load, locate
+from pipeline.export.onnx_graph import translate
+from pipeline.inference import manifest
+from pipeline.inference import mlflow_flavor as serving
+from pipeline.inference import predictor as scorer
+from pipeline.models import families as models
+from pipeline.results import Dataset, Version
+from pipeline.server.loaded_model import Served
+from pipeline.steps.ingest import ingest
+
+THRESHOLD = 0.4
+MOST_ROWS = 1000
+
+
+def pima() -> Dataset:
+    """The real table, checked and split as the config says."""
+    config = load("configs/pima.yaml", {})
+    return ingest(config, locate(config.data.source).read_bytes())
+
+
+def save(
+    folder: Path,
+    dataset: Dataset,
+    family: str = "logistic_regression",
+    example: pd.DataFrame | None = None,
+    is_compiled: bool = True,
+) -> Path:
+    """A model of the family, fitted on the training part, with its graph and an example."""
+    positive = dataset.contract.positive
+    model: Any = models.build(family, {}, 0)
+    if positive is not None:
+        model = FixedThresholdClassifier(
+            model, threshold=THRESHOLD, pos_label=positive, response_method="predict_proba"
+        )
+    model.fit(dataset.X_train, dataset.y_train)
+    threshold = None if positive is None else THRESHOLD
+    rows = dataset.X_train.dropna().head(3) if example is None else example
+    graph = translate(model, dataset.X_train.shape[1]).SerializeToString()
+    advice = logging.getLogger("mlflow.sklearn")
+    advice.setLevel(logging.ERROR)  # against pickle
+    serving.save_model(
+        str(folder),
+        mlflow.models.Model(),
+        model,
+        dataset.contract,
+        scorer.describe(threshold, dataset.X_train.to_numpy()),
+        graph if is_compiled else None,
+        signature=serving.signature(dataset.contract, threshold),
+        pip_requirements=["scikit-learn"],
+        input_example=rows.reset_index(drop=True),
+    )
+    return folder
+
+
+def serve(folder: Path, metrics: dict[str, float] | None = None) -> Served:
+    """As version 7 of `visits`, promoted as it is."""
+    version = Version("visits", "7", "r1", metrics or {"cv/log_loss": 0.5}, manifest.of(folder))
+    return Served(version, folder, MOST_ROWS)

@@ -1,0 +1,83 @@
+"""A small table, trained on in a real store, with models that differ in a known way."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from pipeline import flow
+from pipeline.config.sections import Config
+from pipeline.options import Options
+from pipeline.promotion import alias as champions
+from pipeline.promotion import promotion_log as ledger
+from pipeline.results import Candidate, Event
+from pipeline.tracking import registry
+from pipeline.tracking import runs as tracking
+from tests.support.builders import make_config, make_table
+
+ROWS = 400
+WEAK, STRONG = 0.05, 1.0  # C of a logistic regression: the same order of rows, better probabilities
+
+
+class Lab:
+    """Configs over one table, and the verbs run on them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.table = make_table(rows=ROWS)
+        self.keep("people", self.table)
+
+    def keep(self, name: str, table: pd.DataFrame) -> None:
+        """A table by its name."""
+        table.to_csv(self.folder / f"{name}.csv", index=False)
+
+    def config(
+        self, model: str, C: float, split: int = 1, table: str = "people", **gate: Any
+    ) -> Config:
+        """Of one logistic regression with that C, for a registered model."""
+        config = make_config(
+            split={"seed": split},
+            tune={"space": {"logistic_regression": {"C": C, "transform": "standard"}}},
+            gate=gate,
+        )
+        data = config.data.model_copy(update={"source": str(self.folder / f"{table}.csv")})
+        registry = config.registry.model_copy(update={"model": model})
+        return config.model_copy(update={"data": data, "registry": registry})
+
+    def promote(self, config: Config, **options: Any) -> None:
+        """What `promote` does, with all that it needs."""
+        flow.run("promote", config, Options(**options))
+
+
+def latest(client: MlflowClient, step: str = "promote") -> Run:
+    """The run of the step that began last."""
+    order = ["attributes.start_time DESC"]
+    return client.search_runs(["0"], f"tags.step = '{step}'", order_by=order, max_results=1)[0]
+
+
+def rulings(run: Run) -> dict[str, dict[str, Any]]:
+    """By rule, what the record of a decision says."""
+    told = json.loads(tracking.read_artifact(run.info.run_id, "decision.json"))
+    return {ruling["rule"]: ruling for ruling in told["rules"]}
+
+
+def aliases(client: MlflowClient, name: str) -> dict[str, str]:
+    """Alias -> version."""
+    return {k: str(v) for k, v in client.get_registered_model(name).aliases.items()}
+
+
+def entry(version: str, before: str | None, model_id: str = "") -> Event:
+    """Of the ledger."""
+    return Event("promoted", version, before, ledger.now(), "me", "why", "", model_id)
+
+
+def crown(name: str, *models: Candidate) -> None:
+    """One after the other, without a gate."""
+    for model in models:
+        line = ledger.begin(name, "0")
+        number = str(registry.register(name, model).version)
+        before = line.last.version if line.last else None
+        assert champions.enthrone(name, line, entry(number, before, model.model_id))

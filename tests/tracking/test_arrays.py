@@ -1,0 +1,66 @@
+import io
+
+import numpy as np
+import pytest
+
+from pipeline.tracking.arrays import pack, unpack
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([[0.1, 0.2], [np.nan, -np.inf]]),
+        np.array([1, 2**62]),
+        np.array([True, False]),
+        np.array(["a", "größe"]),
+        np.empty((0, 3)),
+        np.array(1e-300),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    ],
+    ids=["doubles", "integers", "booleans", "texts", "no rows", "no dimension", "by columns"],
+)
+def test_unpack_gives_back_what_was_packed(array):
+    (found,) = unpack(pack({"one": array})).values()
+    assert (found.dtype, found.shape) == (array.dtype, array.shape)
+    np.testing.assert_array_equal(found, array)
+
+
+def test_names_stay_in_their_order():
+    names = ["svc", "a/b", "two words", "größe", "mlp"]
+    found = unpack(pack({name: np.full(2, place) for place, name in enumerate(names)}))
+    assert list(found) == names
+    assert [array[0] for array in found.values()] == [0, 1, 2, 3, 4]
+
+
+def test_nothing_packs_to_nothing():
+    assert unpack(pack({})) == {}
+
+
+def test_pack_compresses():
+    zeros = np.zeros(10_000)
+    assert len(pack({"zeros": zeros})) < zeros.nbytes / 100
+
+
+def test_pack_refuses_objects():
+    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
+        pack({"one": np.array([None])})
+
+
+def test_unpack_runs_no_pickle():
+    file = io.BytesIO()
+    np.savez(file, one=np.array([None]))
+    with pytest.raises(ValueError, match="Object arrays cannot be loaded"):
+        unpack(file.getvalue())
+
+
+PACKED = pack({"one": np.arange(50)})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"x", PACKED[:10], PACKED[:-10]],
+    ids=["nothing", "a letter", "its beginning", "all but its end"],
+)
+def test_unpack_refuses_other_bytes(content):
+    with pytest.raises(ValueError, match=r"no archive of arrays|pickled"):
+        unpack(content)

@@ -1,0 +1,453 @@
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from math import inf
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from pipeline.config.sections import BUILT_IN, Estimator, Family, Tune
+from pipeline.evaluation import cross_validation as crossval
+from pipeline.models import families as models
+from pipeline.results import Params, Trial
+from pipeline.tuning import search
+from pipeline.tuning.trial import Outcome, Task
+from tests.support.builders import make_dataset, make_trial
+
+EVERY_FAMILY = BUILT_IN
+NOTHING = np.empty((0, 2))
+
+
+class Bench:
+    """Stands in for the evaluator: losses by a formula, and a diary of what was asked."""
+
+    def __init__(self, loss: Callable[[int, Params], float], workers: int = 1) -> None:
+        self.loss = loss
+        self.workers = workers
+        self.diary: list[tuple[str, int]] = []
+        self.points: list[tuple[Family, Params]] = []
+        self.waiting: list[tuple[int, Family, Params]] = []
+
+    @contextmanager
+    def evaluator(self, task: Any, tune: Tune):
+        yield self
+
+    def start(self, number: int, family: Family, params: Params) -> None:
+        self.diary.append(("start", number))
+        self.points.append((family, params))
+        self.waiting.append((number, family, params))
+
+    def next(self) -> Outcome:
+        number, family, params = self.waiting.pop(self.turn())
+        self.diary.append(("result", number))
+        loss = self.loss(number, params)
+        return Outcome(make_trial(number, family, loss, params), NOTHING)
+
+    def turn(self) -> int:
+        """Which of the waiting trials ends next: the first."""
+        return 0
+
+
+class LastFirst(Bench):
+    """Trials end in the worst order that the window lets them."""
+
+    def turn(self) -> int:
+        return -1
+
+
+def by_params(number: int, params: Params) -> float:
+    """A loss that TPE can follow."""
+    return sum(abs(np.log(value) - 1) for value in params.values() if isinstance(value, float))
+
+
+def find(tune: Tune, *, task=None, finished=None, on_end=None, on_result=None) -> None:
+    """`search.search`, with nobody to tell where nobody is named."""
+
+    def ignore(outcome: Outcome) -> None:
+        pass
+
+    search.search(task, tune, finished or {}, on_end or ignore, on_result or ignore)
+
+
+@pytest.fixture
+def run(monkeypatch) -> Callable[..., tuple[list[Trial], Bench]]:
+    """Searches on a bench: `run(loss, workers, **tune) -> trials, bench`."""
+
+    def on_bench(
+        loss=by_params, workers=1, *, kind=Bench, finished=None, **settings
+    ) -> tuple[list[Trial], Bench]:
+        bench = kind(loss, workers)
+        monkeypatch.setattr(search, "evaluator", bench.evaluator)
+        trials: list[Trial] = []
+        find(
+            Tune(**settings),
+            finished=finished,
+            on_result=lambda outcome: trials.append(outcome.trial),
+        )
+        return trials, bench
+
+    return on_bench
+
+
+def outcomes(**settings) -> list[Outcome]:
+    """A real search by cross-validation."""
+    tune = Tune(**{"families": ("logistic_regression",), "folds": 2, **settings})
+    dataset = make_dataset(rows=80)
+    folds = crossval.folds(dataset.y_train, tune.folds, tune.seed)
+    found: list[Outcome] = []
+    task = Task(dataset.X_train, dataset.y_train, folds, positive=1, seed=tune.seed)
+    find(tune, task=task, on_result=found.append)
+    return found
+
+
+def defaults(families) -> list[tuple[Family, Params]]:
+    return [(family, models.MODELS[family].default) for family in families]
+
+
+@pytest.mark.parametrize(
+    "families", [EVERY_FAMILY, ("mlp", "svc"), ("raw_logistic_regression", "extra_trees")]
+)
+def test_search_starts_with_each_familys_default_in_the_order_of_the_config(run, families):
+    trials, _ = run(families=families, max_evals=len(families) + 3)
+    found = [(trial.family, trial.params) for trial in trials]
+    assert found[: len(families)] == defaults(families)
+    assert all(point not in defaults(families) for point in found[len(families) :] if point[1])
+
+
+@pytest.mark.parametrize("max_evals", [1, 2, 3, 4, 6])
+def test_search_runs_max_evals_trials_in_order(run, max_evals):
+    families = ("logistic_regression", "svc", "mlp")
+    trials, bench = run(families=families, max_evals=max_evals)
+    assert [trial.number for trial in trials] == list(range(max_evals))
+    assert len(bench.points) == max_evals
+    found = [(trial.family, trial.params) for trial in trials]
+    assert found[:3] == defaults(families)[:max_evals]
+
+
+def test_search_of_a_family_without_a_space_repeats_its_default(run):
+    trials, _ = run(families=("raw_logistic_regression",), max_evals=25)
+    assert [trial.params for trial in trials] == [{}] * 25
+
+
+def test_search_stays_inside_every_space_with_whole_numbers_where_they_belong(run):
+    trials, _ = run(families=EVERY_FAMILY, max_evals=80)
+    assert {trial.family for trial in trials} == set(EVERY_FAMILY)
+    for trial in trials:
+        space = models.MODELS[trial.family].space
+        assert set(trial.params) == set(space)
+        for name, dimension in space.items():
+            ((distribution, bounds),) = dimension.items()
+            value = trial.params[name]
+            if distribution == "choice":
+                assert value in bounds
+            else:
+                assert bounds[0] <= value <= bounds[1]
+                assert type(value) is (int if distribution == "uniformint" else float)
+
+
+def test_search_reaches_both_ends_of_whole_numbers_and_every_choice(run):
+    trials, _ = run(lambda number, params: 1.0, families=("spline_logistic_regression",))
+    assert {trial.params["n_knots"] for trial in trials} == {3, 4, 5, 6, 7}
+    trials, _ = run(lambda number, params: 1.0, families=("logistic_regression",))
+    assert {trial.params["transform"] for trial in trials} == {"standard", "power"}
+
+
+def test_search_comes_closer_to_the_lowest_loss_than_chance(run):
+    def loss(number: int, params: Params) -> float:
+        return abs(np.log(params["C"] / 5))
+
+    trials, _ = run(loss, families=("logistic_regression",), max_evals=60)
+    by_chance, by_tpe = trials[1:21], trials[40:]
+    assert np.median([t.loss for t in by_tpe]) < np.median([t.loss for t in by_chance])
+
+
+def test_search_is_the_same_for_the_same_seed_and_another_for_another(run):
+    first, again, other = (
+        [(t.family, t.params) for t in run(families=EVERY_FAMILY, max_evals=40, seed=seed)[0]]
+        for seed in (5, 5, 6)
+    )
+    assert first == again
+    assert first[7:] != other[7:]
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_search_suggests_the_same_for_up_to_four_workers(run, workers):
+    alone, several = (
+        [(t.family, t.params) for t in run(workers=n, families=EVERY_FAMILY, max_evals=40)[0]]
+        for n in (1, workers)
+    )
+    assert alone == several
+
+
+@pytest.mark.parametrize(("workers", "window"), [(1, 4), (4, 4), (6, 6)])
+def test_search_keeps_a_window_of_trials_in_the_air(run, workers, window):
+    _, bench = run(workers=workers, families=("logistic_regression",), max_evals=10)
+    in_the_air = np.cumsum([1 if what == "start" else -1 for what, _ in bench.diary])
+    assert in_the_air.max() == window
+    assert in_the_air[-1] == 0
+    for number in range(window, 10):
+        before = bench.diary[: bench.diary.index(("start", number))]
+        assert ("result", number - window) in before
+
+
+def test_search_tells_of_a_trial_before_it_starts_the_one_a_window_later(run, monkeypatch):
+    bench = Bench(by_params)
+    monkeypatch.setattr(search, "evaluator", bench.evaluator)
+    tune = Tune(families=("logistic_regression",), max_evals=8)
+    find(tune, on_end=lambda outcome: bench.diary.append(("told", outcome.trial.number)))
+    for number in range(4, 8):
+        before = bench.diary[: bench.diary.index(("start", number))]
+        assert ("told", number - 4) in before
+
+
+@pytest.mark.parametrize("patience", [1, 2, 3, 5])
+def test_search_stops_when_patience_ends(run, patience):
+    losses = [3.0, 2.0, 2.5, 1.0, *[1.5] * 20] if patience > 1 else [3.0, 2.0, *[2.5] * 20]
+    best = losses.index(min(losses))
+    trials, _ = run(
+        lambda number, params: losses[number],
+        families=("logistic_regression",),
+        max_evals=20,
+        patience=patience,
+    )
+    assert len(trials) == best + 1 + patience
+
+
+@pytest.mark.parametrize(
+    "patience",
+    [
+        1,
+        3,
+    ],
+)
+def test_search_stops_when_patience_ends_after_the_first_trial(run, patience):
+    trials, _ = run(
+        lambda number, params: 1.0,
+        families=("logistic_regression",),
+        max_evals=10,
+        patience=patience,
+    )
+    assert len(trials) == 1 + patience
+
+
+def test_search_without_patience_runs_all_trials(run):
+    trials, _ = run(lambda number, params: 1.0, families=("logistic_regression",), max_evals=30)
+    assert len(trials) == 30
+
+
+def test_search_goes_on_after_a_failed_trial(run):
+    trials, _ = run(
+        lambda number, params: inf if number % 3 == 0 else by_params(number, params),
+        families=("logistic_regression", "svc"),
+        max_evals=30,
+    )
+    assert [trial.number for trial in trials if trial.error] == list(range(0, 30, 3))
+
+
+def test_search_of_failed_trials_alone_ends_with_all_of_them(run):
+    trials, _ = run(lambda number, params: inf, families=("svc",), max_evals=25)
+    assert len(trials) == 25
+
+
+@pytest.mark.parametrize(
+    ("losses", "length"),
+    [([inf] * 6, 4), ([inf, 1.0, inf, inf, inf, 2.0], 5)],
+)
+def test_failed_trials_try_the_patience(run, losses, length):
+    trials, _ = run(lambda n, params: losses[n], families=("svc",), max_evals=6, patience=3)
+    assert len(trials) == length
+
+
+def test_search_starts_no_trial_after_the_timeout(run):
+    def slow(number: int, params: Params) -> float:
+        time.sleep(0.3)
+        return 1.0
+
+    trials, bench = run(slow, families=("logistic_regression",), max_evals=200, timeout=1.0)
+    assert 1 <= len(trials) <= 4
+    assert len(bench.points) <= len(trials) + 4
+
+
+def test_search_with_a_timeout_of_next_to_nothing_has_no_trial(run):
+    trials, _ = run(families=("logistic_regression",), max_evals=5, timeout=1e-9)
+    assert trials == []
+
+
+def test_search_passes_on_the_fault_of_a_trial(run):
+    def fail_on_third(number: int, params: Params) -> float:
+        if number == 2:
+            raise ZeroDivisionError("in the third")
+        return 1.0
+
+    with pytest.raises(ZeroDivisionError, match="in the third"):
+        run(fail_on_third, families=("logistic_regression",), max_evals=5)
+
+
+def test_family_that_is_named_twice_is_refused_before_the_search():
+    with pytest.raises(ValidationError, match="svc"):
+        Tune(families=("svc", "svc"))
+
+
+def test_search_by_cross_validation_does_not_depend_on_parallelism():
+    one, two = (
+        outcomes(
+            families=("logistic_regression", "spline_logistic_regression"),
+            max_evals=28,
+            parallelism=n,
+        )
+        for n in (1, 2)
+    )
+    assert [(o.trial.number, o.trial.family, o.trial.params) for o in one] == [
+        (o.trial.number, o.trial.family, o.trial.params) for o in two
+    ]
+    for here, there in zip(one, two, strict=True):
+        assert here.trial.loss == pytest.approx(there.trial.loss, abs=1e-9)
+        np.testing.assert_allclose(here.out_of_fold, there.out_of_fold, atol=1e-9)
+
+
+def test_search_by_cross_validation_gives_each_trial_its_own_predictions():
+    found = outcomes(max_evals=5, parallelism=1)
+    losses = [outcome.trial.loss for outcome in found]
+    assert min(losses) > 0
+    assert max(losses) < inf
+    assert len(set(losses)) == 5
+    assert len({outcome.out_of_fold.tobytes() for outcome in found}) == 5
+
+
+# Trials that end in another order than they were suggested.
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_search_does_not_depend_on_the_order_in_which_trials_end(run, workers):
+    in_order, out_of_order = (
+        run(kind=kind, workers=workers, families=EVERY_FAMILY, max_evals=40)
+        for kind in (Bench, LastFirst)
+    )
+    assert out_of_order[1].diary != in_order[1].diary
+    assert out_of_order[0] == in_order[0]
+
+
+def test_search_tells_of_each_trial_the_moment_it_ends(run, monkeypatch):
+    bench = LastFirst(by_params)
+    monkeypatch.setattr(search, "evaluator", bench.evaluator)
+    tune = Tune(families=("logistic_regression",), max_evals=12)
+    results: list[int] = []
+    find(
+        tune,
+        on_end=lambda outcome: bench.diary.append(("told", outcome.trial.number)),
+        on_result=lambda outcome: results.append(outcome.trial.number),
+    )
+    ended = [number for what, number in bench.diary if what == "result"]
+    assert ended != sorted(ended)
+    assert results == sorted(ended)
+    for number in ended:
+        place = bench.diary.index(("result", number))
+        assert bench.diary[place + 1] == ("told", number)
+
+
+# A search that goes on.
+
+
+def as_finished(trials: list[Trial]) -> dict[int, Outcome]:
+    return {trial.number: Outcome(trial, NOTHING) for trial in trials}
+
+
+@pytest.mark.parametrize(
+    "kept", [range(0), range(3), range(30), range(40), [*range(27), 28, 30], [0, 39]]
+)
+def test_search_that_goes_on_is_the_one_that_never_stopped(run, kept):
+    settings = {"families": EVERY_FAMILY, "max_evals": 40}
+    whole, _ = run(**settings)
+    finished = as_finished([whole[number] for number in kept])
+    again, bench = run(finished=finished, **settings)
+    assert again == whole
+    started = [number for what, number in bench.diary if what == "start"]
+    assert started == [number for number in range(40) if number not in kept]
+
+
+def test_search_with_more_trials_goes_on_with_the_fewer(run):
+    few, _ = run(families=EVERY_FAMILY, max_evals=24)
+    more, bench = run(finished=as_finished(few), families=EVERY_FAMILY, max_evals=48)
+    assert more[:24] == few
+    assert more == run(families=EVERY_FAMILY, max_evals=48)[0]
+    assert len(bench.points) == 24
+
+
+def test_search_does_not_tell_of_trials_that_ended_before(run, monkeypatch):
+    whole, _ = run(families=("svc",), max_evals=6)
+    bench = Bench(by_params)
+    monkeypatch.setattr(search, "evaluator", bench.evaluator)
+    told: list[int] = []
+    find(
+        Tune(families=("svc",), max_evals=6),
+        finished=as_finished(whole[:4]),
+        on_end=lambda outcome: told.append(outcome.trial.number),
+    )
+    assert told == [4, 5]
+
+
+def test_search_that_goes_on_counts_failed_trials_as_tried(run):
+    def loss(number: int, params: Params) -> float:
+        return inf if number % 4 == 1 else by_params(number, params)
+
+    settings = {"families": ("svc", "mlp"), "max_evals": 30}
+    whole, _ = run(loss, **settings)
+    again, bench = run(loss, finished=as_finished(whole[:26]), **settings)
+    assert again == whole
+    assert len(bench.points) == 4
+
+
+def test_patience_counts_trials_of_before(run):
+    whole, _ = run(lambda number, params: 1.0, families=("svc",), max_evals=4)
+    trials, bench = run(
+        lambda number, params: 1.0,
+        finished=as_finished(whole),
+        families=("svc",),
+        max_evals=20,
+        patience=3,
+    )
+    assert len(trials) == 4
+    assert all(number > 3 for what, number in bench.diary)
+
+
+# Spaces of the config.
+
+
+def test_search_stays_inside_the_ranges_of_the_config(run):
+    trials, _ = run(
+        families=("logistic_regression", "svc"),
+        space={
+            "logistic_regression": {"C": {"loguniform": [2, 3]}, "transform": "power"},
+            "svc": {"C": {"choice": [1, 2.5]}, "gamma": {"qloguniform": [0.01, 0.1, 0.01]}},
+        },
+        max_evals=60,
+    )
+    lr = [trial.params for trial in trials if trial.family == "logistic_regression"]
+    svc = [trial.params for trial in trials if trial.family == "svc"]
+    assert all(2 <= params["C"] <= 3 and params["transform"] == "power" for params in lr)
+    assert {params["C"] for params in svc} == {1, 2.5}
+    assert lr[0]["C"] == 2.0  # the default, 0.3, moved to the nearest end
+    assert svc[0] == {"C": 1, "gamma": 0.02}
+
+
+def test_search_tries_an_estimator_of_the_config_by_cross_validation():
+    neighbors = Estimator(
+        estimator="sklearn.neighbors.KNeighborsClassifier",
+        space={"n_neighbors": {"uniformint": [5, 20]}},
+        default={"n_neighbors": 9},
+    )
+    dataset = make_dataset(rows=80)
+    tune = Tune(
+        estimators={"knn": neighbors}, families=("knn",), max_evals=3, folds=2, parallelism=1
+    )
+    folds = crossval.folds(dataset.y_train, 2, 0)
+    task = Task(dataset.X_train, dataset.y_train, folds, 1, 0, tune.estimators)
+    found: list[Outcome] = []
+    find(tune, task=task, on_result=found.append)
+    assert [outcome.trial.error for outcome in found] == [""] * 3
+    assert found[0].trial.params == {"n_neighbors": 9}
+    model = models.build("knn", {"n_neighbors": 9}, 0, tune.estimators)
+    expected = crossval.out_of_fold(model, task.X, task.y, folds)
+    np.testing.assert_array_equal(found[0].out_of_fold, expected)

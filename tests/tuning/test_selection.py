@@ -1,0 +1,188 @@
+from math import inf
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.errors import SearchError
+from pipeline.evaluation import cross_validation as crossval
+from pipeline.models import families as models
+from pipeline.tuning import trial as trials
+from pipeline.tuning.selection import Kept
+from pipeline.tuning.trial import Outcome, Task
+from tests.support.builders import make_dataset, make_trial
+
+ROWS = 200
+FAMILIES = ("svc", "mlp")
+LABELS = [((0, 1), 1), (("no", "yes"), "no"), (("a", "b", "c"), None)]
+
+
+def make_task(labels=(0, 1), positive=1, rows: int = ROWS) -> Task:
+    dataset = make_dataset(labels, positive, rows=rows)
+    folds = crossval.folds(dataset.y, 2, seed=0)
+    return Task(dataset.X, dataset.y, folds, dataset.contract.positive_index, seed=0)
+
+
+def predictions(task: Task, own: "np.ndarray | float") -> np.ndarray:
+    """`own` goes to the true class of each row, the rest to the others alike."""
+    codes = np.unique(task.y, return_inverse=True)[1]
+    count = codes.max() + 1
+    own = np.broadcast_to(own, len(codes))
+    told = np.repeat(((1 - own) / (count - 1))[:, None], count, axis=1)
+    told[np.arange(len(codes)), codes] = own
+    return told
+
+
+def outcome(number: int, family: str, loss: float, out_of_fold: np.ndarray | None = None):
+    return Outcome(make_trial(number, family, loss), out_of_fold)
+
+
+def filled(*results: tuple[int, str, float]) -> tuple[Kept, list[bool]]:
+    kept = Kept(FAMILIES)
+    return kept, [kept.takes(outcome(*result)) for result in results]
+
+
+def numbers(outcomes: dict[str, Outcome]) -> dict[str, int]:
+    return {family: one.trial.number for family, one in outcomes.items()}
+
+
+def test_default_of_each_family_is_the_trial_at_its_place():
+    kept, taken = filled((0, "svc", 0.5), (1, "mlp", 0.6), (2, "svc", 0.7), (3, "mlp", 0.8))
+    assert numbers(kept.defaults) == {"svc": 0, "mlp": 1}
+    assert taken == [True, True, False, False]
+
+
+def test_trial_of_another_family_at_that_place_is_no_default():
+    kept, _ = filled((1, "svc", 0.5), (0, "mlp", 0.6))
+    assert kept.defaults == {}
+
+
+def test_default_is_taken_when_it_ends_after_a_better_trial():
+    kept, taken = filled((2, "svc", 0.4), (0, "svc", 0.5))
+    assert taken == [True, True]
+    assert numbers(kept.defaults) == {"svc": 0}
+    assert numbers(kept.best) == {"svc": 2}
+
+
+def test_trial_that_is_better_than_its_familys_best_so_far_is_taken():
+    kept, taken = filled(
+        (0, "svc", 0.5), (1, "mlp", 0.3), (2, "svc", 0.4), (3, "svc", 0.45), (4, "svc", 0.39)
+    )
+    assert taken == [True, True, True, False, True]
+    assert numbers(kept.best) == {"svc": 4, "mlp": 1}
+
+
+@pytest.mark.parametrize("order", [(5, 3, 7), (3, 5, 7), (7, 5, 3)])
+def test_of_equal_trials_the_earlier_is_the_best_in_whatever_order_they_end(order):
+    kept, taken = filled(*((number, "svc", 0.4) for number in order))
+    assert numbers(kept.best) == {"svc": 3}
+    assert taken == [number == min(order[: place + 1]) for place, number in enumerate(order)]
+
+
+def test_failed_trial_is_never_taken():
+    kept, taken = filled((0, "svc", inf), (1, "mlp", 0.5), (2, "mlp", inf))
+    assert taken == [False, True, False]
+    assert (numbers(kept.defaults), numbers(kept.best)) == ({"mlp": 1}, {"mlp": 1})
+
+
+@pytest.mark.parametrize(("labels", "positive"), LABELS)
+def test_default_stands_for_its_family_when_the_best_is_within_two_standard_errors(
+    labels, positive
+):
+    task = make_task(labels, positive)
+    noise = np.random.default_rng(0).normal(0, 0.1, len(task.y))
+    kept = Kept(FAMILIES)
+    default, best = predictions(task, 0.5), predictions(task, 0.51 + noise - noise.mean())
+    kept.takes(outcome(0, "svc", 0.50, default))
+    kept.takes(outcome(5, "svc", 0.49, best))
+    chosen = kept.chosen(task)
+    assert chosen["svc"].trial.number == 0
+    np.testing.assert_array_equal(chosen["svc"].out_of_fold, default)
+
+
+@pytest.mark.parametrize(("labels", "positive"), LABELS)
+def test_best_stands_for_its_family_when_it_is_clearly_better_than_the_default(labels, positive):
+    task = make_task(labels, positive)
+    noise = np.random.default_rng(0).normal(0, 0.1, len(task.y))
+    kept = Kept(FAMILIES)
+    best = predictions(task, 0.55 + noise - noise.mean())
+    kept.takes(outcome(0, "svc", 0.50, predictions(task, 0.5)))
+    kept.takes(outcome(5, "svc", 0.40, best))
+    chosen = kept.chosen(task)
+    assert chosen["svc"].trial.number == 5
+    np.testing.assert_array_equal(chosen["svc"].out_of_fold, best)
+
+
+@pytest.mark.parametrize(("excess", "number"), [(1.9, 0), (2.1, 5)])
+def test_default_may_be_two_standard_errors_worse_and_no_more(excess, number):
+    task = make_task()
+    spread = np.random.default_rng(0).normal(size=ROWS)
+    spread = (spread - spread.mean()) / spread.std(ddof=1)
+    worse_by = 0.1 * (spread + excess / np.sqrt(ROWS))
+    kept = Kept(FAMILIES)
+    kept.takes(outcome(0, "svc", 0.6, predictions(task, 0.5 * np.exp(-worse_by))))
+    kept.takes(outcome(5, "svc", 0.5, predictions(task, 0.5)))
+    assert kept.chosen(task)["svc"].trial.number == number
+
+
+def test_best_stands_for_a_family_whose_default_failed():
+    task = make_task()
+    kept = Kept(FAMILIES)
+    kept.takes(outcome(0, "svc", inf))
+    kept.takes(outcome(2, "svc", 0.5, predictions(task, 0.6)))
+    kept.takes(outcome(3, "svc", 0.6, predictions(task, 0.6)))
+    assert kept.chosen(task)["svc"].trial.number == 2
+
+
+def test_chosen_have_the_lowest_loss_of_what_stands_for_them_first():
+    task = make_task()
+    kept = Kept(("svc", "mlp", "extra_trees"))
+    for number, family, loss in [(0, "svc", 0.6), (1, "mlp", 0.5), (2, "extra_trees", 0.55)]:
+        kept.takes(outcome(number, family, loss, predictions(task, 0.5)))
+    kept.takes(outcome(3, "svc", 0.4, predictions(task, 0.5)))  # as good as its default
+    kept.takes(outcome(4, "extra_trees", 0.45, predictions(task, 0.9)))
+    chosen = kept.chosen(task)
+    assert [(family, one.trial.number) for family, one in chosen.items()] == [
+        ("extra_trees", 4),
+        ("mlp", 1),
+        ("svc", 0),
+    ]
+
+
+def test_nothing_is_chosen_where_every_trial_failed():
+    kept, _ = filled((0, "svc", inf), (1, "mlp", inf))
+    assert kept.chosen(make_task()) == {}
+
+
+@pytest.mark.parametrize(("labels", "positive"), LABELS)
+def test_predictions_that_were_not_kept_are_made_again(labels, positive):
+    task = make_task(labels, positive, rows=60)
+    family = "logistic_regression"
+    points = [
+        (0, {"transform": "standard", "C": 0.001}),
+        (3, {"transform": "standard", "C": 1.0}),
+    ]
+    kept = Kept((family,))
+    for number, params in points:
+        trial = trials.evaluate(task, number, family, params).trial
+        assert kept.takes(Outcome(trial, None))
+    chosen = kept.chosen(task)[family]
+    assert (chosen.trial.number, chosen.trial.params) == points[1]
+    model = models.build(family, points[1][1], task.seed)
+    expected = crossval.out_of_fold(model, task.X, task.y, task.folds)
+    np.testing.assert_array_equal(chosen.out_of_fold, expected)
+
+
+def test_predictions_that_cannot_be_made_again_are_told_with_the_remedy():
+    task = make_task(rows=60)
+    unlearnable = Task(
+        pd.DataFrame(np.nan, index=task.X.index, columns=task.X.columns),
+        task.y,
+        task.folds,
+        task.positive,
+        task.seed,
+    )
+    kept = Kept(("hist_gradient_boosting",))
+    kept.takes(outcome(0, "hist_gradient_boosting", 0.5))
+    with pytest.raises(SearchError, match=r"trial 0 of an earlier run .* run with --fresh"):
+        kept.chosen(unlearnable)
