@@ -23,9 +23,8 @@ from mlflow import MlflowClient
 from mlflow.entities import FileInfo, Run
 from mlflow.pyfunc import scoring_server
 
-from tests.server.asgi import ask, parts_of
-
-from .doors import Door
+from tests.support.asgi import ask, parts_of
+from tests.support.doors import Door
 
 EXAMPLE = Path(__file__).parents[1] / "data/pima_example.json"
 RECORDED = json.loads(EXAMPLE.read_text("utf-8"))
