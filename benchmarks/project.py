@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-HERE = Path("tests", "benchmarks")  # in the project and in its copies
-SHIPPED = ("MLproject", "conda.yaml", "requirements.txt", "configs", "pipeline", HERE)
+HERE = Path("benchmarks")  # in the project and in its copies
+SHIPPED = ("MLproject", "conda.yaml", "requirements.txt", "configs", "data", "pipeline", HERE)
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "mlruns", "mlflow.db*")
 NOT_KEPT = ("MLFLOW_", "PYTHONDONTWRITEBYTECODE")
 

@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,13 @@ def store(
         mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
         yield folder
         mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _not_in_serving_environment() -> Iterator[None]:
+    """MLflow's scoring application sets it for good, and then models answer with lists."""
+    yield
+    os.environ.pop("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", None)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-SHIPPED = ("MLproject", "conda.yaml", "requirements.txt", "configs", "pipeline", "mlruns")
+SHIPPED = ("MLproject", "conda.yaml", "requirements.txt", "configs", "data", "pipeline", "mlruns")
 # Packages may have come without bytecode: some fifty processes would compile them, each for itself.
 BYTECODE = tempfile.mkdtemp(prefix="bytecode-")
 HOME = tempfile.mkdtemp(prefix="home-")
