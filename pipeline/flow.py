@@ -19,7 +19,7 @@ from pipeline.config.sections import Config
 from pipeline.datasets import sources
 from pipeline.models import import_paths as packages
 from pipeline.options import Options
-from pipeline.results import Dataset, Training, Tuning
+from pipeline.results import Dataset, Report, Training, Tuning
 from pipeline.tracking import model_files, records, registry
 from pipeline.tracking import runs as tracking
 from pipeline.tuning import worker_pool as workers
@@ -77,9 +77,9 @@ def rollback(config: Config, options: Options) -> None:
         tracking.log_config(run_id, fingerprint.flatten(config, ["registry"]))
         event = champions.rollback(config.registry.model, options)
         name = config.registry.model
-        told = f"{name}: version {event.version} is champion again{after(event)}"
-        records.Closing(note=told).log(run_id, records.rolled_back(event))
-        log.info("%s", told)
+        message = f"{name}: version {event.version} is champion again{after(event)}"
+        tracking.log(run_id, tags={**event.tags, tracking.NOTE: message})
+        log.info("%s", message)
 
 
 def history(config: Config) -> None:
@@ -166,9 +166,9 @@ class _Flow:
         start = time.perf_counter()
         with tracking.step_run(plan.step) as run_id:
             tracking.log(run_id, plan.inputs)
-            closing: records.Closing = getattr(self, f"_{plan.step}")(run_id)
-            # Last of all: a run that carries its fingerprint is complete.
-            closing.log(run_id, {tracking.FINGERPRINT: plan.mark})
+            report: Report = getattr(self, f"_{plan.step}")(run_id)
+            model_id = report.tags["model_id"] if plan.step == "evaluate" else None
+            records.record(run_id, report, plan.mark, model_id)
         self.runs[plan.step] = tracking.get(run_id)
         log.info("%s took %.1f s", plan.step, time.perf_counter() - start)
 
@@ -200,37 +200,44 @@ class _Flow:
     def _search(self) -> str:
         return fingerprint.search(fingerprint.inputs("tune", self.config, self.digest))
 
-    def _ingest(self, _: str) -> records.Closing:
-        return records.ingest(self.config, self.dataset)
+    def _ingest(self, _: str) -> Report:
+        records.log_input(self.config, self.dataset, "ingest")
+        return Report(tags=self.dataset.digests)
 
-    def _analyze(self, run_id: str) -> records.Closing:
+    def _analyze(self, _: str) -> Report:
         from pipeline.steps.analyze import analyze
 
-        return records.analyze(run_id, analyze(self.dataset))
+        return analyze(self.dataset)
 
-    def _tune(self, run_id: str) -> records.Closing:
+    def _tune(self, run_id: str) -> Report:
         from pipeline.steps.tune import tune
         from pipeline.tracking import trial_runs
 
-        told = partial(trial_runs.record, run_id, self._search)
-        self.tuning = tune(self.config, self.dataset, told, self.finished)
-        return records.tune(run_id, self.tuning, len(self.finished))
+        on_trial = partial(trial_runs.record, run_id, self._search)
+        self.tuning = tune(self.config, self.dataset, on_trial, self.finished)
+        return self.tuning.report.adding(records.tuning_files(self.tuning))
 
-    def _train(self, run_id: str) -> records.Closing:
+    def _train(self, _: str) -> Report:
         from pipeline.steps.train import train
+        from pipeline.tracking import logged_model
 
-        self.training = train(self.config, self.dataset, self.tuning)
-        closing = records.train(run_id, self.config, self.dataset, self.training)
-        log.info("train: %s", self.training.summary)
-        return closing
+        self.training, compilation = train(self.config, self.dataset, self.tuning)
+        report = self.training.report
+        records.log_input(self.config, self.dataset, "training")
+        model_id = logged_model.log(self.config, self.dataset, self.training, compilation)
+        log.info("train: %s", report.note)
+        return report.adding(records.training_files(self.training), {"model_id": model_id})
 
-    def _evaluate(self, run_id: str) -> records.Closing:
+    def _evaluate(self, _: str) -> Report:
         from pipeline.steps.evaluate import evaluate
 
-        evaluation = evaluate(self.config.evaluate, self.dataset, self.training)
-        return records.evaluate(run_id, self.config, self.dataset, evaluation, self.runs["train"])
+        records.log_input(self.config, self.dataset, "testing")
+        report = evaluate(self.config.evaluate, self.dataset, self.training).report
+        model_id = self.runs["train"].data.tags["model_id"]
+        model = self.config.registry.model
+        return report.adding(tags={"model_id": model_id, "registered_model": model})
 
-    def _promote(self, run_id: str) -> records.Closing:
+    def _promote(self, run_id: str) -> Report:
         from pipeline.promotion.promote import Promoter  # with the server
         from pipeline.tracking import candidates
 
@@ -244,18 +251,18 @@ class _Flow:
         promoter = Promoter(run_id, self.config, self.dataset, among, self.options)
         outcome = promoter.promote()
         log.info("%s", outcome.sentence)
-        return records.promoted(outcome)
+        return outcome.report
 
-    def _compare(self, run_id: str) -> records.Closing:
+    def _compare(self, _: str) -> Report:
         from pipeline.promotion.compare import compare_runs  # with matplotlib
         from pipeline.tracking import candidates
 
         pair = [candidates.of_run(one) for one in self.options.runs]
-        found = compare_runs(self.config, self.dataset, pair)
-        log.info("%s", found.summary)
-        return records.compared(run_id, found)
+        report = compare_runs(self.config, self.dataset, pair)
+        log.info("%s", report.note)
+        return report
 
-    def _audit(self, run_id: str) -> records.Closing:
+    def _audit(self, _: str) -> Report:
         from pipeline.steps import procedure
         from pipeline.steps.audit import OWN, OuterFold, audit
 
@@ -264,7 +271,7 @@ class _Flow:
             log.info("audit: fold %d of %d, log loss %.4f", fold.place + 1, folds, loss)
 
         folds = self.config.audit.folds
-        return records.audit(run_id, audit(self.config, self.dataset, procedure.run, tell))
+        return audit(self.config, self.dataset, procedure.run, tell)
 
     def _why(self, plan: _Plan) -> str:
         """Why the step runs, by what differs from the most similar earlier run."""

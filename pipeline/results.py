@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -17,11 +17,48 @@ from pipeline.schema.contract import Contract
 if TYPE_CHECKING:  # matplotlib takes a second to import, and a reused step draws nothing
     from matplotlib.figure import Figure
 
+DIGESTS = ("data_digest", "split_digest")
 MODEL_METRICS = ("cv/", "cv_std/", "test/", "test_95/")  # how metrics of a model itself begin
 Params = dict[str, Any]
 Probabilities = NDArray[np.float64]  # rows x classes, in the order of Contract.classes
-Artifact: TypeAlias = "pd.DataFrame | Figure | str | bytes | dict[str, Any]"
+Artifact: TypeAlias = "pd.DataFrame | Figure | str | bytes | dict[str, Any] | Arrays"
 Artifacts: TypeAlias = "dict[str, Artifact]"  # file name in the run -> what is written there
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Named arrays of one file, with the number of the format that their reader expects."""
+
+    format: int
+    values: Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a step leaves in its MLflow run beside the values that it hands on."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    artifacts: Artifacts = field(default_factory=dict)
+    note: str = ""  # the run's description, in Markdown
+
+    def adding(
+        self, artifacts: Artifacts | None = None, tags: Mapping[str, str] | None = None
+    ) -> Report:
+        """The report with more artifacts and tags."""
+        return replace(
+            self,
+            artifacts={**self.artifacts, **(artifacts or {})},
+            tags={**self.tags, **(tags or {})},
+        )
+
+
+def cv_metrics(means: Mapping[str, float], spread: Mapping[str, float]) -> dict[str, float]:
+    """Mean and standard deviation over the folds, by the names that they have in a run."""
+    return {
+        **{f"cv/{name}": value for name, value in means.items()},
+        **{f"cv_std/{name}": value for name, value in spread.items()},
+    }
 
 
 @dataclass(frozen=True)
@@ -36,6 +73,11 @@ class Dataset:
     y_train: pd.Series[Any]
     X_test: pd.DataFrame
     y_test: pd.Series[Any]
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Tags that name the table and the split."""
+        return dict(zip(DIGESTS, (self.digest, self.split_digest), strict=True))
 
     @property
     def X(self) -> pd.DataFrame:
@@ -66,14 +108,6 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Analysis:
-    """Analyze: tables, pictures and a page."""
-
-    metrics: dict[str, float]
-    artifacts: Artifacts
-
-
-@dataclass(frozen=True)
 class Trial:
     """One configuration of one family, judged by cross-validation on the training part."""
 
@@ -98,7 +132,7 @@ class Tuning:
     trials: tuple[Trial, ...]
     chosen: dict[Family, Trial]
     out_of_fold: dict[Family, Probabilities]  # of the chosen: training rows x classes
-    artifacts: Artifacts = field(default_factory=dict)
+    report: Report = field(default_factory=Report)
 
     @property
     def best(self) -> Trial:
@@ -115,8 +149,7 @@ class Training:
     threshold: float | None  # None with more than two classes
     metrics: dict[str, float]
     spread: dict[str, float]
-    summary: str = ""  # which model it is and why, and what each log loss is
-    artifacts: Artifacts = field(default_factory=dict)
+    report: Report = field(default_factory=Report)
 
 
 @dataclass(frozen=True)
@@ -126,25 +159,7 @@ class Evaluation:
     metrics: dict[Metric, float]
     intervals: dict[Metric, tuple[float, float]]  # 95 %, by bootstrap
     baselines: dict[str, dict[Metric, float]]  # dummy and tutorial, on the same rows
-    artifacts: Artifacts = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Audit:
-    """Audit: how good the procedure is on rows that it never saw, and how good it thought."""
-
-    metrics: dict[str, float]
-    summary: str  # in Markdown
-    artifacts: Artifacts
-
-
-@dataclass(frozen=True)
-class ModelComparison:
-    """Compare: two models on the same rows."""
-
-    metrics: dict[str, float]
-    summary: str  # in Markdown
-    artifacts: Artifacts
+    report: Report = field(default_factory=Report)
 
 
 @dataclass(frozen=True)
@@ -205,6 +220,12 @@ class Outcome:
     version: str | None  # the champion's, None when there is none
     sentence: str
 
+    @property
+    def report(self) -> Report:
+        """What the step leaves in its run."""
+        version = {"model_version": self.version} if self.version else {}
+        return Report(tags={"decision": self.verdict, **version}, note=self.sentence)
+
 
 @dataclass(frozen=True)
 class Event:
@@ -219,6 +240,19 @@ class Event:
     run_id: str = ""
     model_id: str = ""  # the version's, to know it again when it is a candidate
     metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of the run that has brought an earlier champion back."""
+        return {
+            "decision": self.action,
+            "model_version": str(self.version),
+            "champion_before": str(self.before),
+            "reasons": self.why,
+            "decided_by": self.by,
+            "decided_at": self.at,
+            "model_id": self.model_id,
+        }
 
 
 @dataclass(frozen=True)

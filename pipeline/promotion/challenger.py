@@ -13,18 +13,18 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
-from pipeline.datasets.row_hash import identities
+from pipeline.datasets import row_hash
 from pipeline.errors import ContractError, FilesError, MissingFilesError
 from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Predictions
 from pipeline.inference import manifest
 from pipeline.inference import predictor as scorer
 from pipeline.inference.predictor import Scorer
-from pipeline.results import Candidate, Dataset
+from pipeline.results import DIGESTS, Candidate, Dataset
 from pipeline.schema.contract import Rules, to_matrix
-from pipeline.tracking import model_files, records, registry
+from pipeline.tracking import model_files, registry
 from pipeline.tracking import runs as tracking
-from pipeline.tracking.arrays import unpack
+from pipeline.tracking.arrays import FormatError, unpack
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def of_candidate(shown: str, candidate: Candidate) -> Iterator[Entrant]:
 def of_version(known: ModelVersion) -> Iterator[Entrant]:
     """A promoted version, held against its manifest. Raises ModelError, RegistryError."""
     version, address = registry.served(known)
-    digests = {key: known.tags[key] for key in records.DIGESTS if key in known.tags}
+    digests = {key: known.tags[key] for key in DIGESTS if key in known.tags}
     shown, model_id = f"version {known.version}", registry.logged(known)
     with model_files.at(address) as source, tempfile.TemporaryDirectory() as copy:
         folder = Path(copy)
@@ -107,14 +107,14 @@ def test_part(dataset: Dataset) -> NDArray[np.bool_]:
 
 def same_rows(dataset: Dataset, entrant: Entrant) -> bool:
     """Whether it was trained, and cross-validated, on this table and split."""
-    return entrant.digests == records.digests(dataset)
+    return entrant.digests == dataset.digests
 
 
 def _unseen_by(dataset: Dataset, entrant: Entrant) -> NDArray[np.bool_]:
     if same_rows(dataset, entrant):
         return test_part(dataset)
     trained = _training_rows(entrant)
-    own = identities(entrant.scorer.contract, dataset.X, dataset.y)
+    own = row_hash.identities(entrant.scorer.contract, dataset.X, dataset.y)
     return np.isin(own, trained, invert=True)
 
 
@@ -132,9 +132,11 @@ def _check_question(dataset: Dataset, entrant: Entrant) -> None:
 def _training_rows(entrant: Entrant) -> NDArray[np.uint64]:
     try:
         run_id = registry.training_run(entrant.model_id)
-        return unpack(tracking.read_artifact(run_id, records.TRAINING_ROWS))["identities"]
-    except (MlflowException, OSError, ValueError, KeyError):
+        content = tracking.read_artifact(run_id, row_hash.FILE)
+        return unpack(content, row_hash.FORMAT)["identities"]
+    except (MlflowException, OSError, ValueError, KeyError) as error:
+        why = str(error) if isinstance(error, FormatError) else "is gone or damaged"
         raise ContractError(
-            f"which rows {entrant.shown} was trained on is not known: {records.TRAINING_ROWS} of "
-            "its training run is gone or damaged"
+            f"which rows {entrant.shown} was trained on is not known: {row_hash.FILE} of its "
+            f"training run {why}"
         ) from None

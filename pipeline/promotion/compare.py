@@ -6,11 +6,11 @@ from contextlib import ExitStack
 from pipeline.config.sections import Config
 from pipeline.errors import ContractError, RegistryError
 from pipeline.promotion import challenger as contest
-from pipeline.results import Candidate, Dataset, ModelComparison
+from pipeline.results import Candidate, Dataset, Report
 from pipeline.steps.compare import compare
 
 
-def compare_runs(config: Config, dataset: Dataset, pair: Sequence[Candidate]) -> ModelComparison:
+def compare_runs(config: Config, dataset: Dataset, pair: Sequence[Candidate]) -> Report:
     """Two models on rows that neither was trained on.
 
     Raises ContractError if there are no such rows, RegistryError if the models are the same.

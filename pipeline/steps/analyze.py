@@ -4,12 +4,12 @@ import pandas as pd
 
 from pipeline.reporting import figures
 from pipeline.reporting.tables import labelled, numbered
-from pipeline.results import Analysis, Dataset
+from pipeline.results import Dataset, Report
 
 MOST_DRAWN = 24  # columns in a picture of all
 
 
-def analyze(dataset: Dataset) -> Analysis:
+def analyze(dataset: Dataset) -> Report:
     """Shape, head, description, balance, gaps, duplicates, correlations, distributions."""
     X, y = dataset.X, dataset.y
     table = X.assign(**{str(y.name): y})
@@ -20,7 +20,7 @@ def analyze(dataset: Dataset) -> Analysis:
     which = figures.part(len(drawn), X.shape[1], "that go with the target most")
     correlations = _correlations(dataset, drawn)
     duplicates = int(table.duplicated().sum())
-    return Analysis(
+    return Report(
         metrics={
             "rows": float(len(table)),
             "columns": float(X.shape[1]),

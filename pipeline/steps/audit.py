@@ -21,7 +21,7 @@ from pipeline.evaluation.corrected_t_test import Comparison, corrected_t_test
 from pipeline.evaluation.cross_validation import Fold
 from pipeline.models import families as models
 from pipeline.reporting import figures
-from pipeline.results import Artifacts, Audit, Dataset, Training, Tuning
+from pipeline.results import Artifacts, Dataset, Report, Training, Tuning
 from pipeline.tuning import worker_pool as workers
 
 Procedure = Callable[[Config, Dataset], tuple[Tuning, Training]]
@@ -45,7 +45,7 @@ class OuterFold:
 
 def audit(
     config: Config, dataset: Dataset, procedure: Procedure, on_fold: Callable[[OuterFold], None]
-) -> Audit:
+) -> Report:
     """Every row is predicted once, by a model whose search, blend and threshold never saw it.
 
     All rows of the table take part; nothing is chosen by the result. `on_fold` gets each outer
@@ -61,10 +61,10 @@ def audit(
     folds.sort(key=lambda fold: fold.place)
     comparisons = {other: _compare(folds, other) for other in OTHERS}
     optimism = _optimism(folds)
-    return Audit(
+    return Report(
         metrics=_metrics(folds, comparisons, optimism),
-        summary=_summary(folds, comparisons, optimism),
         artifacts=_artifacts(folds, comparisons, optimism),
+        note=_summary(folds, comparisons, optimism),
     )
 
 

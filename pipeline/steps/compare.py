@@ -10,7 +10,7 @@ from pipeline.evaluation.metrics import Predictions
 from pipeline.evaluation.paired_bootstrap import differences
 from pipeline.reporting import figures
 from pipeline.reporting.markdown import row
-from pipeline.results import ModelComparison
+from pipeline.results import Report
 
 LEVEL = 0.95
 UNSET = "(unset)"
@@ -21,7 +21,7 @@ def compare(
     contestants: Mapping[str, Predictions],
     params: Mapping[str, Mapping[str, str]],
     classes: Sequence[Any],
-) -> ModelComparison:
+) -> Report:
     """The first minus the second: every metric with a paired 95 % interval, every setting."""
     first, second = contestants
     found = differences(
@@ -39,18 +39,18 @@ def compare(
         for name, pair in found.items()
     )
     settings = _settings(params[first], params[second], first, second)
-    return ModelComparison(
+    return Report(
         metrics={
             **{f"difference/{name}": pair.first - pair.second for name, pair in found.items()},
             **{f"difference_95/{name}_low": pair.low for name, pair in found.items()},
             **{f"difference_95/{name}_high": pair.high for name, pair in found.items()},
         },
-        summary=_summary(metrics, settings, len(contestants[first].truth)),
         artifacts={
             "metrics.csv": metrics,
             "settings.csv": settings,
             "curves.png": figures.contest(dict(contestants), classes),
         },
+        note=_summary(metrics, settings, len(contestants[first].truth)),
     )
 
 

@@ -17,7 +17,15 @@ from pipeline.models import families as models
 from pipeline.models.ensemble import row_losses
 from pipeline.reporting import figures
 from pipeline.reporting.tables import numbered
-from pipeline.results import Artifacts, Dataset, Evaluation, Probabilities, Training
+from pipeline.results import (
+    Artifacts,
+    Dataset,
+    Evaluation,
+    Probabilities,
+    Report,
+    Training,
+    cv_metrics,
+)
 from pipeline.schema.contract import Matrix
 
 WORST_ROWS = 20
@@ -48,20 +56,41 @@ def _evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evalu
         metrics=values,
         intervals=intervals,
         baselines=baselines,
-        artifacts={
-            "metrics.csv": _table(values, intervals, baselines),
-            "importance.csv": importance,
-            "importance.png": figures.importance(importance, "rise in log loss when shuffled"),
-            "worst_rows.csv": _worst_rows(dataset, predictions),
-            "confusion.png": figures.confusion(predictions, dataset.contract.classes),
-            **_curves(dataset, predictions, training.threshold),
-        },
+        report=Report(
+            metrics={
+                **cv_metrics(training.metrics, training.spread),
+                **_metrics(values, intervals, baselines),
+            },
+            tags=dataset.digests,
+            artifacts={
+                "metrics.csv": _table(values, intervals, baselines),
+                "importance.csv": importance,
+                "importance.png": figures.importance(importance, "rise in log loss when shuffled"),
+                "worst_rows.csv": _worst_rows(dataset, predictions),
+                "confusion.png": figures.confusion(predictions, dataset.contract.classes),
+                **_curves(dataset, predictions, training.threshold),
+            },
+        ),
     )
 
 
 def _baseline(dataset: Dataset, model: Any) -> dict[Metric, float]:
     predictions = metrics.predict(dataset, model.fit(dataset.X_train, dataset.y_train), None)
     return {name: metrics.value(name, predictions) for name in metrics.ALL}
+
+
+def _metrics(
+    values: dict[Metric, float],
+    intervals: dict[Metric, tuple[float, float]],
+    baselines: dict[str, dict[Metric, float]],
+) -> dict[str, float]:
+    """For the run: `test/log_loss`, `test_95/log_loss_low`, `dummy/log_loss`, ..."""
+    metrics = {f"test/{name}": value for name, value in values.items()}
+    for name, (low, high) in intervals.items():
+        metrics |= {f"test_95/{name}_low": low, f"test_95/{name}_high": high}
+    for baseline, scores in baselines.items():
+        metrics |= {f"{baseline}/{name}": value for name, value in scores.items()}
+    return metrics
 
 
 def _table(values: Any, intervals: Any, baselines: dict[str, dict[Metric, float]]) -> pd.DataFrame:

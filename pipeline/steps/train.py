@@ -1,7 +1,8 @@
 """Train: the blend of the best trials (or the best alone), fitted on the training part."""
 
 import warnings
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.ensemble import VotingClassifier
@@ -10,14 +11,46 @@ from sklearn.model_selection import FixedThresholdClassifier
 from threadpoolctl import threadpool_limits
 
 from pipeline.config.sections import Config, Family
+from pipeline.datasets import row_hash
 from pipeline.evaluation import cross_validation as crossval
 from pipeline.models import families as models
 from pipeline.models.ensemble import choose_threshold, mix, select_weights
 from pipeline.reporting import figures
-from pipeline.results import Dataset, Probabilities, Training, Trial, Tuning
+from pipeline.results import (
+    Arrays,
+    Dataset,
+    Probabilities,
+    Report,
+    Training,
+    Trial,
+    Tuning,
+    cv_metrics,
+)
+
+if TYPE_CHECKING:
+    from pipeline.export.compilation import Compilation
 
 
-def train(config: Config, dataset: Dataset, tuning: Tuning) -> Training:
+def train(config: Config, dataset: Dataset, tuning: Tuning) -> "tuple[Training, Compilation]":
+    """The fitted model, and what answers for it in a server; the report holds its rows' hashes."""
+    from pipeline.export.compilation import compile_model  # with onnx: an audit's fits do without
+
+    training = fit(config, dataset, tuning)
+    compilation = compile_model(dataset, training)
+    report = training.report.adding(
+        {row_hash.FILE: _training_rows(dataset)}, {"compiled": compilation.summary}
+    )
+    return replace(training, report=report), compilation
+
+
+def _training_rows(dataset: Dataset) -> Arrays:
+    """The hashes by which the rows of the training part are found in another table."""
+    hashes = row_hash.identities(dataset.contract, dataset.X, dataset.y)
+    trained = hashes[dataset.X.index.isin(dataset.X_train.index)]
+    return Arrays(row_hash.FORMAT, {"identities": trained})
+
+
+def fit(config: Config, dataset: Dataset, tuning: Tuning) -> Training:
     """Chooses weights and threshold out of fold, then fits once on the whole training part."""
     families = list(tuning.chosen) if config.train.ensemble else list(tuning.chosen)[:1]
     out_of_fold = {family: tuning.out_of_fold[family] for family in families}
@@ -35,8 +68,15 @@ def train(config: Config, dataset: Dataset, tuning: Tuning) -> Training:
         threshold=threshold,
         metrics=means,
         spread=spread,
-        summary=_summary(tuning, weights, means["log_loss"]),
-        artifacts={"weights.png": figures.weights(weights)} if len(weights) > 1 else {},
+        report=Report(
+            metrics={
+                **cv_metrics(means, spread),
+                **{f"weight/{family}": weight for family, weight in weights.items()},
+                **({} if threshold is None else {"threshold": threshold}),
+            },
+            artifacts={"weights.png": figures.weights(weights)} if len(weights) > 1 else {},
+            note=_summary(tuning, weights, means["log_loss"]),
+        ),
     )
 
 

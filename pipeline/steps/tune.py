@@ -8,7 +8,16 @@ from pipeline.config.sections import Config
 from pipeline.errors import SearchError
 from pipeline.evaluation import cross_validation as crossval
 from pipeline.reporting import figures
-from pipeline.results import Artifacts, Dataset, Params, Probabilities, Trial, Tuning
+from pipeline.results import (
+    Artifacts,
+    Dataset,
+    Params,
+    Probabilities,
+    Report,
+    Trial,
+    Tuning,
+    cv_metrics,
+)
 from pipeline.tuning.param_importance import importance
 from pipeline.tuning.search import search
 from pipeline.tuning.selection import Kept
@@ -65,7 +74,7 @@ def tune(
         trials=tuple(sorted(trials, key=lambda trial: trial.number)),
         chosen={family: choice.trial for family, choice in chosen.items()},
         out_of_fold={family: choice.out_of_fold for family, choice in chosen.items()},
-        artifacts=_artifacts(trials, {choice.trial.number for choice in chosen.values()}),
+        report=_report(trials, {choice.trial.number for choice in chosen.values()}, len(finished)),
     )
 
 
@@ -84,12 +93,43 @@ def _check(config: Config, trials: Sequence[Trial]) -> None:
         )
 
 
-def _artifacts(trials: Sequence[Trial], chosen: set[int]) -> Artifacts:
+def _report(trials: Sequence[Trial], chosen: set[int], read_back: int) -> Report:
+    """The best trial's metrics, all trials, and the best of each family."""
+    best = min(trials, key=lambda trial: (trial.loss, trial.number))
+    failed = sum(bool(trial.error) for trial in trials)
+    families = _families(trials, chosen)
+    counts = f"{len(trials)} trials, {failed} failed, {read_back} read back from earlier runs."
+    return Report(
+        metrics={
+            **cv_metrics(best.metrics, best.spread),
+            "trials": len(trials),
+            "failed_trials": failed,
+            "trials_read_back": read_back,
+        },
+        tags={"best_family": best.family},
+        artifacts=_artifacts(trials, families),
+        note="\n".join([counts, "", *_families_in_markdown(families)]),
+    )
+
+
+def _families_in_markdown(table: pd.DataFrame) -> list[str]:
+    lines = [
+        "| family | log loss | ROC AUC | trials | failed | best params |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in table.to_dict(orient="records"):
+        scores = f"{row['log_loss']:.4f} | {row['roc_auc']:.4f}"
+        counts = f"{row['trials']} | {row['failed']}"
+        lines.append(f"| {row['family']} | {scores} | {counts} | {row['params']} |")
+    return lines
+
+
+def _artifacts(trials: Sequence[Trial], families: pd.DataFrame) -> Artifacts:
     succeeded = [trial for trial in trials if not trial.error]
     table = importance(succeeded)
     artifacts: Artifacts = {
         "trials.csv": _table(trials),
-        "families.csv": _families(trials, chosen),
+        "families.csv": families,
         "history.png": figures.search_history(succeeded),
     }
     if not table.empty:

@@ -14,9 +14,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from pipeline.config.sections import LOWER_IS_BETTER, SearchMetric
 from pipeline.errors import RegistryError
 from pipeline.promotion.select import loss, select
-from pipeline.results import Candidate, Count, Dataset
+from pipeline.results import DIGESTS, Candidate, Count, Dataset
 from pipeline.tracking import runs as tracking
-from pipeline.tracking.records import DIGESTS, digests
 
 SPLIT = "split.seed, split.test_size and split.stratify"
 EVALUATED = f"tags.{tracking.STEP} = 'evaluate'"
@@ -141,7 +140,7 @@ def count_models(dataset: Dataset) -> Count:
 
     MLflow does not count what it finds: of more evaluations than `PAGE` the latest are counted.
     """
-    page = next(tracking.search_pages(_of_rows(digests(dataset)), PAGE))
+    page = next(tracking.search_pages(_of_rows(dataset.digests), PAGE))
     models = {run.data.tags["model_id"] for run in page if _is_complete(run)}
     return Count(len(models), is_all=not page.token)
 
@@ -185,7 +184,7 @@ def _evaluation(run_id: str) -> Run:
 
 def check(candidate: Candidate, dataset: Dataset) -> None:
     """Raises RegistryError for a candidate of another table or split than the config's."""
-    here = digests(dataset)
+    here = dataset.digests
     for name, setting in zip(DIGESTS, ("data.source", SPLIT), strict=True):
         if candidate.digests[name] != here[name]:
             raise RegistryError(

@@ -45,12 +45,14 @@ from mlflow.utils.mlflow_tags import (
 from mlflow.utils.uri import is_local_uri
 
 from pipeline.errors import ConfigError, PipelineError
-from pipeline.results import MODEL_METRICS, Artifacts, Params
+from pipeline.results import MODEL_METRICS, Arrays, Artifacts, Params
 from pipeline.tracking import durable, environment
 from pipeline.tracking import store_errors as store
+from pipeline.tracking.arrays import pack
 
 STEP = "step"
 FINGERPRINT = "fingerprint"
+NOTE = MLFLOW_RUN_NOTE  # the run's description in the UI, in Markdown
 PROCESS = "process"  # host, process and its start: whose run this is
 LONGEST_KEY = 250
 LONGEST_VALUE = 6000
@@ -246,7 +248,7 @@ def log_child(parent_id: str, child: Child) -> None:
 
 
 def log_artifacts(run_id: str, artifacts: Artifacts) -> None:
-    """Tables as CSV or JSON, figures as PNG, text and bytes as they are."""
+    """Tables as CSV, dictionaries as JSON, arrays as NPZ, figures as PNG, text and bytes as is."""
     run = mlflow.active_run()
     if run is not None and run.info.run_id == run_id:
         _upload(run, artifacts)
@@ -274,6 +276,8 @@ def _written(artifacts: Artifacts) -> Iterator[str]:
                     path.write_text(artifact, encoding="utf-8")
                 case bytes():
                     path.write_bytes(artifact)
+                case Arrays():
+                    path.write_bytes(pack(artifact))
                 case dict():
                     path.write_text(json.dumps(artifact, indent=1), encoding="utf-8")
                 case figure:
@@ -392,14 +396,6 @@ def read_artifact(run_id: str, name: str) -> bytes:
             run_id=run_id, artifact_path=name, dst_path=folder
         )
         return Path(path).read_bytes()
-
-
-def cv(means: dict[str, float], spread: dict[str, float]) -> dict[str, float]:
-    """Cross-validated metrics by the names that they have in a run: mean and spread over folds."""
-    return {
-        **{f"cv/{name}": value for name, value in means.items()},
-        **{f"cv_std/{name}": value for name, value in spread.items()},
-    }
 
 
 def texts_by_key(params: Mapping[str, Any]) -> dict[str, str]:

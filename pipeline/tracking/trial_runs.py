@@ -9,9 +9,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from pipeline.config.sections import Family, Tune
 from pipeline.evaluation.metrics import SEARCH_METRICS
-from pipeline.results import Probabilities, Trial
+from pipeline.results import Arrays, Probabilities, Trial, cv_metrics
 from pipeline.tracking import runs as tracking
-from pipeline.tracking.arrays import pack, unpack
+from pipeline.tracking.arrays import unpack
 from pipeline.tuning.search_space import Searched, searched
 from pipeline.tuning.trial import Outcome, may_end_now
 
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 SEARCH = "search"  # which search a trial belongs to, over all runs that went on with it
 KEPT = "predictions"
 PREDICTIONS = "out_of_fold.npz"
+FORMAT = 1  # of that file; one that names none has it too
 LARGEST_PAGE = 200  # trials that are read at once
 
 
@@ -29,9 +30,11 @@ def record(run_id: str, search: str, trial: Trial, predictions: Probabilities | 
     child = tracking.Child(
         name=f"{trial.number:02d} {trial.family}",
         params={"family": trial.family, **trial.params},
-        metrics={**tracking.cv(trial.metrics, trial.spread), "seconds": trial.seconds},
+        metrics={**cv_metrics(trial.metrics, trial.spread), "seconds": trial.seconds},
         tags=tags if predictions is None else {**tags, KEPT: "kept"},
-        artifacts={} if predictions is None else {PREDICTIONS: pack({trial.family: predictions})},
+        artifacts={}
+        if predictions is None
+        else {PREDICTIONS: Arrays(FORMAT, {trial.family: predictions})},
         seconds=trial.seconds,
         error=trial.error,
     )
@@ -86,7 +89,8 @@ def _read_predictions(run: Run, family: Family) -> Probabilities | None:
     if KEPT not in run.data.tags:
         return None
     try:
-        return unpack(tracking.read_artifact(run.info.run_id, PREDICTIONS))[family]
-    except (OSError, MlflowException):
-        log.warning("run %s has lost its %s", run.info.run_id, PREDICTIONS)
+        content = tracking.read_artifact(run.info.run_id, PREDICTIONS)
+        return unpack(content, FORMAT)[family]
+    except (OSError, MlflowException, ValueError, KeyError) as error:
+        log.warning("%s of run %s cannot be read: %s", PREDICTIONS, run.info.run_id, error)
         return None

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from pipeline.datasets import dataset as datasets
-from pipeline.results import Analysis, Dataset
+from pipeline.results import Dataset, Report
 from pipeline.steps import analyze as step
 from pipeline.steps.analyze import analyze
 from tests.support.builders import COLUMNS, make_config, make_dataset, make_table
@@ -34,7 +34,7 @@ def _no_report(monkeypatch, request):
 
 
 @pytest.fixture(scope="module")
-def whole() -> Analysis:
+def whole() -> Report:
     return analyze(make_dataset())
 
 

@@ -21,7 +21,7 @@ from pipeline.errors import ContractError, SearchError
 from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Predictions
 from pipeline.models import families as models
-from pipeline.results import Audit, Dataset, Training, Tuning
+from pipeline.results import Dataset, Report, Training, Tuning
 from pipeline.steps import audit as step
 from pipeline.steps import procedure
 from pipeline.steps.audit import OuterFold, audit
@@ -94,13 +94,13 @@ class Seen:
         return bayes(config, dataset)
 
 
-def run(config: Config, dataset: Dataset, procedure: Any = bayes) -> tuple[Audit, list[OuterFold]]:
+def run(config: Config, dataset: Dataset, procedure: Any = bayes) -> tuple[Report, list[OuterFold]]:
     told: list[OuterFold] = []
     return audit(config, dataset, procedure, told.append), told
 
 
-def assert_same(one: Audit, other: Audit) -> None:
-    assert (one.metrics, one.summary) == (other.metrics, other.summary)
+def assert_same(one: Report, other: Report) -> None:
+    assert (one.metrics, one.note) == (other.metrics, other.note)
     for name in ("audit.csv", "folds.csv"):
         pd.testing.assert_frame_equal(one.artifacts[name], other.artifacts[name])
 
@@ -142,13 +142,13 @@ def with_rows_of_a_class(rows: int) -> Dataset:
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=str)
-def case(request) -> tuple[Dataset, Audit, list[OuterFold]]:
+def case(request) -> tuple[Dataset, Report, list[OuterFold]]:
     dataset = make_dataset(*request.param)
     return dataset, *run(make_audit_config(), dataset)
 
 
 @pytest.fixture(scope="module")
-def binary() -> tuple[Dataset, Audit, list[OuterFold]]:
+def binary() -> tuple[Dataset, Report, list[OuterFold]]:
     dataset = make_dataset()
     return dataset, *run(make_audit_config(), dataset)
 
@@ -342,7 +342,7 @@ def test_model_that_is_the_procedures_own_makes_no_difference():
 
 def test_summary_tells_folds_differences_and_optimism(case):
     _, found, _ = case
-    lines = found.summary.splitlines()
+    lines = found.note.splitlines()
     assert lines[0].startswith("3 outer folds")
     table = found.artifacts["audit.csv"]
     table = table[table["metric"].isin(metrics.SEARCH_METRICS)]

@@ -10,7 +10,7 @@ from pipeline.config.sections import Evaluate
 from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Predictions
 from pipeline.evaluation.paired_bootstrap import differences
-from pipeline.results import ModelComparison
+from pipeline.results import Report
 from pipeline.steps.compare import compare
 from tests.support.builders import make_calibrated, make_predictions, make_sure
 
@@ -26,7 +26,7 @@ def blurred(sample: Predictions) -> Predictions:
     return replace(sample, probabilities=0.7 * sample.probabilities + 0.3 * noise)
 
 
-def run(first: Predictions, second: Predictions, params=PARAMS) -> ModelComparison:
+def run(first: Predictions, second: Predictions, params=PARAMS) -> Report:
     classes = ["no", "yes"] if first.classes == 2 else list("abc")
     return compare(FEW, {"run a": first, "run b": second}, params, classes)
 
@@ -38,7 +38,7 @@ def pair(request) -> tuple[Predictions, Predictions]:
 
 
 @pytest.fixture(scope="module")
-def found(pair) -> ModelComparison:
+def found(pair) -> Report:
     return run(*pair)
 
 
@@ -101,8 +101,8 @@ def test_settings_are_those_that_differ(found):
 
 
 def test_summary_tells_rows_numbers_and_settings(pair, found):
-    assert found.summary.startswith("On 60 rows that neither was trained on;")
-    measured, settings = tables(found.summary)
+    assert found.note.startswith("On 60 rows that neither was trained on;")
+    measured, settings = tables(found.note)
     assert measured[0] == ["metric", "run a", "run b", "difference", "95 % interval"]
     assert {row[0] for row in measured[1:]} == set(metrics.ALL)
     table = found.artifacts["metrics.csv"].set_index("metric")
@@ -123,15 +123,15 @@ def test_summary_of_models_with_the_same_settings_says_so():
     same = {"run a": {"tune.seed": "0"}, "run b": {"tune.seed": "0"}}
     found = run(sample, blurred(sample), same)
     assert found.artifacts["settings.csv"].empty
-    assert len(tables(found.summary)) == 1
-    assert found.summary.endswith("Their settings, data, code and libraries are the same.")
+    assert len(tables(found.note)) == 1
+    assert found.note.endswith("Their settings, data, code and libraries are the same.")
 
 
 @pytest.mark.parametrize("text", ["a|b", "one\ntwo", "one\n\ntwo", "a\r\nb"], ids=repr)
 def test_summary_stays_two_tables_whatever_the_settings_hold(text):
     sample = make_predictions()
     params = {"run a": {"meaning": text, "z": "1"}, "run b": {"z": "2"}}
-    _, settings = tables(run(sample, sample, params).summary)
+    _, settings = tables(run(sample, sample, params).note)
     assert [len(row) for row in settings] == [3, 3, 3]
     assert settings[2] == ["z", "1", "2"]
 
@@ -155,5 +155,5 @@ def test_rows_of_one_class_are_compared_by_what_has_a_meaning_there():
     found = run(first, replace(first, probabilities=first.probabilities - [[-0.05, 0.05]]))
     assert np.isnan(found.metrics["difference/roc_auc"])
     assert found.metrics["difference/log_loss"] < 0
-    measured, _ = tables(found.summary)
+    measured, _ = tables(found.note)
     assert ["roc_auc", "nan", "nan", "+nan", "+nan to +nan"] in measured

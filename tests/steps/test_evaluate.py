@@ -139,7 +139,7 @@ def test_tutorial_baseline_is_the_tutorials_model_at_one_half(binary):
 
 def test_artifacts_are_tables_and_pictures(case):
     dataset, _, evaluation = case
-    kinds = {name: type(artifact) for name, artifact in evaluation.artifacts.items()}
+    kinds = {name: type(artifact) for name, artifact in evaluation.report.artifacts.items()}
     expected = {
         "metrics.csv": pd.DataFrame,
         "importance.csv": pd.DataFrame,
@@ -157,7 +157,7 @@ def test_artifacts_are_tables_and_pictures(case):
 
 def test_table_of_metrics_tells_value_interval_and_baselines(binary):
     _, _, evaluation = binary
-    table = evaluation.artifacts["metrics.csv"].set_index("metric")
+    table = evaluation.report.artifacts["metrics.csv"].set_index("metric")
     assert table.index.tolist() == list(metrics.ALL)
     for name in metrics.ALL:
         assert table.loc[name].tolist() == [
@@ -170,7 +170,7 @@ def test_table_of_metrics_tells_value_interval_and_baselines(binary):
 
 def test_worst_rows_are_sorted_by_the_probability_of_their_true_class(case):
     dataset, training, evaluation = case
-    table = evaluation.artifacts["worst_rows.csv"]
+    table = evaluation.report.artifacts["worst_rows.csv"]
     shown = table["probability of the truth"]
     probabilities = training.model.predict_proba(dataset.X_test)
     places = [dataset.contract.classes.index(label) for label in dataset.y_test]
@@ -181,7 +181,7 @@ def test_worst_rows_are_sorted_by_the_probability_of_their_true_class(case):
 
 def test_worst_rows_tell_the_sources_row_from_one_its_values_truth_and_prediction(case):
     dataset, training, evaluation = case
-    table = evaluation.artifacts["worst_rows.csv"]
+    table = evaluation.report.artifacts["worst_rows.csv"]
     source = dataset.X_test.assign(label=dataset.y_test)
     place = dataset.contract.positive_index
     for _, shown in table.iterrows():
@@ -200,7 +200,7 @@ def test_worst_rows_tell_the_sources_row_from_one_its_values_truth_and_predictio
 
 def test_importance_ranks_the_telling_column_first_and_noise_near_zero(case):
     _, _, evaluation = case
-    table = evaluation.artifacts["importance.csv"]
+    table = evaluation.report.artifacts["importance.csv"]
     assert sorted(table["name"]) == sorted(COLUMNS)
     assert table["mean"].is_monotonic_decreasing
     assert table["name"].iloc[0] == "height"
@@ -209,7 +209,7 @@ def test_importance_ranks_the_telling_column_first_and_noise_near_zero(case):
 
 def test_importance_is_the_rise_of_the_loss_whatever_is_asked_at_once(case, monkeypatch):
     dataset, training, evaluation = case
-    table = evaluation.artifacts["importance.csv"].set_index("name")
+    table = evaluation.report.artifacts["importance.csv"].set_index("name")
     rng = np.random.default_rng(Evaluate().seed)
     orders = [rng.permutation(len(dataset.X_test)) for _ in range(step.REPEATS)]
     truth = np.searchsorted(dataset.contract.classes, dataset.y_test)
@@ -236,7 +236,7 @@ def test_importance_is_the_rise_of_the_loss_whatever_is_asked_at_once(case, monk
 
 def test_thresholds_show_the_metrics_at_each(binary):
     dataset, training, evaluation = binary
-    table = evaluation.artifacts["thresholds.csv"]
+    table = evaluation.report.artifacts["thresholds.csv"]
     assert table["threshold"].tolist() == pytest.approx([n / 20 for n in range(1, 20)])
     probability = training.model.predict_proba(dataset.X_test)[:, 1]
     for _, row in table.iterrows():
@@ -259,7 +259,7 @@ def test_evaluation_is_the_same_for_the_same_seed(binary):
     again = evaluate(FEW, dataset, training)
     other = evaluate(FEW.model_copy(update={"seed": 1}), dataset, training)
     assert (first.metrics, first.intervals) == (again.metrics, again.intervals)
-    tables = [e.artifacts["importance.csv"] for e in (first, again, other)]
+    tables = [e.report.artifacts["importance.csv"] for e in (first, again, other)]
     pd.testing.assert_frame_equal(tables[0], tables[1])
     assert other.intervals["log_loss"] != first.intervals["log_loss"]
     assert not tables[0].equals(tables[2])
@@ -277,7 +277,7 @@ def test_evaluation_leaves_data_and_model_as_they_are(binary):
 
 def test_test_part_of_a_few_rows_has_as_many_worst_rows():
     dataset = make_dataset(rows=40)
-    table = evaluate(FEW, dataset, make_training(dataset)).artifacts["worst_rows.csv"]
+    table = evaluate(FEW, dataset, make_training(dataset)).report.artifacts["worst_rows.csv"]
     assert len(table) == len(dataset.X_test) == 12
 
 
@@ -310,7 +310,7 @@ def test_evaluation_says_nothing_when_the_baseline_does_not_converge():
 )
 def test_worst_rows_keep_a_column_of_any_name(name):
     dataset, training = with_column(name)
-    table = evaluate(FEW, dataset, training).artifacts["worst_rows.csv"]
+    table = evaluate(FEW, dataset, training).report.artifacts["worst_rows.csv"]
     values = set(dataset.X_test[name])
     assert any(set(cells) <= values for _, cells in table.items() if len(set(cells)) > 5)
 

@@ -7,7 +7,7 @@ import pytest
 from pipeline.errors import SearchError
 from pipeline.results import Dataset, Training, Tuning
 from pipeline.steps import procedure
-from pipeline.steps.train import train
+from pipeline.steps.train import fit
 from pipeline.steps.tune import tune
 from tests.support.builders import make_config, make_dataset
 
@@ -39,7 +39,7 @@ def test_procedure_is_the_tune_step_and_then_the_train_step(case):
     by_step = tune(CONFIG, dataset)
     assert without_seconds(tuning) == without_seconds(by_step)
     assert len(tuning.trials) == 4
-    assert_same(dataset, training, train(CONFIG, dataset, by_step))
+    assert_same(dataset, training, fit(CONFIG, dataset, by_step))
 
 
 def test_procedure_never_looks_at_the_test_part(case):

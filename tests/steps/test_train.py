@@ -13,12 +13,13 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from pipeline.datasets import row_hash
 from pipeline.evaluation import cross_validation as crossval
 from pipeline.models import families as models
 from pipeline.models.ensemble import choose_threshold, mix
 from pipeline.results import Dataset, Training, Tuning
 from pipeline.steps import train as step
-from pipeline.steps.train import train
+from pipeline.steps.train import fit, train
 from tests.support.builders import make_config, make_dataset, make_trial, with_scales_far_apart
 
 KINDS = [
@@ -56,7 +57,7 @@ def run(labels=(0, 1), positive=1, helpful=2, **settings) -> tuple[Dataset, Tuni
     dataset = make_dataset(labels, positive)
     tuning = make_tuning(dataset, helpful=helpful)
     config = make_config(positive=positive, train=settings, tune={"folds": 3})
-    return dataset, tuning, train(config, dataset, tuning)
+    return dataset, tuning, fit(config, dataset, tuning)
 
 
 def alone(dataset: Dataset, family: str) -> Pipeline:
@@ -142,14 +143,14 @@ def test_without_ensemble_the_best_trial_alone_is_the_model(labels, positive):
     assert training.weights == {best: 1.0}
     expected = alone(dataset, best).predict_proba(dataset.X_test)
     np.testing.assert_allclose(training.model.predict_proba(dataset.X_test), expected, atol=1e-9)
-    assert training.artifacts == {}
+    assert training.report.artifacts == {}
 
 
 def test_without_ensemble_the_first_of_the_chosen_decides_not_the_order_of_the_trials():
     dataset = make_dataset()
     tuning = make_tuning(dataset)
     worst_first = replace(tuning, chosen=dict(reversed(tuning.chosen.items())))
-    training = train(make_config(train={"ensemble": False}), dataset, worst_first)
+    training = fit(make_config(train={"ensemble": False}), dataset, worst_first)
     assert list(training.weights) == ["raw_logistic_regression"]
 
 
@@ -157,7 +158,7 @@ def test_chosen_trial_of_a_family_gives_the_params():
     dataset = make_dataset()
     tuning = make_tuning(dataset)
     chosen = make_trial(9, "logistic_regression", 0.1, {"transform": "power", "C": 7.0})
-    training = train(
+    training = fit(
         make_config(train={"ensemble": False}),
         dataset,
         replace(tuning, chosen={**tuning.chosen, "logistic_regression": chosen}),
@@ -216,7 +217,7 @@ def test_metrics_of_a_fold_come_from_weights_and_threshold_chosen_without_it(mon
 
     monkeypatch.setattr(step, "select_weights", selecting)
     monkeypatch.setattr(step, "choose_threshold", choosing)
-    train(make_config(tune={"folds": 3}), dataset, tuning)
+    fit(make_config(tune={"folds": 3}), dataset, tuning)
 
     folds = crossval.folds(dataset.y_train, 3, seed=0)
     rows = [np.arange(len(truth)), *(others for others, _ in folds)]
@@ -230,7 +231,7 @@ def test_metrics_of_a_fold_come_from_weights_and_threshold_chosen_without_it(mon
 def test_metrics_of_a_blend_are_better_than_those_of_each_family():
     dataset = make_dataset(rows=600)
     tuning = make_tuning(dataset, helpful=3)
-    training = train(make_config(tune={"folds": 3}), dataset, tuning)
+    training = fit(make_config(tune={"folds": 3}), dataset, tuning)
     folds = crossval.folds(dataset.y_train, 3, seed=0)
     for predicted in tuning.out_of_fold.values():
         means, _ = crossval.score(dataset.y_train, predicted, folds, positive=1)
@@ -239,7 +240,20 @@ def test_metrics_of_a_blend_are_better_than_those_of_each_family():
 
 def test_weights_are_drawn_where_there_is_a_choice():
     _, _, training = run()
-    assert isinstance(training.artifacts["weights.png"], Figure)
+    assert isinstance(training.report.artifacts["weights.png"], Figure)
+
+
+def test_report_names_metrics_compilation_and_the_rows_that_were_trained_on():
+    dataset, tuning, fitted = run()
+    training, compilation = train(make_config(tune={"folds": 3}), dataset, tuning)
+    report = training.report
+    assert report.metrics == fitted.report.metrics
+    assert report.metrics["cv/log_loss"] == training.metrics["log_loss"]
+    assert report.tags == {"compiled": compilation.summary}
+    rows = report.artifacts[row_hash.FILE]
+    everything = row_hash.identities(dataset.contract, dataset.X, dataset.y)
+    assert (rows.format, len(rows.values["identities"])) == (row_hash.FORMAT, len(dataset.X_train))
+    assert set(rows.values["identities"]) < set(everything)
 
 
 def test_train_is_the_same_twice():
@@ -262,7 +276,7 @@ def test_train_never_looks_at_the_test_part():
         X_test=dataset.X_test * np.nan,
         y_test=pd.Series("garbage", index=dataset.y_test.index),
     )
-    training = train(make_config(tune={"folds": 3}), garbage, tuning)
+    training = fit(make_config(tune={"folds": 3}), garbage, tuning)
     assert (training.weights, training.threshold) == (expected.weights, expected.threshold)
     assert (training.metrics, training.spread) == (expected.metrics, expected.spread)
     np.testing.assert_array_equal(
@@ -276,13 +290,13 @@ def test_train_says_nothing_when_the_last_fit_does_not_converge():
         models.tutorial().fit(dataset.X_train, dataset.y_train)
     raw = make_trial(0, "raw_logistic_regression", 0.1)
     out_of_fold = make_tuning(dataset).out_of_fold
-    training = train(make_config(), dataset, Tuning((raw,), {raw.family: raw}, out_of_fold))
+    training = fit(make_config(), dataset, Tuning((raw,), {raw.family: raw}, out_of_fold))
     assert training.weights == {"raw_logistic_regression": 1.0}
 
 
 def test_summary_of_a_blend_tells_the_weights_and_both_figures():
     _, tuning, training = run()
-    weights, figures = training.summary.split(" by ensemble selection; ")
+    weights, figures = training.report.note.split(" by ensemble selection; ")
     shares = [part.split(" % ") for part in weights.split(" + ")]
     used = {family: weight for family, weight in training.weights.items() if weight > 0}
     assert {family: float(share) / 100 for share, family in shares} == pytest.approx(used, abs=1e-3)
@@ -298,25 +312,25 @@ def test_summary_tells_when_the_weights_are_the_plain_mean():
     dataset = make_dataset()
     tuning = make_tuning(dataset)
     first = tuning.out_of_fold["logistic_regression"]
-    training = train(
+    training = fit(
         make_config(), dataset, replace(tuning, out_of_fold=dict.fromkeys(PARAMS, first))
     )
     shares = " + ".join(f"33.3 % {family}" for family in PARAMS)
     told = f"{shares} (the plain mean, from which it starts) by ensemble selection; log loss"
-    assert training.summary.startswith(told)
+    assert training.report.note.startswith(told)
 
 
 def test_summary_tells_when_one_family_has_all_the_weight():
     _, _, training = run(("a", "b", "c"), None, helpful=1)
     told = "logistic_regression has all the weight of 3 families by ensemble selection; log loss"
-    assert training.summary.startswith(f"{told} {training.metrics['log_loss']:.4f} nested")
+    assert training.report.note.startswith(f"{told} {training.metrics['log_loss']:.4f} nested")
 
 
 def test_summary_without_ensemble_has_no_nested_figure():
     dataset = make_dataset()
     tuning = make_tuning(dataset)
-    training = train(make_config(train={"ensemble": False}), dataset, tuning)
-    assert training.summary == (
+    training = fit(make_config(train={"ensemble": False}), dataset, tuning)
+    assert training.report.note == (
         "logistic_regression, trial 0 alone, as train.ensemble is false; log loss 0.5000 selected "
         "(the lowest of 3 trials, so it is optimistic)"
     )
@@ -326,8 +340,8 @@ def test_summary_counts_only_trials_that_succeeded():
     dataset = make_dataset()
     tuning = make_tuning(dataset)
     failed = make_trial(3, "svc", inf)
-    training = train(make_config(), dataset, replace(tuning, trials=(*tuning.trials, failed)))
-    assert "the lowest of 3 trials" in training.summary
+    training = fit(make_config(), dataset, replace(tuning, trials=(*tuning.trials, failed)))
+    assert "the lowest of 3 trials" in training.report.note
 
 
 @pytest.mark.parametrize("ensemble", [True, False])
@@ -337,9 +351,9 @@ def test_summary_of_the_only_trial_claims_no_selection(ensemble):
     tuning = Tuning(
         (trial, make_trial(1, "svc", inf)), {trial.family: trial}, make_tuning(dataset).out_of_fold
     )
-    training = train(make_config(train={"ensemble": ensemble}), dataset, tuning)
+    training = fit(make_config(train={"ensemble": ensemble}), dataset, tuning)
     loss = training.metrics["log_loss"]
-    assert training.summary == (
+    assert training.report.note == (
         "logistic_regression, trial 0 alone, as no other family has a trial that succeeded; "
         f"log loss {loss:.4f} (of the only trial, so nothing was selected)"
     )
@@ -350,12 +364,12 @@ def test_summary_tells_when_a_default_stands_for_a_lower_trial():
     tuning = make_tuning(dataset)
     lower = make_trial(9, "spline_logistic_regression", 0.1)
     tuning = replace(tuning, trials=(*tuning.trials, lower))
-    training = train(make_config(train={"ensemble": False}), dataset, tuning)
+    training = fit(make_config(train={"ensemble": False}), dataset, tuning)
     loss = training.metrics["log_loss"]
-    assert training.summary.startswith(
+    assert training.report.note.startswith(
         f"logistic_regression, trial 0 alone, as train.ensemble is false; log loss {loss:.4f} ("
     )
-    assert training.summary.endswith(
+    assert training.report.note.endswith(
         "0.1000 selected (the lowest of 4 trials, so it is optimistic: "
         "spline_logistic_regression, trial 9)"
     )

@@ -172,7 +172,7 @@ def test_search_goes_on_with_what_has_finished(found, dataset):
 
 def test_trials_are_listed_with_the_best_first(fake_search, dataset):
     fake_search(("svc", 0.6), ("mlp", 0.5), ("svc", 0.4), ("mlp", 0.5))
-    table = run(dataset)[0].artifacts["trials.csv"]
+    table = run(dataset)[0].report.artifacts["trials.csv"]
     assert table["trial"].tolist() == [2, 1, 3, 0]
     assert table["log_loss"].tolist() == [0.4, 0.5, 0.5, 0.6]
     assert table["log_loss_std"].tolist() == [0.01] * 4
@@ -180,14 +180,14 @@ def test_trials_are_listed_with_the_best_first(fake_search, dataset):
 
 def test_trials_are_listed_with_their_params(found):
     tuning, _ = found
-    table = tuning.artifacts["trials.csv"].set_index("trial")
+    table = tuning.report.artifacts["trials.csv"].set_index("trial")
     assert table.loc[0, "params"] == "n_knots=3, C=0.5"
     assert table.loc[1, "params"] == "transform=power, C=0.3"
     for trial in tuning.trials:
         assert table.loc[trial.number, "family"] == trial.family
         for name in ("log_loss", "roc_auc", "brier", "accuracy"):
             assert table.loc[trial.number, name] == trial.metrics[name]
-    assert isinstance(tuning.artifacts["history.png"], Figure)
+    assert isinstance(tuning.report.artifacts["history.png"], Figure)
 
 
 def test_tune_says_which_timeout_left_no_trial(dataset):
@@ -200,7 +200,7 @@ def test_failed_trial_is_told_and_never_the_best(fake_search, dataset):
     tuning, told = run(dataset)
     assert [bool(trial.error) for trial in told] == [True, False, True, True]
     assert {family: trial.number for family, trial in tuning.chosen.items()} == {"svc": 1}
-    table = tuning.artifacts["trials.csv"]
+    table = tuning.report.artifacts["trials.csv"]
     assert table["trial"].tolist() == [1, 0, 2, 3]
     assert table["error"].tolist() == ["", *["ValueError: no way"] * 3]
 
@@ -221,7 +221,7 @@ def test_tune_says_why_when_every_fit_fails(dataset):
 
 def test_families_are_listed_with_their_best_and_their_failures(fake_search, dataset):
     fake_search((FAMILIES[0], inf), (FAMILIES[1], 0.5), (FAMILIES[0], 0.4), ("svc", inf))
-    table = run(dataset)[0].artifacts["families.csv"].set_index("family")
+    table = run(dataset)[0].report.artifacts["families.csv"].set_index("family")
     assert table.index.tolist() == [FAMILIES[0], FAMILIES[1], "svc"]
     assert table["trial"].tolist()[:2] == [2, 1]
     assert table["chosen"].tolist()[:2] == [2, 1]
@@ -232,7 +232,7 @@ def test_families_are_listed_with_their_best_and_their_failures(fake_search, dat
 
 
 def test_importance_is_shown_when_there_are_trials_enough(dataset):
-    few, many = (run(dataset, max_evals=count)[0].artifacts for count in (6, 12))
+    few, many = (run(dataset, max_evals=count)[0].report.artifacts for count in (6, 12))
     assert "importance.png" not in few
     assert isinstance(many["importance.png"], Figure)
     assert "family" in set(many["importance.csv"]["name"])
