@@ -113,7 +113,7 @@ def _do(verb: str, config: Config, options: Options) -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # files of a few KiB
     # Imported late: MLflow and scikit-learn take seconds, `--help` and typing errors none.
     if verb == "serve":
-        from pipeline.server.run import serve
+        from pipeline.server.serve import serve
         from pipeline.tracking import local_store
 
         local_store.make()

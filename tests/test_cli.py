@@ -11,7 +11,7 @@ from pipeline import cli, flow
 from pipeline.config.load import PROJECT, settings
 from pipeline.errors import ContractError
 from pipeline.options import Options
-from pipeline.server import run
+from pipeline.server import serve as server
 from pipeline.tracking import runs as tracking
 from pipeline.tuning import worker_pool as workers
 
@@ -43,7 +43,7 @@ def calls(monkeypatch):
         flow, "rollback", lambda config, options: calls.append(("rollback", config, options))
     )
     monkeypatch.setattr(flow, "history", lambda config: calls.append(("history", config, None)))
-    monkeypatch.setattr(run, "serve", lambda config: calls.append(("serve", config, None)))
+    monkeypatch.setattr(server, "serve", lambda config: calls.append(("serve", config, None)))
     return calls
 
 

@@ -14,7 +14,7 @@ from pipeline.promotion.promotion_log import Ledger
 from pipeline.promotion.proof import MOST_ROWS
 from pipeline.promotion.record import key_metrics
 from pipeline.results import Event, Version
-from pipeline.server.loaded_model import Served
+from pipeline.server.loaded_model import LoadedModel
 from pipeline.tracking import model_files, registry
 from pipeline.tracking import runs as tracking
 from pipeline.tracking import store_errors as store
@@ -141,7 +141,7 @@ def verify(name: str, number: str) -> Version:
 def answering(version: Version, address: str) -> Version:
     """The same of a version that is in hand, and the address of its files."""
     with model_files.at(address) as folder:
-        served = Served(version, folder, MOST_ROWS)
+        served = LoadedModel(version, folder, MOST_ROWS)
     try:
         asyncio.run(served.warm_up())
     finally:

@@ -109,7 +109,7 @@ def _serve(config: Config) -> None:
             del os.environ[name]
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)  # its lines, one per request
-    from pipeline.server.run import serve
+    from pipeline.server.serve import serve
 
     serve(config)
 

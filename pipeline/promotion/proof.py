@@ -21,8 +21,8 @@ from pipeline.inference.predictor import EXAMPLE, Params, Scorer, records
 from pipeline.results import Version
 from pipeline.schema.columns import Column
 from pipeline.schema.contract import to_matrix
-from pipeline.server.loaded_model import Served, equal
-from pipeline.server.refusal import Refusal
+from pipeline.server.http_error import HTTPError
+from pipeline.server.loaded_model import LoadedModel, equal
 from pipeline.server.request_json import CSV, JSON
 
 SECONDS = 60.0  # for one answer
@@ -52,15 +52,15 @@ def prove(version: Version, source: Path, original: Scorer, rows: pd.DataFrame) 
     `rows` are valid ones to start from. Raises ModelError when the files in `source` are not
     what the version's manifest lists, or do not load.
     """
-    served = Served(version, source, MOST_ROWS)
+    served = LoadedModel(version, source, MOST_ROWS)
     try:
         asked = requests(served.folder, original, rows)
 
         async def ask(one: Request) -> Outcome:
             try:
                 return json.loads((await served.answer(one.body, one.kind, SECONDS)).body)
-            except Refusal as refusal:
-                return refusal.rule
+            except HTTPError as error:
+                return error.rule
 
         apart = asyncio.run(difference(asked, partial(expect, original), ask))
         if apart:
@@ -156,10 +156,10 @@ def _refusals_alike(original: Scorer) -> Callable[[Sequence[Row]], Outcome]:
     return lambda rows: refused(expect(original, rows))
 
 
-def _plain_door(served: Served) -> Ask:
+def _plain_door(served: LoadedModel) -> Ask:
     """What `mlflow models serve` does with a request, its check of the signature included."""
     metadata = Model.load(str(served.folder))
-    loaded = served.scorer if served.scorer.is_compiled else scorer.load(served.folder)
+    loaded = served.predictor if served.predictor.is_compiled else scorer.load(served.folder)
     model = PyFuncModel(metadata, ServedModel(loaded))
     schema = metadata.get_input_schema()
 

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,16 @@ from starlette.types import Receive, Scope, Send
 from pipeline.config.sections import Config
 from pipeline.errors import ModelError, PipelineError
 from pipeline.inference.mlflow_flavor import ServedModel
-from pipeline.server import detached, model_copy, pages
-from pipeline.server import telemetry as seen
-from pipeline.server.alias_watch import Alias
-from pipeline.server.certificates import Certificates
+from pipeline.server import background_call, model_copy, pages, telemetry
+from pipeline.server.alias_watch import AliasWatch
+from pipeline.server.api_keys import ApiKeys
 from pipeline.server.guard import Guard
-from pipeline.server.keys import Keys
-from pipeline.server.loaded_model import Served
+from pipeline.server.loaded_model import LoadedModel
+from pipeline.server.tls import Certificates
 from pipeline.tracking import model_files, registry
 
-TRY_AGAIN = 60.0  # seconds until a version that was refused is tried once more
-LOOK_AFTER = 1.0  # seconds between two looks at files: keys, certificates, what cleaners delete
+RETRY_SECONDS = 60.0  # until a version that was refused is tried once more
+MAINTENANCE_SECONDS = 1.0  # between two looks at files: keys, certificates, what cleaners delete
 
 
 class Application:
@@ -38,12 +37,12 @@ class Application:
     def __init__(
         self,
         config: Config,
-        keys: Keys,
+        keys: ApiKeys,
         certificates: Certificates,
-        served: Served | None = None,
+        model: LoadedModel | None = None,
         champion: Path | None = None,
     ) -> None:
-        """Without `served` it loads a model when it starts: what was shared, or the champion.
+        """Without `model` it loads one when it starts: what was shared, or the champion.
 
         `champion` is the file in which workers share the last version that proved right. A worker
         that takes the place of another needs no registry, and does not fall for a champion that
@@ -53,169 +52,165 @@ class Application:
         self.keys = keys
         self.certificates = certificates
         self.champion = champion
-        self._first = served
-        self._background: set[asyncio.Task[Any]] = set()
+        self._first_model = model
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """An ASGI application; uvicorn is told to take no websockets."""
-        return (self._live if scope["type"] == "lifespan" else self.guard)(scope, receive, send)
+        """Answers as an ASGI application; uvicorn is told to take no websockets."""
+        return (self._lifespan if scope["type"] == "lifespan" else self.guard)(scope, receive, send)
 
-    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            served = self._first or await self._start()
+            model = self._first_model or await self._load()
         except Exception as error:  # the registry's, too
-            seen.log("not_started", message=_reason(error))
+            telemetry.log("not_started", message=_reason(error))
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
         serve = self.config.serve
-        self.guard = Guard(serve, self.keys, served, scoring_application(served, serve.docs))
+        self.guard = Guard(serve, self.keys, model, scoring_application(model, serve.docs))
         scope["state"]["guard"] = self.guard
         _freeze()
         _end_with_parent()
         self.keys.refresh()  # a worker has them as they were when the server started
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
-        self._show(served, "ready", host=serve.host, port=serve.port)
-        self._spawn(self._look_after())
+        self._report(model, "ready", host=serve.host, port=serve.port)
+        self._spawn(self._maintain())
         if serve.follow is not None and serve.version is None:
             self._spawn(self._follow(serve.follow))
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        for task in self._background:
+        for task in self._tasks:
             task.cancel()
-        self.guard.served.close()
+        self.guard.model.close()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _start(self) -> Served:
+    async def _load(self) -> LoadedModel:
         """Raises PipelineError, and whatever a registry raises."""
         if self.champion is not None and self.champion.exists():
             with suppress(ModelError, OSError):  # it was deleted meanwhile
-                return await _warm(await detached.call(load_shared, self.config, self.champion))
-        return await _warm(await detached.call(load, self.config))
+                model = await background_call.call(load_shared, self.config, self.champion)
+                await model.warm_up()
+                return model
+        model = await background_call.call(load, self.config)
+        await model.warm_up()
+        return model
 
     def _reload(self) -> None:
         self.keys.refresh(is_forced=True)
         self.certificates.refresh(is_forced=True)
 
-    async def _look_after(self) -> None:
+    async def _maintain(self) -> None:
         """Reads keys and certificates that changed, and writes anew what was deleted."""
         while True:
-            await asyncio.sleep(LOOK_AFTER)
+            await asyncio.sleep(MAINTENANCE_SECONDS)
             self.keys.refresh()
             self.certificates.refresh()
             with suppress(OSError):  # it is tried again
-                seen.restore()
+                telemetry.restore()
             if self.champion is not None and not self.champion.exists():
-                await self._share(self.guard.served)
+                await self._share(self.guard.model)
 
     async def _follow(self, seconds: float) -> None:
-        """Looks at the alias again and again, and brings a new champion in."""
-        alias = Alias(self.config.registry.model)
-        refused: dict[str, float] = {}
+        """Polls the alias, and replaces the model by a new champion."""
+        alias = AliasWatch(self.config.registry.model)
+        refused_at: dict[str, float] = {}
         while True:
             await asyncio.sleep(seconds)
-            version = await alias.look()
-            if version is None or version == self.guard.served.version.version:
+            version = await alias.poll()
+            if version is None or version == self.guard.model.version.version:
                 continue
-            if time.monotonic() - refused.get(version, -TRY_AGAIN) < TRY_AGAIN:
+            if time.monotonic() - refused_at.get(version, -RETRY_SECONDS) < RETRY_SECONDS:
                 continue
             try:
-                served = await alias.fetch(load, self.config)
-                if served is not None:  # otherwise the champion that is stays
-                    self._bring_in(await _warm(served))
+                model = await alias.fetch(load, self.config)
+                if model is not None:  # otherwise the champion that is stays
+                    await model.warm_up()
+                    self._replace_model(model)
             except Exception as error:
-                refused[version] = time.monotonic()
-                stays = self.guard.served.version.version
-                seen.log("model_refused", version=version, stays=stays, message=_reason(error))
+                refused_at[version] = time.monotonic()
+                stays = self.guard.model.version.version
+                telemetry.log("model_refused", version=version, stays=stays, message=_reason(error))
 
-    def _bring_in(self, served: Served) -> None:
-        application = scoring_application(served, self.config.serve.docs)
-        old = self.guard.served
-        self.guard.served, self.guard.application = served, application
+    def _replace_model(self, model: LoadedModel) -> None:
+        application = scoring_application(model, self.config.serve.docs)
+        old = self.guard.model
+        self.guard.model, self.guard.application = model, application
         _freeze()
-        self._show(served, "champion_changed")
-        self._spawn(self._share(served))
+        self._report(model, "champion_changed")
+        self._spawn(self._share(model))
         self._spawn(old.retire(self.config.serve.limits.answer_seconds))
 
-    async def _share(self, served: Served) -> None:
-        """For workers to come."""
+    async def _share(self, model: LoadedModel) -> None:
+        """Writes the model to the file of workers to come."""
         if self.champion is not None:
             with suppress(OSError, ValueError):  # no room, or closed since: it is tried again
-                await detached.call(served.copy.share, self.champion)
+                await background_call.call(model.copy.share, self.champion)
 
-    def _show(self, served: Served, event: str, **fields: Any) -> None:
-        version = served.version
-        seen.model.labels(version.name).set(int(version.version))
-        compiled = served.scorer.is_compiled
-        known = {"model": version.name, "version": version.version, "compiled": compiled}
-        seen.log(event, **known, **fields)
+    def _report(self, model: LoadedModel, event: str, **fields: Any) -> None:
+        version, compiled = model.version, model.predictor.is_compiled
+        telemetry.model_version.labels(version.name).set(int(version.version))
+        telemetry.log(
+            event, model=version.name, version=version.version, compiled=compiled, **fields
+        )
 
     def _spawn(self, coroutine: Any) -> None:
         task = asyncio.create_task(coroutine)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
-def load(config: Config) -> Served:
-    """The version of `serve.version`, or the champion; verified.
+def load(config: Config) -> LoadedModel:
+    """Loads the version of `serve.version`, or the champion; verified.
 
     Raises RegistryError, ModelError, and whatever a registry raises.
     """
     version, address = registry.promoted(config.registry.model, config.serve.version)
     with model_files.at(address) as folder:
-        return Served(version, folder, config.serve.limits.rows)
+        return LoadedModel(version, folder, config.serve.limits.rows)
 
 
-def load_shared(config: Config, champion: Path) -> Served:
-    """What workers share. Raises ModelError, and OSError where there is nothing."""
+def load_shared(config: Config, champion: Path) -> LoadedModel:
+    """Loads what workers share. Raises ModelError, and OSError if there is nothing."""
     with model_copy.shared(champion) as (version, folder):
-        return Served(version, folder, config.serve.limits.rows)
-
-
-async def _warm(served: Served) -> Served:
-    try:
-        await served.warm_up()
-    except BaseException:
-        served.close()
-        raise
-    return served
+        return LoadedModel(version, folder, config.serve.limits.rows)
 
 
 def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, PipelineError) else type(error).__name__
 
 
-def in_a_worker(
-    config: Config, keys: Keys, certificates: Certificates, champion: Path
+def create_in_worker(
+    config: Config, keys: ApiKeys, certificates: Certificates, champion: Path
 ) -> Application:
-    """The application of one of several workers, which each load the model themselves."""
-    seen.log_records()
+    """Makes the application of one of several workers, which each load the model themselves."""
+    telemetry.log_records()
     return Application(config, keys, certificates, champion=champion)
 
 
-def scoring_application(served: Served, docs: bool) -> FastAPI:
-    """MLflow's own, over the same model, with the pages of this server."""
-    model = PyFuncModel(Model.load(str(served.folder)), ServedModel(served.scorer))
-    application: FastAPI = scoring_server.init(model)
-    pages.add(application, served, docs)
+def scoring_application(model: LoadedModel, docs: bool) -> FastAPI:
+    """Makes MLflow's application over the same model, with the pages of this server."""
+    pyfunc = PyFuncModel(Model.load(str(model.folder)), ServedModel(model.predictor))
+    application: FastAPI = scoring_server.init(pyfunc)
+    pages.add(application, model, docs)
     return application
 
 
 def _freeze() -> None:
-    """What was loaded stays: out of the collector's sight, it no longer delays answers."""
+    """Keeps what was loaded out of the collector's sight: it no longer delays answers."""
     gc.collect()
     gc.freeze()
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed ends as if it had been told to, and frees the port."""
+    """Ends a worker whose parent was killed as if it had been told to, and frees the port."""
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        loop = asyncio.get_running_loop()
-        stop: Callable[[], None] = lambda: _stop(loop, parent.sentinel)  # noqa: E731
-        loop.add_reader(parent.sentinel, stop)
+    if parent is None:
+        return
+    loop, sentinel = asyncio.get_running_loop(), parent.sentinel
 
+    def stop() -> None:
+        loop.remove_reader(sentinel)
+        os.kill(os.getpid(), signal.SIGTERM)
 
-def _stop(loop: asyncio.AbstractEventLoop, sentinel: int) -> None:
-    loop.remove_reader(sentinel)
-    os.kill(os.getpid(), signal.SIGTERM)
+    loop.add_reader(sentinel, stop)

@@ -6,22 +6,22 @@ import time
 from contextlib import suppress
 from typing import Protocol
 
-from pipeline.server import telemetry as seen
+from pipeline.server import telemetry
 
 SPARE = 32  # descriptors for all but connections: files, pipes, the registry
 WANTED = 2**16  # descriptors; more would be no help
-QUIET = 60.0  # seconds between two lines in the log
+WARNING_SECONDS = 60.0  # between two warnings in the log
 
 
 class Connection(Protocol):
-    """What can be closed to make room."""
+    """A connection that can be closed to make room."""
 
     def close_idle(self) -> None:
-        """Ends the connection, on which no request is under way."""
+        """Closes the connection, on which no request is under way."""
 
 
 def raise_limit() -> None:
-    """As many descriptors as the system allows: the usual soft limit is for other programs."""
+    """Allows as many descriptors as the system does: the usual soft limit is too low."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED if hard == resource.RLIM_INFINITY else min(hard, WANTED)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -38,46 +38,47 @@ class Connections:
 
     def __init__(self) -> None:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self._most = WANTED if limit == resource.RLIM_INFINITY else limit - SPARE
+        self._max = WANTED if limit == resource.RLIM_INFINITY else limit - SPARE
         self._idle: dict[Connection, None] = {}
-        self._said = -QUIET
+        self._warned_at = -WARNING_SECONDS
 
     def make_room(self) -> bool:
-        """Whether there is room for one more; if need be, the longest idle is closed for it."""
-        if self._next_descriptor() < self._most:
+        """Returns whether there is room for one more; may close the longest idle for it."""
+        if self._next_descriptor() < self._max:
             return True
-        self._say()
+        self._warn()
         if not self._idle:
             return False
         longest = next(iter(self._idle))
         self.busy(longest)
-        seen.refusals.labels("connections").inc()
+        telemetry.refusals.labels("connections").inc()
         longest.close_idle()
         return True
 
     def idle(self, connection: Connection) -> None:
-        """The connection waits for a request."""
+        """Notes that the connection waits for a request."""
         self._idle[connection] = None
 
     def busy(self, connection: Connection) -> None:
-        """The connection has a request, or is no more."""
+        """Notes that the connection has a request, or is no more."""
         self._idle.pop(connection, None)
 
     def _next_descriptor(self) -> int:
-        """The number of the next one, which is the lowest that is free."""
+        """Returns the number of the next one, which is the lowest that is free."""
         try:
             descriptor = os.open("/", os.O_RDONLY)
         except OSError:
-            return self._most
+            return self._max
         os.close(descriptor)
         return descriptor
 
-    def _say(self) -> None:
-        if time.monotonic() - self._said < QUIET:
+    def _warn(self) -> None:
+        now = time.monotonic()
+        if now - self._warned_at < WARNING_SECONDS:
             return
-        self._said = time.monotonic()
+        self._warned_at = now
         message = (
             "there are hardly any descriptors left, so idle connections are closed for new ones; "
             "raise the limit (ulimit -n, LimitNOFILE=)"
         )
-        seen.log("connections_full", limit=self._most + SPARE, message=message)
+        telemetry.log("connections_full", limit=self._max + SPARE, message=message)

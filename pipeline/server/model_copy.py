@@ -15,7 +15,7 @@ from typing import IO
 from pipeline.errors import ModelError
 from pipeline.inference import manifest
 from pipeline.results import Version
-from pipeline.server import private
+from pipeline.server import temporary_folder
 
 VERSION = "version.json"  # in an archive, beside the files
 FILES = "files"
@@ -41,7 +41,7 @@ class ModelCopy:
             raise
 
     def whole(self) -> Path:
-        """The folder with all its files; another one, if they were deleted or changed since.
+        """Returns the folder with all its files: a new one, if they were deleted or changed since.
 
         Raises ModelError, OSError.
         """
@@ -57,7 +57,7 @@ class ModelCopy:
 
     def share(self, path: Path) -> None:
         """Writes the archive to a path, at once as a whole. Raises OSError."""
-        private.make(path.parent)
+        temporary_folder.make_private(path.parent)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             try:
                 with self._lock:
@@ -70,24 +70,24 @@ class ModelCopy:
                 raise
 
     def close(self) -> None:
-        """Deletes both."""
+        """Deletes the folder and the archive."""
         self._archive.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @contextmanager
 def shared(path: Path) -> Iterator[tuple[Version, Path]]:
-    """What `ModelCopy.share` wrote: the version, and a folder of its files meanwhile.
+    """Yields what `ModelCopy.share` wrote: the version, and a folder of its files meanwhile.
 
-    Raises OSError where there is none.
+    Raises OSError if there is none.
     """
-    private.make(path.parent)
+    temporary_folder.make_private(path.parent)
     with path.open("rb") as archive, _unpacked(archive) as unpacked:
         yield unpacked
 
 
 def _new_folder() -> Path:
-    """A private one. The folder for temporary files itself may have been deleted."""
+    """Makes a private one. The folder for temporary files itself may have been deleted."""
     Path(tempfile.gettempdir()).mkdir(mode=0o700, parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix="model-"))
 

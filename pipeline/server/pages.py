@@ -1,7 +1,9 @@
-"""What the server tells of its model: `/model`, `/openapi.json`, `/docs` and `/metrics`."""
+"""The pages about the model and the server: `/model`, `/openapi.json`, `/docs` and `/metrics`."""
 
+import json
 import math
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,196 +14,104 @@ from starlette.routing import Route
 
 from pipeline.inference import manifest
 from pipeline.schema.columns import Column
-from pipeline.server import docs
-from pipeline.server import telemetry as seen
-from pipeline.server.loaded_model import Served
+from pipeline.server import openapi, telemetry
+from pipeline.server.loaded_model import LoadedModel
 
-GENERIC = ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")  # FastAPI's, untyped
-BY_COLUMN = ("inputs", "instances")  # forms that may hold columns instead of rows
-KINDS = {bool: "boolean", int: "integer", str: "string"}
+FASTAPI_PAGES = ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")  # untyped
+STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
+table{border-collapse:collapse}
+th,td{text-align:left;padding:.3rem .8rem;border-bottom:1px solid #ddd}
+pre{background:#f6f6f6;padding:1rem;overflow:auto}"""
 
 
-def add(application: FastAPI, served: Served, with_docs: bool) -> None:
+def add(application: FastAPI, model: LoadedModel, with_docs: bool) -> None:
     """Adds the pages to MLflow's scoring application, in place of FastAPI's untyped ones."""
 
-    async def model(_: Request) -> Response:
-        return JSONResponse(describe(served))
+    async def model_page(_: Request) -> Response:
+        return JSONResponse(describe(model))
 
-    async def metrics(_: Request) -> Response:
-        return Response(seen.metrics(), media_type=CONTENT_TYPE_LATEST)
+    async def metrics_page(_: Request) -> Response:
+        return Response(telemetry.metrics(), media_type=CONTENT_TYPE_LATEST)
 
-    async def schema(_: Request) -> Response:
-        return JSONResponse(openapi(served))
+    async def openapi_page(_: Request) -> Response:
+        return JSONResponse(openapi.describe(model))
 
-    async def page(_: Request) -> HTMLResponse:
-        return HTMLResponse(docs.page(served, openapi(served)))
+    async def docs_page(_: Request) -> Response:
+        return HTMLResponse(docs(model))
 
     routes = application.router.routes
-    routes[:] = [route for route in routes if getattr(route, "path", "") not in GENERIC]
-    routes += [Route("/model", model), Route("/metrics", metrics)]
+    routes[:] = [route for route in routes if getattr(route, "path", "") not in FASTAPI_PAGES]
+    routes += [Route("/model", model_page), Route("/metrics", metrics_page)]
     if with_docs:
-        routes += [Route("/openapi.json", schema), Route("/docs", page)]
+        routes += [Route("/openapi.json", openapi_page), Route("/docs", docs_page)]
 
 
-def describe(served: Served) -> dict[str, Any]:
-    """Name, version, run, metrics, contract."""
-    version = served.version
+def describe(model: LoadedModel) -> dict[str, Any]:
+    """Returns name, version, run, metrics and contract."""
+    version = model.version
     return {
         "name": version.name,
         "version": version.version,
         "run_id": version.run_id,
         "manifest_sha256": manifest.digest(version.manifest),
-        "compiled": served.scorer.is_compiled,
-        "threshold": served.scorer.threshold,
+        "compiled": model.predictor.is_compiled,
+        "threshold": model.predictor.threshold,
         "metrics": {
             name: value if math.isfinite(value) else None for name, value in version.metrics.items()
         },
-        "contract": served.scorer.contract.model_dump(mode="json"),
+        "contract": model.predictor.contract.model_dump(mode="json"),
     }
 
 
-def openapi(served: Served) -> dict[str, Any]:
-    """OpenAPI 3.1 of `/invocations`, with this model's columns, types and ranges."""
-    contract = served.scorer.contract
-    example = dict(zip(contract.columns, _plain(served.scorer.reference), strict=True))
-    row = {
-        "type": "object",
-        "properties": {name: _column(column) for name, column in contract.columns.items()},
-        "required": [name for name, column in contract.columns.items() if not column.optional],
-        "additionalProperties": False,
-        "example": example,
-    }
-    one_row = {"$ref": "#/components/schemas/Row"}
-    rows = {"type": "array", "items": one_row}
-    by_column = {"$ref": "#/components/schemas/Columns"}
-    params: dict[str, dict[str, Any]] = {
-        "version": {"type": ["boolean", "null"]},
-        "explain": {"type": ["boolean", "null"]},
-    }
-    if served.scorer.threshold is not None:
-        default = served.scorer.threshold
-        bounds = {"minimum": 0, "maximum": 1, "default": default}
-        params["threshold"] = {"type": ["number", "null"], **bounds}
-    schemas = {
-        "Row": row,
-        "Request": {
-            "oneOf": [
-                _form("dataframe_records", rows),
-                _form("dataframe_split", _split(contract.columns)),
-                *(_form(form, {"anyOf": [rows, by_column, one_row]}) for form in BY_COLUMN),
-            ],
-        },
-        "Columns": _by_column(contract.columns),
-        "Params": {"type": "object", "properties": params, "additionalProperties": False},
-        "Answer": _object(predictions={"type": "array", "items": _prediction(served)}),
-        "Error": _object(
-            error_code={"type": "string"},
-            message={"type": "string"},
-            request_id={"type": "string"},
-        ),
-    }
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": served.version.name, "version": served.version.version},
-        "paths": {"/invocations": {"post": _operation(example)}},
-        "components": {
-            "schemas": schemas,
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer"},
-                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            },
-        },
-        "security": [{"bearer": []}, {"header": []}, {}],
-    }
-
-
-def _operation(example: dict[str, Any]) -> dict[str, Any]:
-    body = {"schema": {"$ref": "#/components/schemas/Request"}}
-    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    answers = {"application/json": {"schema": {"$ref": "#/components/schemas/Answer"}}}
-    refused = (400, 401, 408, 413, 415, 421, 429, 431, 503, 504)
-    return {
-        "summary": "A label and a probability per row",
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {**body, "example": {"dataframe_records": [example]}},
-                "text/csv": {"schema": {"type": "string", "minLength": 1}},
-                "application/vnd.apache.parquet": {"schema": {"type": "string"}},
-            },
-        },
-        "responses": {
-            "200": {"description": "One answer per row, in order", "content": answers},
-            **{str(code): {"description": "Refused", "content": error} for code in refused},
-        },
-    }
-
-
-def _column(column: Column) -> dict[str, Any]:
-    low, high = column.range
-    told = ", ".join(filter(None, [column.meaning, column.unit]))
-    if column.missing is not None:
-        told += f" ({column.missing:g}: missing)"
-    number: dict[str, Any] = {"type": ["number", "null"], "description": told}
-    bounds = {"minimum": low, "maximum": high}
-    if column.missing is None:
-        return number | {name: bound for name, bound in bounds.items() if bound is not None}
-    valid = {name: bound for name, bound in bounds.items() if bound is not None}
-    return number | {"anyOf": [{"type": "number", **valid}, {"enum": [column.missing, None]}]}
-
-
-def _form(name: str, value: dict[str, Any]) -> dict[str, Any]:
-    form = _object(**{name: value})
-    params = {"$ref": "#/components/schemas/Params"}
-    form["properties"]["params"] = {"anyOf": [params, {"type": "null"}]}
-    return {**form, "additionalProperties": False}
-
-
-def _split(columns: Mapping[str, Column]) -> dict[str, Any]:
-    """Names in any order, each once, and rows of as many cells."""
-    needed = [name for name, column in columns.items() if not column.optional]
-    cells = {
-        "type": "array",
-        "items": {"type": ["number", "null"]},
-        "minItems": len(needed),
-        "maxItems": len(columns),
-    }
-    names = {
-        "type": "array",
-        "items": {"enum": list(columns)},
-        "uniqueItems": True,
-        "allOf": [{"contains": {"const": name}} for name in needed],
-    }
-    split = _object(columns=names, data={"type": "array", "items": cells})
-    split["properties"]["index"] = {
-        "type": ["array", "null"],
-        "description": "as many entries as rows; they are not read",
-    }
-    return {**split, "additionalProperties": False}
-
-
-def _by_column(columns: Mapping[str, Column]) -> dict[str, Any]:
-    """A list of cells per column, all of one length."""
-    lists = {name: {"type": "array", "items": _column(one)} for name, one in columns.items()}
-    needed = [name for name, column in columns.items() if not column.optional]
-    return {**_object(**lists), "required": needed, "additionalProperties": False}
-
-
-def _prediction(served: Served) -> dict[str, Any]:
-    contract = served.scorer.contract
-    probability = {"type": "number", "minimum": 0, "maximum": 1}
-    classes = {"type": KINDS[type(contract.classes[0])], "enum": list(contract.classes)}
-    each = contract.classes if contract.positive is None else ()
-    return _object(
-        label=classes,
-        probability=probability,
-        **{f"probability_{label}": probability for label in each},
+def docs(model: LoadedModel) -> str:
+    """Returns the OpenAPI description as HTML, with no script and nothing fetched."""
+    description = openapi.describe(model)
+    operation = description["paths"]["/invocations"]["post"]
+    example = operation["requestBody"]["content"]["application/json"]["example"]
+    contract = model.predictor.contract
+    rows = "".join(_row(*column) for column in contract.columns.items())
+    properties = description["components"]["schemas"]["Params"]["properties"]
+    params = "".join(
+        f"<li><code>{name}</code>: {_bounds(param)}</li>" for name, param in properties.items()
     )
+    classes = ", ".join(map(repr, contract.classes))
+    codes = ", ".join(code for code in operation["responses"] if code != "200")
+    title = escape(model.title)
+    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
+<style>{STYLE}</style>
+<h1>{title}</h1>
+<p>Predicts {escape(contract.target)}: one of {escape(classes)}.
+The same for programs: <a href="openapi.json">openapi.json</a>;
+its run and metrics: <a href="model">model</a>.</p>
+<h2>Columns</h2>
+<table><tr><th>column</th><th>holds</th><th>valid</th><th>missing</th></tr>{rows}</table>
+<h2>POST invocations</h2>
+<p>Content-Type application/json, text/csv or application/vnd.apache.parquet.</p>
+<pre>{escape(json.dumps(example, indent=1))}</pre>
+<p>Beside the rows, <code>params</code> may hold:</p><ul>{params}</ul>
+<p>A refusal has one of the codes {codes}, and says which row, column and rule.</p></html>"""
 
 
-def _object(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
+def _row(name: str, column: Column) -> str:
+    holds = ", ".join(filter(None, [column.meaning, column.unit])) or "a number"
+    missing = ["null"]
+    if column.missing is not None:
+        missing.append(f"{column.missing:g}")
+    if column.optional:
+        missing.append("left out")
+    cells = (name, holds, _range(*column.range), " or ".join(missing))
+    return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 
 
-def _plain(numbers: Any) -> list[float | None]:
-    return [None if math.isnan(number) else number for number in numbers.tolist()]
+def _range(low: float | None, high: float | None) -> str:
+    if low is None and high is None:
+        return "any number"
+    if low is None or high is None:
+        return f"at most {high:g}" if low is None else f"at least {low:g}"
+    return f"{low:g} to {high:g}"
+
+
+def _bounds(param: Mapping[str, Any]) -> str:
+    if "boolean" in param["type"]:
+        return "true or false"
+    return f"{param['minimum']} to {param['maximum']}, {param['default']:.6g} if not given"

@@ -1,4 +1,4 @@
-"""The run that `mlflow run . -e serve` made for the server."""
+"""The MLflow run that `mlflow run . -e serve` made for the server."""
 
 import os
 import threading
@@ -8,11 +8,11 @@ from contextlib import contextmanager, suppress
 
 import psutil
 
-from pipeline.server import detached
+from pipeline.server import background_call
 
 VERB = "serve"
 VARIABLE = "MLFLOW_RUN_ID"
-LOOK = 1.0  # seconds between two looks whether mlflow is there
+CHECK_SECONDS = 1.0  # between two checks whether mlflow is there
 END_SECONDS = 3.0  # to say how the run ended: the tracking server may be away
 
 
@@ -25,37 +25,37 @@ def project_run(stop: Callable[[], None]) -> Iterator[None]:
     """
     run_id = os.environ.get(VARIABLE)
     launcher = None if run_id is None else _launcher(run_id)  # first: it may end any moment
-    if run_id is None or not detached.start(_claim, run_id).result():
+    if run_id is None or not background_call.start(_claim, run_id).result():
         yield
         return
     is_orphan = threading.Event()
 
     def watch() -> None:
         while launcher is not None and _is_alive(launcher):
-            time.sleep(LOOK)
+            time.sleep(CHECK_SECONDS)
         if launcher is not None:
             is_orphan.set()
             stop()
 
     threading.Thread(target=watch, name="mlflow run", daemon=True).start()
     yield
-    ended = detached.start(_end, run_id, "KILLED" if is_orphan.is_set() else "FINISHED")
+    status = "KILLED" if is_orphan.is_set() else "FINISHED"
     with suppress(Exception):  # the next run of the project closes it as KILLED
-        ended.result(END_SECONDS)
+        background_call.start(_end, run_id, status).result(END_SECONDS)
 
 
 def _claim(run_id: str) -> bool:
-    """Whether the run is that of the entry point `serve`; it says then whose process it is."""
-    from pipeline.tracking import runs as tracking
+    """Returns whether the run is that of the entry point `serve`; it then names this process."""
+    from pipeline.tracking import runs
 
-    if tracking.entry_point(run_id) != VERB:  # nor one that is not there
+    if runs.entry_point(run_id) != VERB:  # nor one that is not there
         return False
-    tracking.claim(run_id, VERB)
+    runs.claim(run_id, VERB)
     return True
 
 
 def _launcher(run_id: str) -> psutil.Process | None:
-    """The nearest process above that was started without the run's id: it made the run."""
+    """Returns the nearest parent that was started without the run's id: it made the run."""
     for process in psutil.Process().parents():
         try:
             if process.environ().get(VARIABLE) != run_id:
@@ -73,7 +73,7 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 def _end(run_id: str, status: str) -> None:
-    from pipeline.tracking import runs as tracking
+    from pipeline.tracking import runs
 
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # the log's lines are JSON
-    tracking.end(run_id, status)
+    runs.end(run_id, status)

@@ -1,17 +1,10 @@
-"""The client behind proxies that are trusted to name it in X-Forwarded-For."""
+"""Trusted proxies, which name the client in X-Forwarded-For."""
 
 import re
 from collections.abc import Iterable
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from pipeline.server.framing import Header
+from pipeline.server.request_head import Header
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -21,7 +14,7 @@ MAPPED = IPv6Network("::ffff:0:0/96")  # IPv4 addresses as a socket for both sho
 
 
 class TrustedProxies:
-    """Addresses and networks of the proxies before this server."""
+    """The addresses and networks of the proxies before this server."""
 
     def __init__(self, networks: Iterable[str]) -> None:
         self._networks = frozenset(map(_network, networks))
@@ -30,19 +23,20 @@ class TrustedProxies:
         return bool(self._networks)
 
     def client(self, peer: str, headers: Iterable[Header]) -> str:
-        """The right-most address on the way here that is no trusted proxy's, in its usual form.
+        """Returns the right-most address on the way here that is no trusted proxy's.
 
-        `headers` are names in lower case and values. A proxy appends the address that it was asked
-        from, so all that stands to the left of a stranger's may be made up. What is no address ends
-        the search: the proxy that wrote it stands for those behind it.
+        The address is in its usual form; `headers` are names in lower case and values. A proxy
+        appends the address that it was asked from, so all that stands to the left of a stranger's
+        may be made up. What is no address ends the search: the proxy that wrote it stands for
+        those behind it.
         """
         address = peer_address = _address(peer)
         elements = b",".join(value for name, value in headers if name == HEADER).split(b",")
         while elements and address is not None and self._is_trusted(address):
-            before = _address(elements.pop().decode("latin-1").strip(" \t"))
-            if before is None:
+            previous = _address(elements.pop().decode("latin-1").strip(" \t"))
+            if previous is None:
                 break
-            address = before
+            address = previous
         return peer if address is peer_address else str(address)
 
     def _is_trusted(self, address: Address) -> bool:
@@ -50,7 +44,7 @@ class TrustedProxies:
 
 
 def _address(text: str) -> Address | None:
-    """An address with or without a port; None for anything else."""
+    """Returns an address that is written with or without a port; None for anything else."""
     with_port = WITH_PORT.fullmatch(text)
     try:
         if with_port is None or with_port[2]:

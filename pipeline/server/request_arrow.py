@@ -13,48 +13,56 @@ import pyarrow.parquet as pq
 from pipeline.datasets.ragged import read_csv as ragged_csv
 from pipeline.schema.columns import Column
 from pipeline.schema.contract import MOST_FAULTS, Fault, Matrix, check_names, not_a_number
-from pipeline.server import memory
-from pipeline.server.refusal import Refusal, invalid, malformed, too_large
+from pipeline.server import memory_limit
+from pipeline.server.http_error import (
+    HTTPError,
+    bad_request,
+    content_too_large,
+    invalid_parameter,
+)
 
 NUMBER = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?"  # of JSON (RFC 8259)
 QUOTED = re.compile(  # a cell (RFC 4180); the quote comes first, since that is found quickest
     rb'"(?:(?<=^")|(?<=[,\r\n]"))[^"]*+(?:""[^"]*+)*+"(?=[,\r\n]|\Z)'
 )
-MOST_EXPANSION = 64  # bytes of a Parquet cell when unpacked: a number takes 8 or 16
-ROOM = 64 * 2**20  # bytes that reading any Parquet file may take besides
+MAX_CELL_BYTES = 64  # bytes of a Parquet cell when unpacked: a number takes 8 or 16
+READING_BYTES = 64 * 2**20  # bytes that reading any Parquet file may take besides
 
 BYTE_ORDER_MARK = "\ufeff".encode()
+NUMBER_TYPES = (pa.types.is_integer, pa.types.is_floating, pa.types.is_null)
 
-Read = tuple[Matrix, list[Fault]]
+Cells = tuple[Matrix, list[Fault]]
 
 
-def read_csv(body: bytes, columns: Mapping[str, Column], most_rows: int) -> Read:
-    """A header, then a number as JSON writes it, or nothing, per cell.
+def read_csv(body: bytes, columns: Mapping[str, Column], max_rows: int) -> Cells:
+    """Reads a header, then a number as JSON writes it, or nothing, per cell.
 
-    Raises Refusal, ContractError.
+    Raises HTTPError, ContractError.
     """
     try:
         body.decode("utf-8")
     except UnicodeDecodeError:
-        raise malformed("csv", "the body is not in UTF-8") from None
+        raise bad_request("csv", "the body is not in UTF-8") from None
     body = body.removeprefix(BYTE_ORDER_MARK)
     if b'"' in body:
         if b'"' in QUOTED.sub(b"", body):
-            raise malformed("csv", "a quote is neither around a whole cell nor doubled within one")
-    elif body.count(b"\n") > most_rows + 1:
-        raise _too_many_rows(most_rows)
+            raise bad_request(
+                "csv", "a quote is neither around a whole cell nor doubled within one"
+            )
+    elif body.count(b"\n") > max_rows + 1:
+        raise _too_many_rows(max_rows)
     if body and b"\n" not in body:
         body += b"\n"  # a header alone: no rows
     table = _as_texts(body, columns)
     check_names(dict(columns), table.column_names, with_names=False)
-    if table.num_rows > most_rows:
-        raise _too_many_rows(most_rows)
+    if table.num_rows > max_rows:
+        raise _too_many_rows(max_rows)
     X = np.full((table.num_rows, len(columns)), np.nan)
     faults: list[Fault] = []
     for place, name in enumerate(columns):
         if name in table.column_names:
-            X[:, place], own = _numbers(name, table[name])
-            faults += own
+            X[:, place], column_faults = _numbers(name, table[name])
+            faults += column_faults
     return X, faults
 
 
@@ -70,27 +78,25 @@ def _as_texts(body: bytes, columns: Mapping[str, Column]) -> pa.Table:
         # In a table of one column an empty line is a missing value.
         table, ragged = ragged_csv(body, convert, ignore_empty_lines=len(columns) > 1)
     except (pa.ArrowException, KeyError):
-        raise malformed("csv", "the body is not CSV with a header and commas") from None
+        raise bad_request("csv", "the body is not CSV with a header and commas") from None
     if ragged:
-        first = ragged[0]
-        raise invalid(
-            "ragged",
-            f"line {first.number} has {first.actual_columns} cells for "
-            f"{first.expected_columns} columns",
-        )
+        line = ragged[0]
+        counts = f"{line.actual_columns} cells for {line.expected_columns} columns"
+        message = f"line {line.number} has {counts}"
+        raise invalid_parameter("ragged", message)
     return table
 
 
-def _numbers(name: str, cells: pa.ChunkedArray) -> tuple[Matrix, list[Fault]]:
+def _numbers(name: str, cells: pa.ChunkedArray) -> Cells:
     if pa.types.is_null(cells.type):
         return np.full(len(cells), np.nan), []
     if not pc.all(pc.match_substring_regex(cells, f"^{NUMBER}$")).as_py():
-        return _each(name, cells)
+        return _read_cells(name, cells)
     return pc.cast(cells, pa.float64()).to_numpy(), []
 
 
-def _each(name: str, cells: pa.ChunkedArray) -> tuple[Matrix, list[Fault]]:
-    """Cell by cell, to find those that are no numbers."""
+def _read_cells(name: str, cells: pa.ChunkedArray) -> Cells:
+    """Reads cell by cell, to find those that are no numbers."""
     numbers = np.full(len(cells), np.nan)
     faults: list[Fault] = []
     for place, text in enumerate(cells.to_pylist()):
@@ -105,37 +111,37 @@ def _each(name: str, cells: pa.ChunkedArray) -> tuple[Matrix, list[Fault]]:
     return numbers, faults
 
 
-def read_parquet(body: bytes, columns: Mapping[str, Column], most_rows: int) -> Read:
-    """Integers and floats; its own description is checked before a cell is unpacked.
+def read_parquet(body: bytes, columns: Mapping[str, Column], max_rows: int) -> Cells:
+    """Reads integers and floats; the file's metadata are checked before a cell is unpacked.
 
-    The pages may unpack to more than the description says, so they are unpacked within a bound on
-    the memory, which goes back to the system afterwards. Raises Refusal, ContractError.
+    The pages may unpack to more than the metadata say, so they are unpacked within a bound on
+    the memory, which goes back to the system afterwards. Raises HTTPError, ContractError.
     """
     try:
-        return _read_parquet(body, columns, most_rows)
+        return _read_parquet(body, columns, max_rows)
     except MemoryError:
         raise _too_large_unpacked() from None
     except (pa.ArrowException, OSError, ValueError, KeyError):
-        raise malformed("parquet", "the body is not a whole Parquet file") from None
+        raise bad_request("parquet", "the body is not a whole Parquet file") from None
     finally:
         pa.default_memory_pool().release_unused()
 
 
-def _read_parquet(body: bytes, columns: Mapping[str, Column], most_rows: int) -> Read:
+def _read_parquet(body: bytes, columns: Mapping[str, Column], max_rows: int) -> Cells:
     file = pq.ParquetFile(io.BytesIO(body), pre_buffer=False)  # reads in this thread alone
-    described = file.schema_arrow
-    names = [name for name in described.names if name != "__index_level_0__"]
+    schema = file.schema_arrow
+    names = [name for name in schema.names if name != "__index_level_0__"]
     check_names(dict(columns), names, with_names=False)
-    rows, size = _described(file.metadata)
-    if rows > most_rows:
-        raise _too_many_rows(most_rows)
-    unpacked = max(rows * len(described.names), 1) * MOST_EXPANSION + 2**20
+    rows, size = _size(file.metadata)
+    if rows > max_rows:
+        raise _too_many_rows(max_rows)
+    unpacked = max(rows * len(schema.names), 1) * MAX_CELL_BYTES + 2**20
     if size > unpacked:
         raise _too_large_unpacked()
-    wrong = [name for name in names if not _is_number(described.field(name).type)]
-    if wrong:
-        raise invalid("type", f"column {wrong[0]!r} must be of integers or floats")
-    with memory.at_most(unpacked + ROOM):
+    not_numbers = [name for name in names if not _is_number(schema.field(name).type)]
+    if not_numbers:
+        raise invalid_parameter("type", f"column {not_numbers[0]!r} must be of integers or floats")
+    with memory_limit.at_most(unpacked + READING_BYTES):
         table = file.read(columns=names, use_threads=False)
         X = np.full((table.num_rows, len(columns)), np.nan)
         faults: list[Fault] = []
@@ -143,25 +149,26 @@ def _read_parquet(body: bytes, columns: Mapping[str, Column], most_rows: int) ->
             if name in names:
                 numbers = table[name].cast(pa.float64(), safe=False)
                 X[:, place] = numbers.to_numpy()
-                not_numbers = np.flatnonzero(np.isnan(X[:, place]) & numbers.is_valid().to_numpy())
-                faults += [not_a_number(row + 1, name) for row in not_numbers[: MOST_FAULTS + 1]]
+                nan_rows = np.flatnonzero(np.isnan(X[:, place]) & numbers.is_valid().to_numpy())
+                faults += [not_a_number(row + 1, name) for row in nan_rows[: MOST_FAULTS + 1]]
     return X, faults
 
 
-def _described(metadata: pq.FileMetaData) -> tuple[int, int]:
-    """Rows, and bytes unpacked, by the row groups: of the whole file it may say otherwise."""
+def _size(metadata: pq.FileMetaData) -> tuple[int, int]:
+    """Returns rows, and bytes unpacked, of the row groups: the file may say otherwise of all."""
     groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
     rows = sum(group.num_rows for group in groups)
     return rows, sum(group.total_byte_size for group in groups)
 
 
-def _too_large_unpacked() -> Refusal:
-    return too_large("rows", "the Parquet file is far larger unpacked than its rows can be")
+def _too_large_unpacked() -> HTTPError:
+    return content_too_large("rows", "the Parquet file is far larger unpacked than its rows can be")
 
 
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind))
+def _is_number(type_: pa.DataType) -> bool:
+    return any(is_type(type_) for is_type in NUMBER_TYPES)
 
 
-def _too_many_rows(most: int) -> Refusal:
-    return too_large("rows", f"the request has more than {most} rows, the most that are allowed")
+def _too_many_rows(limit: int) -> HTTPError:
+    message = f"the request has more than {limit} rows, the most that are allowed"
+    return content_too_large("rows", message)

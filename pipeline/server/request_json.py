@@ -1,4 +1,4 @@
-"""From the bytes of a request to a checked matrix, with no rule bent.
+"""Reads the bytes of a request into a checked matrix, with no rule bent.
 
 A well-formed JSON body goes through orjson straight into one matrix. Whatever does not fit is
 looked at a second time, slowly, to say which row and which column break which rule.
@@ -18,153 +18,150 @@ import orjson
 from pipeline.errors import ContractError
 from pipeline.inference.predictor import Params, Scorer
 from pipeline.schema.contract import MOST_FAULTS, Fault, Matrix, check_names, not_a_number
-from pipeline.server.refusal import Refusal, invalid, malformed, too_large
+from pipeline.server.http_error import (
+    HTTPError,
+    bad_request,
+    content_too_large,
+    invalid_parameter,
+    unsupported_media_type,
+)
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
-KINDS = (JSON, CSV, PARQUET)
+MEDIA_TYPES = (JSON, CSV, PARQUET)
 FORMS = ("dataframe_records", "dataframe_split", "inputs", "instances")
 CELLS = {int, float, type(None)}  # and no subclass of them: True is no number
-FEW = 128  # cells of which each is looked at by itself
-PLAIN = Params()
+FEW_CELLS = 128  # cells of which each is looked at by itself
+DEFAULT_PARAMS = Params()
 SPLIT_KEYS = {"columns", "data", "index"}
 
 
 class Request(NamedTuple):
-    """What is asked: checked rows (rows x columns, NaN where a value is missing) and params."""
+    """Checked rows (rows x columns, NaN where a value is missing) and the params of a request."""
 
     X: Matrix
     params: Params
 
 
 @lru_cache(128)
-def content_kind(header: bytes) -> str:
-    """The media type of a Content-Type header. Raises Refusal (415)."""
-    kind, *options = (part.strip().lower() for part in header.decode("latin-1").split(";"))
-    charsets = [option for option in options if option]
-    if kind not in KINDS:
-        what = "is missing" if not header else "is none of these"
-        raise Refusal(
-            415,
-            "UNSUPPORTED_MEDIA_TYPE",
-            "content_type",
-            f"the header Content-Type {what}; send {', '.join(KINDS)}",
-        )
-    if any(re.fullmatch(r'charset="?utf-8"?', option) is None for option in charsets):
-        raise Refusal(
-            415,
-            "UNSUPPORTED_MEDIA_TYPE",
-            "content_type",
-            "the header Content-Type may say charset=utf-8 and nothing else",
-        )
-    return kind
+def media_type(header: bytes) -> str:
+    """Returns the media type of a Content-Type header. Raises HTTPError (415)."""
+    name, *options = (part.strip().lower() for part in header.decode("latin-1").split(";"))
+    if name not in MEDIA_TYPES:
+        fault = "is none of these" if header else "is missing"
+        message = f"the header Content-Type {fault}; send {', '.join(MEDIA_TYPES)}"
+        raise unsupported_media_type("content_type", message)
+    if any(re.fullmatch(r'(charset="?utf-8"?)?', option) is None for option in options):
+        message = "the header Content-Type may say charset=utf-8 and nothing else"
+        raise unsupported_media_type("content_type", message)
+    return name
 
 
 class Reader:
-    """Reads requests for one model, of at most `most_rows` rows."""
+    """Reads requests for one model, of at most `max_rows` rows."""
 
-    def __init__(self, scorer: Scorer, most_rows: int) -> None:
-        self.scorer = scorer
-        self.most_rows = most_rows
-        self.rules = scorer.rules
-        self.columns = scorer.contract.columns
+    def __init__(self, predictor: Scorer, max_rows: int) -> None:
+        self.predictor = predictor
+        self.max_rows = max_rows
+        self.rules = predictor.rules
+        self.columns = predictor.contract.columns
         self.names = list(self.columns)
         self._row = _getter(self.names)
         self._width = len(self.names)
         self._colons = sum(name.count(":") for name in self.names)
 
-    def read(self, body: bytes, kind: str) -> Request:
-        """Raises Refusal."""
+    def read(self, body: bytes, media_type: str) -> Request:
+        """Reads the body of a request. Raises HTTPError."""
         try:
-            if kind == JSON:
+            if media_type == JSON:
                 return self._read_json(body)
-            from pipeline.server import (
-                request_arrow as tables,  # with Arrow: those who send JSON do without
-            )
+            # Late, with Arrow: those who send JSON do without.
+            from pipeline.server.request_arrow import read_csv, read_parquet
 
-            table = tables.read_csv if kind == CSV else tables.read_parquet
-            X, faults = table(body, self.columns, self.most_rows)
-            return Request(self.rules.apply(X, faults), PLAIN)
+            read = read_csv if media_type == CSV else read_parquet
+            X, faults = read(body, self.columns, self.max_rows)
+            return Request(self.rules.apply(X, faults), DEFAULT_PARAMS)
         except ContractError as error:
-            raise invalid(error.rule, str(error)) from None
+            raise invalid_parameter(error.rule, str(error)) from None
 
     def _read_json(self, body: bytes) -> Request:
         try:
             tree = orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            raise _not_json(error) from None
+            # Where, but not what: orjson's message holds no data of the body.
+            raise bad_request("json", f"the body is not valid JSON: {error}") from None
         if type(tree) is not dict:
-            raise malformed("form", f"the body must be an object with one of {', '.join(FORMS)}")
+            raise bad_request("form", f"the body must be an object with one of {', '.join(FORMS)}")
         params = tree.pop("params", None)
         if len(tree) != 1 or (form := next(iter(tree))) not in FORMS:
             raise _wrong_keys(tree)
-        told = tree[form]
-        X = self._quick(form, told, params, body)
+        table = tree[form]
+        X = self._quick(form, table, params, body)
         if X is None:
-            _check_twice(body)
-            X = self.rules.apply(*self._slow(form, told))
+            _check_duplicate_keys(body)
+            X = self.rules.apply(*self._slow(form, table))
         if params is None:
-            return Request(X, PLAIN)
+            return Request(X, DEFAULT_PARAMS)
         if type(params) is not dict:
-            raise invalid("params", "params must be an object")
-        return Request(X, self.scorer.params(params))
+            raise invalid_parameter("params", "params must be an object")
+        return Request(X, self.predictor.params(params))
 
-    def _quick(self, form: str, told: Any, params: Any, body: bytes) -> Matrix | None:
-        """The checked cells, if all is as it should be; else None, for a closer look.
+    def _quick(self, form: str, table: Any, params: Any, body: bytes) -> Matrix | None:
+        """Returns the checked cells, if all is as it should be; else None, for a closer look.
 
         A key that is there twice is lost in parsing, but not its colon: where no text holds a
         backslash, each colon of the body is of a key, or of a column's name.
         """
         if form == "dataframe_split":
-            return self._quick_split(told, params, body)
-        if type(told) is not list:
+            return self._quick_split(table, params, body)
+        if type(table) is not list:
             return None
         width = self._width
         try:
-            rows = list(map(self._row, told))
+            rows = list(map(self._row, table))
         except (KeyError, TypeError):
             return None
-        colons = _keys(params, 1) + len(rows) * (width + self._colons)
-        if not set(map(len, told)) <= {width} or body.count(b":") != colons or b"\\" in body:
+        colons = _count_keys(params, 1) + len(rows) * (width + self._colons)
+        if not set(map(len, table)) <= {width} or body.count(b":") != colons or b"\\" in body:
             return None
         return self._matrix(rows)
 
-    def _quick_split(self, told: Any, params: Any, body: bytes) -> Matrix | None:
-        if type(told) is not dict or told.keys() != {"columns", "data"}:
+    def _quick_split(self, table: Any, params: Any, body: bytes) -> Matrix | None:
+        if type(table) is not dict or table.keys() != {"columns", "data"}:
             return None
-        if told["columns"] != self.names or type(told["data"]) is not list:
+        if table["columns"] != self.names or type(table["data"]) is not list:
             return None
-        if body.count(b":") != _keys(params, 3) + self._colons or b"\\" in body:
+        if body.count(b":") != _count_keys(params, 3) + self._colons or b"\\" in body:
             return None
-        rows = told["data"]
+        rows = table["data"]
         if not set(map(type, rows)) <= {list} or not set(map(len, rows)) <= {self._width}:
             return None
         return self._matrix(rows)
 
     def _matrix(self, rows: Sequence[Sequence[Any]]) -> Matrix | None:
-        check_count(len(rows), self.most_rows)
+        _check_count(len(rows), self.max_rows)
         cells = list(chain.from_iterable(rows))
         if not set(map(type, cells)) <= CELLS:
             return None
-        if len(cells) <= FEW:
+        if len(cells) <= FEW_CELLS:
             checked = self.rules.few(cells)
             if checked is None:
                 return None
             return np.array(checked, dtype=np.float64).reshape(len(rows), self._width)
         return self.rules.apply(np.array(cells, dtype=np.float64).reshape(len(rows), self._width))
 
-    def _slow(self, form: str, told: Any) -> tuple[Matrix, list[Fault]]:
-        """The cells, NaN where one is absent or no number, with a fault for each of those."""
+    def _slow(self, form: str, table: Any) -> tuple[Matrix, list[Fault]]:
+        """Returns the cells, NaN if one is absent or no number, with a fault for each of those."""
         if form == "dataframe_split":
-            return self._of_split(told)
-        if form != "dataframe_records" and type(told) is dict:
-            return self._of_columns(form, told)
-        if type(told) is not list or not all(type(row) is dict for row in told):
-            raise malformed("form", f"{form} must be a list of objects, one per row")
-        check_count(len(told), self.most_rows)
-        for number, row in enumerate(told, 1):
+            return self._split_cells(table)
+        if form != "dataframe_records" and type(table) is dict:
+            return self._column_cells(form, table)
+        if type(table) is not list or not all(type(row) is dict for row in table):
+            raise bad_request("form", f"{form} must be a list of objects, one per row")
+        _check_count(len(table), self.max_rows)
+        for number, row in enumerate(table, 1):
             if row.keys() != self.columns.keys():
                 self._check_row(number, list(row))
-        return self._cells([[row.get(name) for name in self.names] for row in told])
+        return self._cells([[row.get(name) for name in self.names] for row in table])
 
     def _check_row(self, number: int, names: list[str]) -> None:
         try:
@@ -172,41 +169,45 @@ class Reader:
         except ContractError as error:
             raise ContractError(f"row {number}: {error}", error.rule) from None
 
-    def _of_split(self, told: Any) -> tuple[Matrix, list[Fault]]:
-        if type(told) is not dict or not {"columns", "data"} <= told.keys() <= SPLIT_KEYS:
-            raise malformed(
+    def _split_cells(self, table: Any) -> tuple[Matrix, list[Fault]]:
+        if type(table) is not dict or not {"columns", "data"} <= table.keys() <= SPLIT_KEYS:
+            raise bad_request(
                 "form", "dataframe_split must hold columns and data, and may hold index"
             )
-        columns, data, index = told["columns"], told["data"], told.get("index")
+        columns, data, index = table["columns"], table["data"], table.get("index")
         if type(columns) is not list or not all(type(name) is str for name in columns):
-            raise malformed("form", "dataframe_split.columns must be a list of names")
+            raise bad_request("form", "dataframe_split.columns must be a list of names")
         if type(data) is not list or not all(type(row) is list for row in data):
-            raise malformed("form", "dataframe_split.data must be a list of lists, one per row")
-        check_count(len(data), self.most_rows)
+            raise bad_request("form", "dataframe_split.data must be a list of lists, one per row")
+        _check_count(len(data), self.max_rows)
         check_names(self.columns, columns, with_names=False)
         for number, row in enumerate(data, 1):
             if len(row) != len(columns):
-                raise invalid(
+                raise invalid_parameter(
                     "ragged", f"row {number} has {len(row)} cells for {len(columns)} columns"
                 )
         if index is not None and (type(index) is not list or len(index) != len(data)):
-            raise invalid("index", "dataframe_split.index must be a list with one entry per row")
+            raise invalid_parameter(
+                "index", "dataframe_split.index must be a list with one entry per row"
+            )
         places = {name: place for place, name in enumerate(columns)}
         order = [places.get(name) for name in self.names]
         rows = [[None if at is None else row[at] for at in order] for row in data]
         return self._cells(rows)
 
-    def _of_columns(self, form: str, told: Mapping[str, Any]) -> tuple[Matrix, list[Fault]]:
-        check_names(self.columns, list(told), with_names=False)
-        lists = [type(value) is list for value in told.values()]
+    def _column_cells(self, form: str, table: Mapping[str, Any]) -> tuple[Matrix, list[Fault]]:
+        check_names(self.columns, list(table), with_names=False)
+        lists = [type(value) is list for value in table.values()]
         if not all(lists) and any(lists):
-            raise malformed("form", f"{form} must hold a list per column, or one value per column")
-        columns = told if all(lists) else {name: [value] for name, value in told.items()}
+            raise bad_request(
+                "form", f"{form} must hold a list per column, or one value per column"
+            )
+        columns = table if all(lists) else {name: [value] for name, value in table.items()}
         lengths = {len(values) for values in columns.values()}
         if len(lengths) > 1:
-            raise invalid("ragged", f"the columns in {form} must be of one length")
+            raise invalid_parameter("ragged", f"the columns in {form} must be of one length")
         rows = max(lengths, default=0)
-        check_count(rows, self.most_rows)
+        _check_count(rows, self.max_rows)
         absent = [None] * rows
         each = [columns.get(name, absent) for name in self.names]
         return self._cells(list(zip(*each, strict=True)))
@@ -223,15 +224,15 @@ class Reader:
         return X, faults
 
 
-def _keys(params: Any, others: int) -> int:
-    """How many keys a body has outside its rows."""
+def _count_keys(params: Any, others: int) -> int:
+    """Returns how many keys a body has outside its rows."""
     return others if params is None else others + 1 + (len(params) if type(params) is dict else 0)
 
 
-def check_count(rows: int, most: int) -> None:
-    """Raises Refusal (413)."""
-    if rows > most:
-        raise too_large("rows", f"the request has {rows} rows; at most {most} are allowed")
+def _check_count(rows: int, limit: int) -> None:
+    """Raises HTTPError (413) for more rows than the limit."""
+    if rows > limit:
+        raise content_too_large("rows", f"the request has {rows} rows; at most {limit} are allowed")
 
 
 def _getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
@@ -241,31 +242,25 @@ def _getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
     return lambda row: (row[only],)
 
 
-def _not_json(error: orjson.JSONDecodeError) -> Refusal:
-    """Where, but not what: orjson's message holds no data of the body."""
-    return malformed("json", f"the body is not valid JSON: {error}")
-
-
-def _wrong_keys(tree: Mapping[str, Any]) -> Refusal:
+def _wrong_keys(tree: Mapping[str, Any]) -> HTTPError:
     forms = [form for form in FORMS if form in tree]
-    found = f"it has {', '.join(forms)}" if forms else "it has none of them"
-    more = len(tree) - len(forms)
-    others = f" and {more} other key{'s' * (more > 1)}" if more else ""
-    return malformed(
-        "form",
-        f"the body must hold one of {', '.join(FORMS)}, and may hold params; {found}{others}",
-    )
+    others = len(tree) - len(forms)
+    keys = f"it has {', '.join(forms) or 'none of them'}"
+    if others:
+        keys += f" and {others} other key{'s' * (others > 1)}"
+    message = f"the body must hold one of {', '.join(FORMS)}, and may hold params; {keys}"
+    return bad_request("form", message)
 
 
-def _check_twice(body: bytes) -> None:
-    """Raises Refusal when an object has a key twice; orjson has found the body well-formed."""
+def _check_duplicate_keys(body: bytes) -> None:
+    """Raises HTTPError when an object has a key twice; orjson has found the body well-formed."""
 
-    def once(pairs: list[tuple[str, Any]]) -> None:
+    def check(pairs: list[tuple[str, Any]]) -> None:
         if len({key for key, _ in pairs}) < len(pairs):
-            raise malformed("duplicate_key", "an object of the body has a key twice")
+            raise bad_request("duplicate_key", "an object of the body has a key twice")
 
     try:
         # All that is of interest is the keys: numbers stay texts, however long they are.
-        json.loads(body, object_pairs_hook=once, parse_int=str, parse_float=str)
+        json.loads(body, object_pairs_hook=check, parse_int=str, parse_float=str)
     except RecursionError:
-        raise malformed("json", "the body is nested too deeply") from None
+        raise bad_request("json", "the body is nested too deeply") from None

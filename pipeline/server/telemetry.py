@@ -1,4 +1,4 @@
-"""What can be seen of the server: Prometheus metrics, and one line of JSON per request."""
+"""Telemetry of the server: Prometheus metrics, and a log with one line of JSON per request."""
 
 import itertools
 import logging
@@ -17,15 +17,15 @@ import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess
 from prometheus_client.metrics import MetricWrapperBase
 
-from pipeline.server import private
+from pipeline.server import temporary_folder
 
 STANDARD_OUTPUT = 1
 WRITE_BEHIND = 0.02  # seconds
-MOST_LINES = 10_000  # that wait to be written, some 3 MiB
+MAX_WAITING_LINES = 10_000  # some 3 MiB
 FLUSH_SECONDS = 1.0
-PREFIX = os.urandom(6).hex()  # of this process's request ids
-NUMBERS = itertools.count()
-SHARED = "PROMETHEUS_MULTIPROC_DIR"  # where several workers keep their counts
+ID_PREFIX = os.urandom(6).hex()  # of this process's request ids
+ID_NUMBERS = itertools.count()
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the variable of where several workers count
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 requests = Counter("serve_requests", "Answered requests.", ["path", "status"])
@@ -42,7 +42,7 @@ rows = Counter("serve_rows", "Rows that were answered.")
 dropped_lines = Counter(
     "serve_log_lines_dropped", "Lines of the log that were dropped, for nobody read it."
 )
-model = Gauge(
+model_version = Gauge(
     "serve_model_version",
     "The version of the model that answers.",
     ["model"],
@@ -51,19 +51,19 @@ model = Gauge(
 
 
 def metrics() -> bytes:
-    """In Prometheus's text format, over all workers."""
+    """Returns all metrics, over all workers, in Prometheus's text format."""
     _writer.count_dropped()
-    if SHARED not in os.environ:
+    if SHARED_FOLDER not in os.environ:
         return prometheus_client.generate_latest()
     restore()
-    _forget_the_dead(Path(os.environ[SHARED]))
+    _forget_the_dead(Path(os.environ[SHARED_FOLDER]))
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)
     return prometheus_client.generate_latest(registry)
 
 
 def _forget_the_dead(folder: Path) -> None:
-    """The gauges of workers that were killed; what they counted stays."""
+    """Deletes the gauges of workers that were killed; what they counted stays."""
     for file in folder.glob("gauge_live*.db"):
         pid = int(file.stem.rpartition("_")[2])
         if not psutil.pid_exists(pid):
@@ -72,27 +72,27 @@ def _forget_the_dead(folder: Path) -> None:
 
 def restore() -> None:
     """Writes the files of this worker's counts anew, if they were deleted. Raises OSError."""
-    if SHARED not in os.environ:
+    if SHARED_FOLDER not in os.environ:
         return
-    private.make(Path(os.environ[SHARED]))
-    for counts in _files():
+    temporary_folder.make_private(Path(os.environ[SHARED_FOLDER]))
+    for counts in _mapped_files():
         if not os.path.exists(counts._fname):
             _rewrite(counts)
 
 
-def _files() -> set[Any]:
-    """Those that prometheus_client maps into memory: one for each kind of metric."""
-    found = set()
-    for metric in filter(lambda one: isinstance(one, MetricWrapperBase), globals().values()):
+def _mapped_files() -> set[Any]:
+    """Returns what prometheus_client maps into memory: one file for each kind of metric."""
+    files = set()
+    for metric in filter(lambda value: isinstance(value, MetricWrapperBase), globals().values()):
         for child in (metric, *getattr(metric, "_metrics", {}).values()):
             for value in vars(child).values():
                 for one in value if isinstance(value, list) else [value]:
-                    found.add(getattr(one, "_file", None))
-    return found - {None}
+                    files.add(getattr(one, "_file", None))
+    return files - {None}
 
 
 def _rewrite(counts: Any) -> None:
-    """In place: all metrics that count in the file hold the same object."""
+    """Writes a file anew in place: all metrics that count in it hold the same object."""
     file = Path(counts._fname).open("a+b")  # noqa: SIM115  as long as the process
     file.write(counts._m[:])
     file.flush()
@@ -100,35 +100,39 @@ def _rewrite(counts: Any) -> None:
 
 
 def log(event: str, **fields: Any) -> None:
-    """One line on standard output, a few milliseconds later: a write takes longer than a line."""
-    line = {"time": round(time.time(), 3), "event": event, **fields}
-    _writer.add(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+    """Logs one line on standard output, a few milliseconds later: a write takes longer."""
+    _writer.add(_line(event, fields))
 
 
 def flush(timeout: float = FLUSH_SECONDS) -> None:
     """Waits until the lines are written, or for that time: nobody may be reading them."""
-    _writer.flush(timeout)
+    _writer.is_idle.wait(timeout)
+
+
+def _line(event: str, fields: dict[str, Any]) -> bytes:
+    line = {"time": round(time.time(), 3), "event": event, **fields}
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
 class _Writer:
     """Writes lines in a thread of its own, so that a reader who stops holds up nothing else.
 
-    Beyond `MOST_LINES` that wait, lines are dropped and counted.
+    Beyond `MAX_WAITING_LINES`, lines are dropped and counted.
     """
 
     def __init__(self) -> None:
+        self.is_idle = threading.Event()
+        self.is_idle.set()
         self._lines: deque[bytes] = deque()
         self._lock = threading.Lock()
         self._has_lines = threading.Event()
-        self._is_idle = threading.Event()
-        self._is_idle.set()
         self._thread: threading.Thread | None = None
-        self._dropped = 0  # and not said yet
-        self._uncounted = 0
+        self._unreported = 0  # dropped lines of which the log does not say so yet
+        self._uncounted = 0  # dropped lines that are not in the metric yet
 
     def add(self, line: bytes) -> None:
-        """Returns at once."""
-        if len(self._lines) >= MOST_LINES:
+        """Hands a line over, and returns at once."""
+        if len(self._lines) >= MAX_WAITING_LINES:
             self._drop(1)
             return
         self._lines.append(line)
@@ -137,18 +141,14 @@ class _Writer:
 
     def _wake(self) -> None:
         with self._lock:
-            self._is_idle.clear()
+            self.is_idle.clear()
             self._has_lines.set()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="log", daemon=True)
                 self._thread.start()
 
-    def flush(self, timeout: float) -> None:
-        """Returns when all is written, or after that many seconds."""
-        self._is_idle.wait(timeout)
-
     def count_dropped(self) -> None:
-        """In the metric: by those who read it, for what drops lines may hold its lock."""
+        """Counts in the metric; called by its readers: what drops lines may hold its lock."""
         with self._lock:
             count, self._uncounted = self._uncounted, 0
         if count:
@@ -156,7 +156,7 @@ class _Writer:
 
     def _drop(self, count: int) -> None:
         with self._lock:
-            self._dropped += count
+            self._unreported += count
             self._uncounted += count
 
     def _run(self) -> None:
@@ -169,10 +169,10 @@ class _Writer:
             self._report_dropped()
             with self._lock:
                 if not self._has_lines.is_set():
-                    self._is_idle.set()
+                    self.is_idle.set()
 
     def _write_some(self) -> None:
-        """Whole lines, as many as a pipe takes in one piece: other processes write there too."""
+        """Writes whole lines, as many as a pipe takes in one piece: others write there too."""
         part = [self._lines.popleft()]
         size = len(part[0])
         while self._lines and size + len(self._lines[0]) <= select.PIPE_BUF:
@@ -183,16 +183,14 @@ class _Writer:
 
     def _report_dropped(self) -> None:
         with self._lock:
-            count, self._dropped = self._dropped, 0
-        if count:
-            line = {"time": round(time.time(), 3), "event": "log_dropped", "lines": count}
-            if not _write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)):
-                with self._lock:
-                    self._dropped += count
+            count, self._unreported = self._unreported, 0
+        if count and not _write(_line("log_dropped", {"lines": count})):
+            with self._lock:
+                self._unreported += count
 
 
 def _write(lines: bytes) -> bool:
-    """Waits until all of it is written. False, if that cannot be."""
+    """Waits until all of it is written; returns False if that cannot be."""
     rest = memoryview(lines)
     while rest:
         try:
@@ -207,8 +205,8 @@ def _write(lines: bytes) -> bool:
 _writer = _Writer()
 
 
-class _Records(logging.Handler):
-    """What libraries log, as lines of the same kind."""
+class _JSONHandler(logging.Handler):
+    """Logs what libraries log as lines of the same kind."""
 
     def emit(self, record: logging.LogRecord) -> None:
         fields = {"level": record.levelname.lower(), "message": record.getMessage()}
@@ -218,10 +216,10 @@ class _Records(logging.Handler):
 
 
 def log_records() -> None:
-    """Everything that is logged from here on is a line of JSON."""
-    logging.root.handlers = [_Records()]
+    """Makes all that is logged from here on lines of JSON."""
+    logging.root.handlers = [_JSONHandler()]
 
 
-def new_id() -> str:
-    """The id of a request."""
-    return f"{PREFIX}{next(NUMBERS):08x}"
+def new_request_id() -> str:
+    """Returns an id that no other request has."""
+    return f"{ID_PREFIX}{next(ID_NUMBERS):08x}"

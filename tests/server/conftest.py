@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.server import telemetry as seen
-from pipeline.server.loaded_model import Served
+from pipeline.server import telemetry
+from pipeline.server.loaded_model import LoadedModel
 from tests.support import model_folders as folders
 from tests.support.builders import make_dataset
 
@@ -15,7 +15,7 @@ from tests.support.builders import make_dataset
 def _log_is_written() -> Iterator[None]:
     """Lines are written a moment later: each test's own, before the next begins."""
     yield
-    seen.flush()
+    telemetry.flush()
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,7 @@ def pima_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pima(pima_folder: Path) -> Iterator[Served]:
+def pima(pima_folder: Path) -> Iterator[LoadedModel]:
     """Two classes, eight columns with units, ranges and marks."""
     served = folders.serve(pima_folder)
     yield served
@@ -32,7 +32,7 @@ def pima(pima_folder: Path) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
-def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoadedModel]:
     """Three classes that are texts, four columns, one of them optional."""
     dataset = make_dataset(("a", "b", "c"), None)
     served = folders.serve(folders.save(tmp_path_factory.mktemp("three") / "model", dataset))

@@ -10,9 +10,8 @@ from mlflow.exceptions import MlflowException
 from requests.exceptions import ConnectionError as Unreachable
 
 from pipeline.errors import ModelError
-from pipeline.server import alias_watch as aliases
-from pipeline.server import telemetry as seen
-from pipeline.server.alias_watch import RETRIES, TIMEOUT, Alias
+from pipeline.server import alias_watch, telemetry
+from pipeline.server.alias_watch import RETRIES, TIMEOUT, AliasWatch
 
 
 @pytest.fixture(autouse=True)
@@ -34,18 +33,18 @@ def registry(monkeypatch):
             raise answer
         return answer() if callable(answer) else answer
 
-    monkeypatch.setattr(aliases.registry, "champion_version", champion_version)
+    monkeypatch.setattr(alias_watch.registry, "champion_version", champion_version)
     return answers
 
 
 def events(capfd):
-    seen.flush()
+    telemetry.flush()
     return [json.loads(line)["event"] for line in capfd.readouterr().out.splitlines()]
 
 
 def look(alias, times):
     async def run():
-        return [await alias.look() for _ in range(times)]
+        return [await alias.poll() for _ in range(times)]
 
     return asyncio.run(run())
 
@@ -53,7 +52,7 @@ def look(alias, times):
 def test_champion_is_its_version_or_none(registry, capfd):
     registry += ["7", None, "8"]
 
-    assert look(Alias("visits"), 3) == ["7", None, "8"]
+    assert look(AliasWatch("visits"), 3) == ["7", None, "8"]
     assert events(capfd) == []
 
 
@@ -73,26 +72,26 @@ def test_champion_is_its_version_or_none(registry, capfd):
 def test_whatever_a_registry_raises_or_answers_it_is_not_reached(registry, capfd, fault):
     registry += ["7", fault, fault, "8"]
 
-    assert look(Alias("visits"), 4) == ["7", None, None, "8"]
+    assert look(AliasWatch("visits"), 4) == ["7", None, None, "8"]
     assert events(capfd) == ["registry_lost", "registry_reached"]
 
 
 def test_registry_that_hangs_is_given_up_and_asked_again(registry, capfd, monkeypatch):
-    monkeypatch.setattr(aliases, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(alias_watch, "POLL_SECONDS", 0.05)
     release = threading.Event()
     registry += [lambda: release.wait(20), lambda: release.wait(20), "8"]
 
-    assert look(Alias("visits"), 3) == [None, None, "8"]
+    assert look(AliasWatch("visits"), 3) == [None, None, "8"]
     release.set()
     assert events(capfd) == ["registry_lost", "registry_reached"]
 
 
 def test_looks_that_hang_do_not_pile_up(registry, monkeypatch):
-    monkeypatch.setattr(aliases, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(aliases, "MOST_HANGING", 2)
+    monkeypatch.setattr(alias_watch, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(alias_watch, "MAX_HANGING", 2)
     release = threading.Event()
     registry += [lambda: release.wait(20)] * 2 + ["8"]
-    alias = Alias("visits")
+    alias = AliasWatch("visits")
 
     assert look(alias, 4) == [None] * 4
     assert registry == ["8"]
@@ -106,7 +105,7 @@ def test_look_is_short_and_not_tried_again_by_mlflow(registry):
     asked = []
     registry += [lambda: asked.append((os.environ[TIMEOUT], os.environ[RETRIES]))]
 
-    look(Alias("visits"), 1)
+    look(AliasWatch("visits"), 1)
 
     assert asked == [("5", "0")]
 
@@ -115,7 +114,7 @@ def test_look_is_short_and_not_tried_again_by_mlflow(registry):
 def test_fetching_a_version_may_take_as_long_as_the_user_says(monkeypatch, given, used):
     if given is not None:
         monkeypatch.setenv(TIMEOUT, given)
-    alias = Alias("visits")
+    alias = AliasWatch("visits")
 
     timeouts = asyncio.run(alias.fetch(lambda: os.environ[TIMEOUT]))
 
@@ -124,7 +123,7 @@ def test_fetching_a_version_may_take_as_long_as_the_user_says(monkeypatch, given
 
 def test_version_that_cannot_be_fetched_is_logged_once_until_it_can(registry, capfd):
     registry += ["8"] * 3
-    alias = Alias("visits")
+    alias = AliasWatch("visits")
 
     def fails():
         raise Unreachable("refused")
@@ -132,7 +131,7 @@ def test_version_that_cannot_be_fetched_is_logged_once_until_it_can(registry, ca
     async def run():
         fetched = []
         for function in (fails, fails, lambda: "served"):
-            await alias.look()
+            await alias.poll()
             fetched.append(await alias.fetch(function))
         return fetched
 
@@ -145,5 +144,5 @@ def test_fault_of_a_fetched_model_is_not_one_of_the_registry(capfd):
         raise ModelError("model.pkl was changed")
 
     with pytest.raises(ModelError, match=r"model\.pkl was changed"):
-        asyncio.run(Alias("visits").fetch(fails))
+        asyncio.run(AliasWatch("visits").fetch(fails))
     assert events(capfd) == []

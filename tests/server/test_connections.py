@@ -10,12 +10,11 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from pipeline.server import connections
-from pipeline.server import telemetry as seen
+from pipeline.server import connections, telemetry
 from pipeline.server.connections import SPARE, WANTED, Connections
-from pipeline.server.loop import Loop
-from tests.server.test_framing import PING, POST, make_guard
+from pipeline.server.tls import TLSTimeoutLoop
 from tests.server.test_guard import Slow
+from tests.server.test_request_head import PING, POST, make_guard
 from tests.support.certificates import Certificates
 from tests.support.wire import Server, serve
 
@@ -68,7 +67,7 @@ def full(monkeypatch, served=None):
 
 
 def logged(capfd, event):
-    seen.flush()
+    telemetry.flush()
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     return [line for line in lines if line["event"] == event]
 
@@ -82,7 +81,7 @@ def test_longest_idle_connection_gives_way_to_a_new_one(monkeypatch, capfd, begu
             idle = [await stack.enter_async_context(server.connect()) for _ in range(5)]
             for client in idle:
                 await client.send(begun)
-            monkeypatch.setattr(server.guard.connections, "_most", 0)
+            monkeypatch.setattr(server.guard.connections, "_max", 0)
             new = [await stack.enter_async_context(server.connect()) for _ in range(3)]
             for client in new:
                 await client.send(PING)
@@ -99,12 +98,12 @@ def test_longest_idle_connection_gives_way_to_a_new_one(monkeypatch, capfd, begu
 
 def test_connection_with_a_request_under_way_does_not_give_way(monkeypatch, capfd):
     async def talk(server: Server):
-        monkeypatch.setattr(server.guard.connections, "_most", 2**20)
+        monkeypatch.setattr(server.guard.connections, "_max", 2**20)
         async with server.connect() as at_work:
             await at_work.send(POST)
-            monkeypatch.setattr(server.guard.connections, "_most", 0)
+            monkeypatch.setattr(server.guard.connections, "_max", 0)
             refused = [await server.exchange(b"") for _ in range(20)]
-            server.guard.served.go.set()
+            server.guard.model.go.set()
             return refused, await at_work.all()
 
     refused, answered = serve(full(monkeypatch, Slow()), talk)
@@ -113,7 +112,7 @@ def test_connection_with_a_request_under_way_does_not_give_way(monkeypatch, capf
     assert {talk.replies[0].headers["retry-after"] for talk in refused} == {"1"}
     assert all(talk.is_closed for talk in refused)
     assert answered.statuses == [200]
-    seen.flush()
+    telemetry.flush()
     written = capfd.readouterr().out.splitlines()
     assert [json.loads(line)["event"] for line in written] == ["connections_full", "request"]
 
@@ -155,7 +154,7 @@ def test_handshake_that_stalls_is_cut_in_the_time_of_a_request(tls, begun):
             assert await loop.sock_recv(client, 100) == b""
             return time.monotonic() - start
 
-    with asyncio.Runner(loop_factory=lambda: Loop(0.5)) as runner:
+    with asyncio.Runner(loop_factory=lambda: TLSTimeoutLoop(0.5)) as runner:
         assert 0.3 < runner.run(run()) < 20
 
 
@@ -165,5 +164,5 @@ def test_server_without_tls_takes_no_times_of_tls():
         async with await loop.create_server(asyncio.Protocol, "127.0.0.1", 0) as server:
             return server.is_serving()
 
-    with asyncio.Runner(loop_factory=lambda: Loop(0.5)) as runner:
+    with asyncio.Runner(loop_factory=lambda: TLSTimeoutLoop(0.5)) as runner:
         assert runner.run(run())

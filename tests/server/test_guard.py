@@ -13,23 +13,23 @@ from prometheus_client import REGISTRY
 from pipeline.config.sections import Limits, Serve
 from pipeline.inference.predictor import Scorer, Trained
 from pipeline.server import guard as guards
-from pipeline.server import telemetry as seen
-from pipeline.server.answer import Answer, answer
+from pipeline.server import telemetry
+from pipeline.server.api_keys import ApiKeys
 from pipeline.server.guard import CHUNK, METHODS, Guard
-from pipeline.server.keys import Keys
-from pipeline.server.refusal import busy
+from pipeline.server.http_error import unavailable
 from pipeline.server.request_json import Reader
+from pipeline.server.response import Response, respond
 from tests.support.asgi import GONE, ask, exchange, parts_of
 from tests.support.malformed import MALFORMED, SENTINELS
 from tests.support.pima import CONTRACT, PATIENT, records, row, text
 
 KEY = "tok-SECRET-987654"
 GOOD = text({"dataframe_records": [PATIENT]}).encode()
-KEYS = Keys({"ann": hashlib.sha256(KEY.encode()).digest()})
+KEYS = ApiKeys({"ann": hashlib.sha256(KEY.encode()).digest()})
 
 
 class Fake:
-    """As `Served`: it reads as the real one does, and 0.25 is what it always answers."""
+    """As `LoadedModel`: it reads as the real one does, and 0.25 is what it always answers."""
 
     header = b"7"
     version = SimpleNamespace(version="7")
@@ -42,11 +42,11 @@ class Fake:
 
     def check_health(self):
         if not self.is_healthy:
-            raise busy("batch", "it does not start")
+            raise unavailable("batch", "it does not start")
 
     async def answer(self, body, kind, seconds):
         self.asked.append((body, kind, seconds))
-        return answer(self.reader, body, kind, is_quick=False)
+        return respond(self.reader, body, kind, is_quick=False)
 
 
 class Slow(Fake):
@@ -75,7 +75,7 @@ async def pages(scope, receive, send):
 
 def make_guard(served=None, keys=None, application=pages, limits=None, **serve) -> Guard:
     settings = Serve(**serve, limits=Limits(**(limits or {})))
-    return Guard(settings, keys or Keys({}), served or Fake(), application)
+    return Guard(settings, keys or ApiKeys({}), served or Fake(), application)
 
 
 def post(guard, body=GOOD, *more, **request):
@@ -84,7 +84,7 @@ def post(guard, body=GOOD, *more, **request):
 
 def logged(capfd):
     """The lines that were logged."""
-    seen.flush()
+    telemetry.flush()
     return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
 
@@ -112,7 +112,7 @@ def test_large_answer_is_sent_in_parts(size):
     """So that a slow reader holds the rest back."""
     served = Fake()
     whole = bytes(range(256)) * (size // 256 + 1)
-    large = Answer(whole[:size], 1)
+    large = Response(whole[:size], 1)
 
     async def fixed(*_):
         return large
@@ -228,7 +228,7 @@ def test_health_is_503_while_a_part_of_the_requests_cannot_be_answered():
     assert statuses() == [200, 200]
 
 
-# Keys.
+# ApiKeys.
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_rate_is_per_client_where_there_are_no_keys(clock):
 
 def test_rate_is_per_key_whatever_the_client(clock):
     others = hashlib.sha256(b"other").digest()
-    keys = Keys({"ann": hashlib.sha256(KEY.encode()).digest(), "bo": others})
+    keys = ApiKeys({"ann": hashlib.sha256(KEY.encode()).digest(), "bo": others})
     guard = make_guard(keys=keys, limits={"rate": "1/hour"})
 
     def status(key, client):
@@ -344,7 +344,7 @@ def test_wrong_keys_count_by_address_and_not_against_the_right_ones(clock):
 
 
 def test_key_that_is_named_as_an_address_has_a_rate_of_its_own(clock):
-    keys = Keys({"10.0.0.9": hashlib.sha256(KEY.encode()).digest()})
+    keys = ApiKeys({"10.0.0.9": hashlib.sha256(KEY.encode()).digest()})
     guard = make_guard(keys=keys, limits={"rate": "1/hour"})
 
     assert post(guard, headers={"x-api-key": "wrong"}).status == 401
@@ -422,7 +422,7 @@ def test_request_in_flight_keeps_its_model_when_another_is_promoted():
         guard = make_guard(old)
         waiting = asyncio.create_task(exchange(guard, messages=parts_of(GOOD)))
         await asyncio.sleep(0)
-        guard.served = new
+        guard.model = new
         after = await exchange(guard, messages=parts_of(GOOD))
         old.go.set()
         return await waiting, after
@@ -604,7 +604,7 @@ def test_clients_own_id_is_kept_if_it_is_sensible(given, is_kept):
     assert (done.headers["x-request-id"] == given) is is_kept
 
 
-# What is seen.
+# What is telemetry.
 
 
 def test_request_is_one_line_in_the_log(capfd):
@@ -649,7 +649,7 @@ def test_line_in_the_log_holds_none_of_the_callers_data(capfd, caplog, request_,
 
     ask(make_guard(keys=KEYS), **request)
 
-    seen.flush()
+    telemetry.flush()
     written = capfd.readouterr()
     assert json.loads(written.out)["rule"] == rule
     everything = written.out + written.err + caplog.text
@@ -673,7 +673,7 @@ def test_no_malformed_body_shows_in_the_log_or_is_a_fault(capfd, caplog):
         if done.status != case.status
     }
 
-    seen.flush()
+    telemetry.flush()
     written = capfd.readouterr().out
     assert wrong == {}
     assert written.count("\n") == len(small) > 400

@@ -17,10 +17,10 @@ from pipeline.errors import ModelError
 from pipeline.inference import manifest
 from pipeline.inference import predictor as scorer
 from pipeline.results import Version
-from pipeline.server import telemetry as seen
-from pipeline.server.answer import QUICK_BYTES, QUICK_EXPLAINED, QUICK_ROWS, Answer
-from pipeline.server.loaded_model import EXAMPLE, EXAMPLE_ANSWER, Served
-from pipeline.server.refusal import Refusal
+from pipeline.server import telemetry
+from pipeline.server.http_error import HTTPError
+from pipeline.server.loaded_model import EXAMPLE, EXAMPLE_ANSWER, LoadedModel
+from pipeline.server.response import QUICK_BYTES, QUICK_EXPLAINED, QUICK_ROWS, Response
 from tests.support import model_folders as folders
 from tests.support.builders import make_dataset
 from tests.support.pima import PATIENT, VALUES, csv, text
@@ -88,7 +88,7 @@ def test_model_that_is_not_what_was_promoted_is_refused_and_leaves_no_copy(
     change(folder)
 
     with pytest.raises(ModelError, match=f"the model's files are not what was logged: {told}"):
-        Served(version, folder, 10)
+        LoadedModel(version, folder, 10)
 
     assert list(take_in.copies.iterdir()) == []
 
@@ -108,7 +108,7 @@ def test_model_without_a_graph_is_taken_in_without_unpickling(folder, take_in):
 
     served = take_in(folder)
 
-    assert not served.scorer.is_compiled
+    assert not served.predictor.is_compiled
     assert served.answer_at_once(request(1), JSON) is None
 
 
@@ -141,17 +141,17 @@ def test_only_what_takes_no_time_is_answered_at_once(pima, body, is_quick):
 
 
 def test_what_takes_its_time_is_handed_on_and_counted_meanwhile(pima, monkeypatch):
-    seen = []
+    calls = []
 
     async def beside(body, kind, seconds):
-        seen.append((body, kind, seconds, pima.in_flight))
-        return Answer(b"{}", 3)
+        calls.append((body, kind, seconds, pima.in_flight))
+        return Response(b"{}", 3)
 
-    monkeypatch.setattr(pima.batch, "answer", beside)
+    monkeypatch.setattr(pima.worker, "answer", beside)
     body = request(QUICK_EXPLAINED + 1, explain=True)
 
-    assert asyncio.run(pima.answer(body, JSON, 4.0)) == Answer(b"{}", 3)
-    assert seen == [(body, JSON, 4.0, 1)]
+    assert asyncio.run(pima.answer(body, JSON, 4.0)) == Response(b"{}", 3)
+    assert calls == [(body, JSON, 4.0, 1)]
     assert pima.in_flight == 0
 
 
@@ -159,7 +159,7 @@ def test_answer_is_the_same_as_mlflows_own_door_gives(pima):
     from pipeline.inference.mlflow_flavor import ServedModel
 
     frame = folders.pima().X_test
-    plain = ServedModel(pima.scorer).predict(frame, {"version": True, "threshold": 0.3})
+    plain = ServedModel(pima.predictor).predict(frame, {"version": True, "threshold": 0.3})
     body = json.dumps(
         {
             "dataframe_records": json.loads(frame.to_json(orient="records", double_precision=15)),
@@ -318,7 +318,7 @@ def test_model_that_was_not_compiled_answers_beside(tmp_path, take_in):
     wrong = b'{"inputs": [{"height": 1, "noise": 0, "flag": 2}]}'
 
     async def run(served):
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(HTTPError) as refused:
             await served.answer(wrong, JSON, 60)
         await served.warm_up()
         return refused.value, await served.answer(body, JSON, 60)
@@ -345,8 +345,8 @@ def test_process_beside_is_started_anew_when_it_died_and_its_files_were_deleted(
 
     async def run():
         first = await served.answer(large, JSON, 60)
-        os.kill(served.batch._process.pid, signal.SIGKILL)
-        served.batch._process.join()
+        os.kill(served.worker._process.pid, signal.SIGKILL)
+        served.worker._process.join()
         shutil.rmtree(take_in.copies)
         shutil.rmtree(folder)
         second = await served.answer(large, JSON, 60)
@@ -369,15 +369,15 @@ def test_process_beside_that_cannot_start_makes_the_server_unhealthy_until_it_ca
         raise OSError(errno.ENOSPC, "No space left on device")
 
     async def run():
-        monkeypatch.setattr(served.batch, "_folder", no_room)
+        monkeypatch.setattr(served.worker, "_folder", no_room)
         refusals = []
         for ask in (lambda: served.answer(large, JSON, 60), as_coroutine(served.check_health)):
-            with pytest.raises(Refusal) as refused:
+            with pytest.raises(HTTPError) as refused:
                 await ask()
             refusals.append(refused.value)
-        monkeypatch.setattr(served.batch, "_folder", whole)
+        monkeypatch.setattr(served.worker, "_folder", whole)
         async with asyncio.timeout(60):  # nobody asks meanwhile
-            while served.batch.failure is not None:
+            while served.worker.failure is not None:
                 await asyncio.sleep(0.05)
         served.check_health()
         return refusals, await served.answer(large, JSON, 60)
@@ -393,7 +393,7 @@ def test_process_beside_that_cannot_start_makes_the_server_unhealthy_until_it_ca
         "not every request can be answered now; try again",  # anyone may ask
     )
     assert answered.rows == QUICK_ROWS + 1
-    seen.flush()
+    telemetry.flush()
     failed, mended = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert (failed["event"], mended["event"]) == ("batch_failed", "batch_mended")
     assert "No space left" in failed["message"]
@@ -417,11 +417,11 @@ def test_process_beside_that_is_slow_to_start_is_not_ended_by_requests_that_time
         time.sleep(0.5)
         return whole()
 
-    monkeypatch.setattr(served.batch, "_folder", slow)
+    monkeypatch.setattr(served.worker, "_folder", slow)
 
     async def run():
         for _ in range(2):
-            with pytest.raises(Refusal, match="504"):
+            with pytest.raises(HTTPError, match="504"):
                 await served.answer(large, JSON, 0.1)
         return await served.answer(large, JSON, 60)
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from pipeline.config.sections import Serve
-from pipeline.server import pages
+from pipeline.server import openapi
+from pipeline.server.api_keys import ApiKeys
 from pipeline.server.app import scoring_application
 from pipeline.server.guard import Guard
-from pipeline.server.keys import Keys
-from pipeline.server.loaded_model import Served
+from pipeline.server.loaded_model import LoadedModel
 
 schemathesis = pytest.importorskip("schemathesis", reason="of .ci/requirements.txt")
 from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402  comes with schemathesis
@@ -28,9 +28,9 @@ JSON = "application/json"
 MODE = schemathesis.GenerationMode
 
 
-def described(served: Served, *forms: str) -> Any:
+def described(served: LoadedModel, *forms: str) -> Any:
     """The operation of the JSON body, of those forms if any are named, asked of the door."""
-    document = copy.deepcopy(pages.openapi(served))
+    document = copy.deepcopy(openapi.describe(served))
     content = document["paths"]["/invocations"]["post"]["requestBody"]["content"]
     for kind in [kind for kind in content if kind != JSON]:
         del content[kind]
@@ -39,12 +39,12 @@ def described(served: Served, *forms: str) -> Any:
         request["oneOf"] = [one for one in request["oneOf"] if set(forms) & set(one["properties"])]
     schema = schemathesis.openapi.from_dict(document)
     serve = Serve(allowed_hosts=("*",))
-    schema.app = Guard(serve, Keys({}), served, scoring_application(served, docs=True))
+    schema.app = Guard(serve, ApiKeys({}), served, scoring_application(served, docs=True))
     return schema["/invocations"]["POST"]
 
 
 @pytest.fixture(params=["pima", "three"])
-def served(request: pytest.FixtureRequest) -> Served:
+def served(request: pytest.FixtureRequest) -> LoadedModel:
     return request.getfixturevalue(request.param)
 
 
@@ -61,15 +61,15 @@ def ask(operation: Any, mode: Any, *excluded: Any) -> None:
     assert len(answers) >= FEW.max_examples / 2
 
 
-def test_records_as_they_are_described_are_answered(pima: Served) -> None:
+def test_records_as_they_are_described_are_answered(pima: LoadedModel) -> None:
     """Each column has a range: without one, a number may be too large for a finite answer."""
     ask(described(pima, "dataframe_records"), MODE.POSITIVE)
 
 
-def test_answers_and_refusals_are_as_described_whatever_the_form(served: Served) -> None:
+def test_answers_and_refusals_are_as_described_whatever_the_form(served: LoadedModel) -> None:
     """Lists of one length, and the range of a cell by the name at its place, cannot be said."""
     ask(described(served), MODE.POSITIVE, positive_data_acceptance)
 
 
-def test_what_breaks_the_description_is_refused(served: Served) -> None:
+def test_what_breaks_the_description_is_refused(served: LoadedModel) -> None:
     ask(described(served), MODE.NEGATIVE)

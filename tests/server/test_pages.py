@@ -14,8 +14,8 @@ from pipeline.inference import manifest
 from pipeline.inference.predictor import Params, Scorer, Trained
 from pipeline.schema.columns import Column
 from pipeline.schema.contract import Contract
-from pipeline.server import pages
-from pipeline.server.refusal import Refusal
+from pipeline.server import openapi, pages
+from pipeline.server.http_error import HTTPError
 from tests.support.asgi import ask
 from tests.support.pima import CONTRACT, NAMES
 
@@ -24,13 +24,13 @@ TYPES = {"object", "array", "number", "string", "boolean", "integer", "null"}
 
 
 def make_served(columns, classes=(0, 1), positive=1, threshold=0.5, reference=None):
-    """As `Served`, as far as it tells of itself."""
+    """As `LoadedModel`, as far as it tells of itself."""
     contract = Contract(columns=columns, target="y", classes=classes, positive=positive)
     usual = np.ones(len(columns)) if reference is None else np.array(reference)
     return SimpleNamespace(
         version=SimpleNamespace(name="visits", version="7", run_id="r", metrics={}, manifest={}),
-        scorer=Scorer(contract, lambda X: X, Trained(threshold, usual, np.abs(usual)), {}),
-        shown="visits version 7",
+        predictor=Scorer(contract, lambda X: X, Trained(threshold, usual, np.abs(usual)), {}),
+        title="visits version 7",
     )
 
 
@@ -96,7 +96,7 @@ def served(request):
 def test_description_is_one_of_openapi_3_1(served):
     told = get(served, "/openapi.json").json
 
-    assert told == json.loads(json.dumps(pages.openapi(served), allow_nan=False))
+    assert told == json.loads(json.dumps(openapi.describe(served), allow_nan=False))
     assert told["openapi"].startswith("3.1.")
     assert told["info"] == {"title": "visits", "version": "7"}
     assert set(told) <= {"openapi", "info", "paths", "components", "security"}
@@ -111,7 +111,7 @@ def test_description_is_one_of_openapi_3_1(served):
 
 
 def test_every_schema_of_the_description_holds_together(served):
-    told = pages.openapi(served)
+    told = openapi.describe(served)
     schemas = told["components"]["schemas"]
 
     for part in parts(told):
@@ -132,7 +132,7 @@ def test_every_schema_of_the_description_holds_together(served):
 
 
 def test_row_has_every_column_with_meaning_unit_range_and_mark(pima):
-    row = pages.openapi(pima)["components"]["schemas"]["Row"]
+    row = openapi.describe(pima)["components"]["schemas"]["Row"]
 
     assert list(row["properties"]) == row["required"] == NAMES
     assert row["additionalProperties"] is False
@@ -164,7 +164,7 @@ def test_row_has_every_column_with_meaning_unit_range_and_mark(pima):
     ],
 )
 def test_range_of_a_column_is_told_as_far_as_it_goes(column, schema):
-    row = pages.openapi(make_served({"x": column}))["components"]["schemas"]["Row"]
+    row = openapi.describe(make_served({"x": column}))["components"]["schemas"]["Row"]
 
     told = row["properties"]["x"]
     assert told.pop("type") == ["number", "null"]
@@ -173,7 +173,7 @@ def test_range_of_a_column_is_told_as_far_as_it_goes(column, schema):
 
 
 def test_optional_column_is_not_required(three):
-    row = pages.openapi(three)["components"]["schemas"]["Row"]
+    row = openapi.describe(three)["components"]["schemas"]["Row"]
 
     assert list(row["properties"]) == ["height", "gap", "noise", "flag"]
     assert row["required"] == ["height", "noise", "flag"]
@@ -181,7 +181,7 @@ def test_optional_column_is_not_required(three):
 
 def test_threshold_is_told_where_there_is_one(pima, three):
     def params(served):
-        return pages.openapi(served)["components"]["schemas"]["Params"]["properties"]
+        return openapi.describe(served)["components"]["schemas"]["Params"]["properties"]
 
     assert list(params(three)) == ["version", "explain"]
     assert params(pima)["threshold"] == {
@@ -198,7 +198,7 @@ def test_threshold_is_told_where_there_is_one(pima, three):
 def test_label_is_of_the_targets_type_and_one_of_its_classes(classes, kind):
     served = make_served({"x": Column()}, classes, classes[1])
 
-    answer = pages.openapi(served)["components"]["schemas"]["Answer"]
+    answer = openapi.describe(served)["components"]["schemas"]["Answer"]
 
     label = answer["properties"]["predictions"]["items"]["properties"]["label"]
     assert label == {"type": kind, "enum": list(classes)}
@@ -208,7 +208,7 @@ def test_label_is_of_the_targets_type_and_one_of_its_classes(classes, kind):
 
 
 def test_example_of_the_description_is_answered_as_described(served):
-    told = pages.openapi(served)
+    told = openapi.describe(served)
     body = told["paths"]["/invocations"]["post"]["requestBody"]["content"][JSON]["example"]
 
     found = json.loads(served.answer_at_once(json.dumps(body).encode(), JSON).body)
@@ -223,13 +223,13 @@ def test_example_may_have_gaps():
     """A column's median is none where a mark is all that it holds."""
     served = make_served({"x": Column(), "y": Column()}, reference=[math.nan, 2.0])
 
-    row = pages.openapi(served)["components"]["schemas"]["Row"]
+    row = openapi.describe(served)["components"]["schemas"]["Row"]
 
     assert row["example"] == {"x": None, "y": 2.0}
 
 
 def test_every_described_form_and_param_is_taken(served):
-    schemas = pages.openapi(served)["components"]["schemas"]
+    schemas = openapi.describe(served)["components"]["schemas"]
     row = schemas["Row"]["example"]
     tables = {"columns": list(row), "data": [list(row.values())], "index": [0]}
     values = {"threshold": 0.3, "version": True, "explain": True}
@@ -244,11 +244,11 @@ def test_every_described_form_and_param_is_taken(served):
 
 
 def test_what_the_description_forbids_is_refused(served):
-    schemas = pages.openapi(served)["components"]["schemas"]
+    schemas = openapi.describe(served)["components"]["schemas"]
     row = schemas["Row"]["example"]
 
     def is_refused(**changes):
-        with pytest.raises(Refusal):
+        with pytest.raises(HTTPError):
             served.reader.read(json.dumps({"inputs": [{**row, **changes}]}).encode(), JSON)
         return True
 
@@ -261,7 +261,7 @@ def test_what_the_description_forbids_is_refused(served):
 
 
 def test_every_status_of_a_refusal_is_described(pima):
-    described = pages.openapi(pima)["paths"]["/invocations"]["post"]["responses"]
+    described = openapi.describe(pima)["paths"]["/invocations"]["post"]["responses"]
 
     told = {int(code) for code in described}
     assert {200, 400, 401, 408, 413, 415, 421, 429, 431, 503, 504} <= told
@@ -281,7 +281,7 @@ def test_docs_are_shown_for_the_description(pima):
 def test_docs_tell_each_column_with_its_range_and_marks(pima):
     told = get(pima, "/docs").body.decode()
 
-    for name, column in pima.scorer.contract.columns.items():
+    for name, column in pima.predictor.contract.columns.items():
         low, high = column.range
         missing = "null" if column.missing is None else f"null or {column.missing:g}"
         assert re.search(
@@ -297,9 +297,9 @@ def test_docs_fetch_nothing_and_run_nothing(pima):
 
 def test_docs_show_names_of_columns_as_text(pima, monkeypatch):
     columns = {"<script>": Column(meaning="a & b", range=(None, 1), optional=True)}
-    contract = pima.scorer.contract.model_copy(update={"columns": columns})
-    monkeypatch.setattr(pima.scorer, "contract", contract)
-    monkeypatch.setattr(pima.scorer, "reference", np.zeros(1))
+    contract = pima.predictor.contract.model_copy(update={"columns": columns})
+    monkeypatch.setattr(pima.predictor, "contract", contract)
+    monkeypatch.setattr(pima.predictor, "reference", np.zeros(1))
 
     told = get(pima, "/docs").body.decode()
 

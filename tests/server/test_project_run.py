@@ -28,7 +28,7 @@ def run_id(monkeypatch):
 def launcher(monkeypatch):
     """A process in place of `mlflow run`."""
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    monkeypatch.setattr(project_runs, "LOOK", 0.02)
+    monkeypatch.setattr(project_runs, "CHECK_SECONDS", 0.02)
     monkeypatch.setattr(project_runs, "_launcher", lambda _: psutil.Process(process.pid))
     yield process
     process.kill()

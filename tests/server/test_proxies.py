@@ -5,11 +5,10 @@ import json
 
 import pytest
 
-from pipeline.server import protocol
-from pipeline.server import telemetry as seen
+from pipeline.server import protocol, telemetry
 from pipeline.server.proxies import TrustedProxies
-from tests.server.test_framing import LENGTH, head, make_guard
 from tests.server.test_guard import GOOD, Slow
+from tests.server.test_request_head import LENGTH, head, make_guard
 from tests.support.wire import Server, exchange, serve
 
 TRUSTED = ("10.0.0.0/8", "::1", "2001:db8:1::/48", "fe80::/10", "::ffff:192.168.0.0/112")
@@ -107,7 +106,7 @@ def test_clients_behind_a_trusted_proxy_each_have_their_rate(capfd, trusted, sta
     talk = exchange(guard, *(forwarded("6.6.6.6", each) for each in clients))
 
     assert talk.statuses == statuses
-    seen.flush()
+    telemetry.flush()
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     believed = trusted == ("127.0.0.1",)
     assert [line["client"] for line in lines] == (clients if believed else ["127.0.0.1"] * 4)
@@ -121,15 +120,15 @@ def test_request_without_the_header_is_the_proxys_after_one_with_it(capfd):
     )
 
     assert talk.statuses == [200, 200, 200, 400]
-    seen.flush()
+    telemetry.flush()
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [line["client"] for line in lines] == ["1.1.1.1", "127.0.0.1", "2.2.2.2", "127.0.0.1"]
 
 
 def test_clients_behind_a_trusted_proxy_each_have_their_bodies_on_the_way(monkeypatch, capfd):
-    monkeypatch.setattr(protocol, "LOOK", 0.05)
+    monkeypatch.setattr(protocol, "CHECK_SECONDS", 0.05)
     guard = make_guard(Slow(), trusted_proxies=("127.0.0.1",), limits={"uploads": 1})
-    guard.served.go.set()
+    guard.model.go.set()
 
     async def talk(server: Server):
         stalled = [server.connect() for _ in range(3)]
@@ -152,6 +151,6 @@ def test_clients_behind_a_trusted_proxy_each_have_their_bodies_on_the_way(monkey
     assert refused.statuses == [503]
     assert [talk.statuses for talk in whole] == [[200], [200]]
     assert left == {}
-    seen.flush()
+    telemetry.flush()
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [line["client"] for line in lines if line["rule"] == "uploads"] == ["1.1.1.1"]

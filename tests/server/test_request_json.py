@@ -11,9 +11,9 @@ from pipeline.config.sections import Limits
 from pipeline.inference.predictor import Params, Scorer, Trained
 from pipeline.schema.columns import Column
 from pipeline.schema.contract import Contract
-from pipeline.server.answer import answer
-from pipeline.server.refusal import Refusal
-from pipeline.server.request_json import Reader, content_kind
+from pipeline.server.http_error import HTTPError
+from pipeline.server.request_json import Reader, media_type
+from pipeline.server.response import respond
 from tests.support.malformed import CSV, JSON, MALFORMED, PARQUET, SENTINELS
 from tests.support.pima import (
     CONTRACT,
@@ -51,7 +51,7 @@ def outcome(reader, body, kind=JSON):
     """The matrix and the params, or the whole refusal; any other error is a fault."""
     try:
         request = reader.read(body, kind)
-    except Refusal as refusal:
+    except HTTPError as refusal:
         return (refusal.status, refusal.code, refusal.rule, refusal.message)
     return (request.X.shape, request.X.tobytes(), request.params)
 
@@ -67,8 +67,8 @@ def test_the_malformed_requests_are_many_and_each_has_a_name_of_its_own():
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name[:80]) for case in MALFORMED])
 def test_malformed_request_is_refused_without_an_echo(reader, case):
-    with pytest.raises(Refusal) as caught:
-        answer(reader, case.body, content_kind(case.kind.encode()), is_quick=False)
+    with pytest.raises(HTTPError) as caught:
+        respond(reader, case.body, media_type(case.kind.encode()), is_quick=False)
 
     refusal = caught.value
     assert refusal.status == case.status
@@ -490,15 +490,15 @@ def test_fault_is_found_in_the_close_look_where_the_quick_one_was_beaten(reader)
     ],
 )
 def test_content_type_is_read_in_any_case_with_utf_8(header, kind):
-    assert content_kind(header.encode()) == kind
+    assert media_type(header.encode()) == kind
 
 
 @pytest.mark.parametrize(
     "header", [b"application/json; charset=\xff", b"\xff\x00", b"text/\xc3\xa9"]
 )
 def test_content_type_that_is_no_ascii_is_refused(header):
-    with pytest.raises(Refusal) as caught:
-        content_kind(header)
+    with pytest.raises(HTTPError) as caught:
+        media_type(header)
 
     assert caught.value.status == 415
 

@@ -11,8 +11,7 @@ import pytest
 import uvicorn
 
 from pipeline.errors import ModelError
-from pipeline.server import supervisor
-from pipeline.server import telemetry as seen
+from pipeline.server import supervisor, telemetry
 from pipeline.server.supervisor import Supervisor
 
 
@@ -74,7 +73,7 @@ def _signals():
 @pytest.fixture
 def run(monkeypatch, capfd):
     """Runs with workers that come one after the other, until there are no more to come."""
-    monkeypatch.setattr(supervisor, "LOOK", 0.005)
+    monkeypatch.setattr(supervisor, "CHECK_SECONDS", 0.005)
     monkeypatch.setattr(supervisor, "LONGEST_PAUSE", 0.01)
 
     def run(count, *workers):
@@ -92,7 +91,7 @@ def run(monkeypatch, capfd):
         try:
             one.run()
         finally:
-            seen.flush()
+            telemetry.flush()
         lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
         return [line["event"] for line in lines]
 

@@ -11,17 +11,17 @@ import pytest
 from prometheus_client import REGISTRY
 
 from pipeline.config.load import PROJECT
-from pipeline.server import telemetry as seen
+from pipeline.server import telemetry
 
 
 def lines(capfd):
-    seen.flush()
+    telemetry.flush()
     return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
 
 def test_log_is_one_line_of_json_with_the_time(capfd):
-    seen.log("ready", model="visits", version="7", note='a "quote"\nand a line')
-    seen.log("request", status=200, ms=0.5, rule=None)
+    telemetry.log("ready", model="visits", version="7", note='a "quote"\nand a line')
+    telemetry.log("request", status=200, ms=0.5, rule=None)
 
     first, second = lines(capfd)
     assert first.pop("time") > 1.7e9
@@ -37,10 +37,10 @@ def test_log_is_one_line_of_json_with_the_time(capfd):
 def test_log_that_nobody_reads_any_more_is_no_fault(monkeypatch):
     read, write = os.pipe()
     os.close(read)
-    monkeypatch.setattr(seen, "STANDARD_OUTPUT", write)
+    monkeypatch.setattr(telemetry, "STANDARD_OUTPUT", write)
 
     try:
-        seen.log("request")
+        telemetry.log("request")
     finally:
         os.close(write)
 
@@ -48,13 +48,13 @@ def test_log_that_nobody_reads_any_more_is_no_fault(monkeypatch):
 @pytest.fixture
 def unread(monkeypatch):
     """The reading end of a pipe in place of standard output: nobody reads it yet."""
-    seen.flush()
+    telemetry.flush()
     read, write = os.pipe()
-    monkeypatch.setattr(seen, "STANDARD_OUTPUT", write)
+    monkeypatch.setattr(telemetry, "STANDARD_OUTPUT", write)
     yield read
     os.set_blocking(read, False)
     until = time.monotonic() + 20
-    while not seen._writer._is_idle.is_set() and time.monotonic() < until:
+    while not telemetry._writer.is_idle.is_set() and time.monotonic() < until:
         drain(read)
     os.close(read)
     os.close(write)
@@ -69,16 +69,16 @@ def drain(read):
 
 
 def test_log_that_nobody_reads_holds_nobody_up_and_says_later_what_is_missing(unread, monkeypatch):
-    monkeypatch.setattr(seen, "MOST_LINES", 1000)
+    monkeypatch.setattr(telemetry, "MAX_WAITING_LINES", 1000)
     before = REGISTRY.get_sample_value("serve_log_lines_dropped_total")
 
     start = time.monotonic()
     for number in range(5000):
-        seen.log("request", number=number)
-    seen.flush(0.2)
+        telemetry.log("request", number=number)
+    telemetry.flush(0.2)
     assert time.monotonic() - start < 10
 
-    text = seen.metrics().decode()
+    text = telemetry.metrics().decode()
     (shown,) = re.findall(r"^serve_log_lines_dropped_total (\S+)$", text, re.MULTILINE)
     os.set_blocking(unread, False)
     written, until = b"", time.monotonic() + 20
@@ -93,9 +93,9 @@ def test_log_that_nobody_reads_holds_nobody_up_and_says_later_what_is_missing(un
 
 def test_output_that_does_not_block_loses_nothing(unread):
     """Whoever made the pipe may have set it so, and a full one is no error then."""
-    os.set_blocking(seen.STANDARD_OUTPUT, False)
+    os.set_blocking(telemetry.STANDARD_OUTPUT, False)
     for number in range(2000):
-        seen.log("request", number=number, text="x" * 100)
+        telemetry.log("request", number=number, text="x" * 100)
 
     os.set_blocking(unread, False)
     written, until = b"", time.monotonic() + 20
@@ -107,7 +107,7 @@ def test_output_that_does_not_block_loses_nothing(unread):
 
 def test_what_libraries_log_becomes_lines_of_the_same_kind(capfd, monkeypatch):
     monkeypatch.setattr(logging.root, "handlers", [])
-    seen.log_records()
+    telemetry.log_records()
     try:
         raise ZeroDivisionError("by nought")
     except ZeroDivisionError:
@@ -123,23 +123,23 @@ def test_what_libraries_log_becomes_lines_of_the_same_kind(capfd, monkeypatch):
 
 
 def test_ids_of_requests_are_all_different():
-    assert len({seen.new_id() for _ in range(1000)}) == 1000
+    assert len({telemetry.new_request_id() for _ in range(1000)}) == 1000
 
 
 WORKER = """
 import os, shutil, sys
-from pipeline.server import seen
-seen.rows.inc(3)
-seen.seconds.labels("other").observe(0.3)
-seen.model.labels("visits").set(7)
+from pipeline.server import telemetry
+telemetry.rows.inc(3)
+telemetry.seconds.labels("other").observe(0.3)
+telemetry.model_version.labels("visits").set(7)
 if sys.argv[1] == "cleaned":
-    shutil.rmtree(os.environ[seen.SHARED])
-    print(seen.metrics().decode())
-    seen.rows.inc(4)
-    seen.refusals.labels("json").inc()
-    print(seen.metrics().decode())
+    shutil.rmtree(os.environ[telemetry.SHARED_FOLDER])
+    print(telemetry.metrics().decode())
+    telemetry.rows.inc(4)
+    telemetry.refusals.labels("json").inc()
+    print(telemetry.metrics().decode())
 if sys.argv[1] == "last":
-    print(seen.metrics().decode())
+    print(telemetry.metrics().decode())
 """
 
 
@@ -147,7 +147,7 @@ if sys.argv[1] == "last":
 def worker(tmp_path):
     """Counts in a process of its own, which is gone afterwards."""
     tmp_path.chmod(0o700)
-    environment = {**os.environ, seen.SHARED: str(tmp_path)}
+    environment = {**os.environ, telemetry.SHARED_FOLDER: str(tmp_path)}
 
     def worker(name):
         return subprocess.run(

@@ -6,10 +6,10 @@ import pytest
 
 from pipeline.config.sections import Limits
 from pipeline.server import protocol
-from pipeline.server.refusal import Refusal
+from pipeline.server.http_error import HTTPError
 from pipeline.server.uploads import FULL_BODIES, Uploads
-from tests.server.test_framing import LENGTH, POST, head, make_guard
 from tests.server.test_guard import GOOD, Fake, Slow
+from tests.server.test_request_head import LENGTH, POST, head, make_guard
 from tests.support.asgi import GONE, ask, exchange, parts_of
 from tests.support.wire import Server, serve
 
@@ -23,7 +23,7 @@ def uploads(**limits) -> Uploads:
 def is_refused(call, *arguments) -> str | None:
     try:
         call(*arguments)
-    except Refusal as refusal:
+    except HTTPError as refusal:
         return refusal.rule
     return None
 
@@ -52,18 +52,18 @@ def test_client_holds_no_more_than_it_leaves_others():
 
 @pytest.mark.parametrize("size", [1, 1000])
 def test_largest_body_fits_where_there_is_no_other(size):
-    with uploads(body_bytes=1000).hold("a") as parts:
+    with uploads(body_bytes=1000).partial_body("a") as parts:
         for _ in range(1000 // size):
             parts.add(b"x" * size)
         assert len(parts.whole(b"y")) == 1001
 
 
-@pytest.mark.parametrize("end", [None, Refusal(413, "", "", ""), asyncio.CancelledError()])
+@pytest.mark.parametrize("end", [None, HTTPError(413, "", "", ""), asyncio.CancelledError()])
 def test_room_is_free_again_however_a_body_ends(end):
     bodies = uploads(body_bytes=1000)
 
     def fill():
-        with bodies.hold("a") as parts:
+        with bodies.partial_body("a") as parts:
             while is_refused(parts.add, b"x" * 100) is None:
                 pass
             if end is not None:
@@ -76,7 +76,7 @@ def test_room_is_free_again_however_a_body_ends(end):
         else:
             with pytest.raises(type(end)):
                 fill()
-    assert bodies.hold("a").__enter__().size == 0
+    assert bodies.partial_body("a").__enter__().size == 0
     assert is_refused(bodies.take, "b", 1000) is None
 
 
@@ -103,7 +103,7 @@ def test_body_that_arrives_when_all_places_are_taken_is_told_to_come_back():
             await first.send(POST)
             await late.send(GOOD[9:])
             refused = await late.all()
-            server.guard.served.go.set()
+            server.guard.model.go.set()
             return refused, await first.all()
 
     refused, first = serve(make_guard(Slow(), limits={"concurrency": 1}), talk)
@@ -138,7 +138,7 @@ def test_client_that_is_gone_holds_nothing(messages):
 
 @pytest.fixture
 def _quick_looks(monkeypatch):
-    monkeypatch.setattr(protocol, "LOOK", 0.05)
+    monkeypatch.setattr(protocol, "CHECK_SECONDS", 0.05)
 
 
 @pytest.mark.usefixtures("_quick_looks")

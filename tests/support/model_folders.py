@@ -15,7 +15,7 @@ from pipeline.inference import mlflow_flavor as serving
 from pipeline.inference import predictor as scorer
 from pipeline.models import families as models
 from pipeline.results import Dataset, Version
-from pipeline.server.loaded_model import Served
+from pipeline.server.loaded_model import LoadedModel
 from pipeline.steps.ingest import ingest
 
 THRESHOLD = 0.4
@@ -62,7 +62,7 @@ def save(
     return folder
 
 
-def serve(folder: Path, metrics: dict[str, float] | None = None) -> Served:
+def serve(folder: Path, metrics: dict[str, float] | None = None) -> LoadedModel:
     """As version 7 of `visits`, promoted as it is."""
     version = Version("visits", "7", "r1", metrics or {"cv/log_loss": 0.5}, manifest.of(folder))
-    return Served(version, folder, MOST_ROWS)
+    return LoadedModel(version, folder, MOST_ROWS)

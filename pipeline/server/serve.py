@@ -1,4 +1,4 @@
-"""Starts the production door."""
+"""Starts the server: checks its settings, loads the model, and runs uvicorn."""
 
 import asyncio
 import os
@@ -16,17 +16,14 @@ from uvicorn.main import main as uvicorn_command
 
 from pipeline.config.sections import Config, Serve
 from pipeline.errors import ConfigError
-from pipeline.server import detached, temporary
-from pipeline.server import keys as api_keys
-from pipeline.server import telemetry as seen
-from pipeline.server.certificates import Certificates
+from pipeline.server import api_keys, background_call, telemetry, temporary_folder
+from pipeline.server.api_keys import ApiKeys
 from pipeline.server.connections import raise_limit
 from pipeline.server.guard import is_loopback
-from pipeline.server.keys import Keys
-from pipeline.server.loaded_model import Served
-from pipeline.server.loop import Loop
+from pipeline.server.loaded_model import LoadedModel
 from pipeline.server.project_run import project_run
-from pipeline.server.supervisor import Server, Supervisor, leaving
+from pipeline.server.supervisor import Server, Supervisor, clean_exit
+from pipeline.server.tls import Certificates, TLSTimeoutLoop
 
 HEALTHCHECK = "timeout_worker_healthcheck"
 HEALTHCHECK_SECONDS = 60  # for which a worker that was up may be silent: a machine may be busy
@@ -38,11 +35,11 @@ FROM_UVICORN = (
 PROTOCOL = "pipeline.server.protocol:GuardedProtocol"
 
 
-@temporary.needed()
+@temporary_folder.required()
 def serve(config: Config) -> None:
     """Serves the champion until told to stop. Raises ConfigError, RegistryError, ModelError."""
     options = _uvicorn_options()
-    seen.log_records()
+    telemetry.log_records()
     keys = api_keys.load(config.serve.keys)
     _check_exposure(config.serve, bool(keys), options)
     _check_port(config.serve)
@@ -52,77 +49,51 @@ def serve(config: Config) -> None:
     # It ends as Ctrl-C does, also while it loads. uvicorn ends in order, then raises it again.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
-    certificates = Certificates(options)
-    with leaving(), project_run(_stop), suppress(KeyboardInterrupt):
-        if config.serve.workers == 1:
-            _serve_here(config, keys, certificates, options)
-        else:
-            _serve_with_workers(config, keys, certificates, options)
+    stop = partial(os.kill, os.getpid(), signal.SIGTERM)
+    with clean_exit(), project_run(stop), suppress(KeyboardInterrupt):
+        _run(config, keys, Certificates(options), options)
 
 
-def _stop() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _serve_here(
-    config: Config, keys: Keys, certificates: Certificates, options: dict[str, Any]
+def _run(
+    config: Config, keys: ApiKeys, certificates: Certificates, options: dict[str, Any]
 ) -> None:
-    from pipeline.server.app import Application
+    from pipeline.server.app import Application, create_in_worker
 
     certificates.check()
-    application = Application(config, keys, certificates, _load(config))
-    Server(_uvicorn_config(application, config.serve, certificates, options)).run()
-
-
-def _serve_with_workers(
-    config: Config, keys: Keys, certificates: Certificates, options: dict[str, Any]
-) -> None:
-    from pipeline.server.app import in_a_worker
-
-    certificates.check()
-    served = _load(config)  # one clear line here, instead of one per worker
+    model = _load(config)  # with workers, for one clear error here instead of one in each
+    if config.serve.workers == 1:
+        application = Application(config, keys, certificates, model)
+        Server(_uvicorn_config(application, config.serve, certificates, options)).run()
+        return
     with tempfile.TemporaryDirectory(prefix="workers-") as folder:
         champion = Path(folder) / "champion.tar"
         try:
-            served.copy.share(champion)
+            model.copy.share(champion)
         finally:
-            served.close()
-        os.environ[seen.SHARED] = folder
-        application = partial(in_a_worker, config, keys, certificates, champion)
-        uvicorn_config = _uvicorn_config(application, config.serve, certificates, options)
+            model.close()
+        os.environ[telemetry.SHARED_FOLDER] = folder
+        create = partial(create_in_worker, config, keys, certificates, champion)
+        uvicorn_config = _uvicorn_config(create, config.serve, certificates, options)
         Supervisor(uvicorn_config, [uvicorn_config.bind_socket()]).run()
 
 
-def _load(config: Config) -> Served:
-    """The model, warmed up; in a thread, so that a signal ends it whatever the registry does."""
+def _load(config: Config) -> LoadedModel:
+    """Loads and warms up; in a thread, so that a signal ends it whatever the registry does."""
     from pipeline.server.app import load
 
-    served = detached.start(load, config).result()
-    try:
-        asyncio.run(served.warm_up())
-    except BaseException:
-        served.close()
-        raise
-    return served
+    model = background_call.start(load, config).result()
+    asyncio.run(model.warm_up())
+    return model
 
 
 def _uvicorn_config(
     application: Any, serve: Serve, certificates: Certificates, options: dict[str, Any]
 ) -> uvicorn.Config:
-    settings = _settings(serve, options)
-    if certificates:
-        settings["ssl_context_factory"] = certificates.context
-    if serve.workers > 1:
-        settings |= {"workers": serve.workers, "factory": True}
-    return uvicorn.Config(application, **settings)
-
-
-def _settings(serve: Serve, options: dict[str, Any]) -> dict[str, Any]:
-    return {
+    settings: dict[str, Any] = {
         **options,
         "host": serve.host,
         "port": serve.port,
-        "loop": partial(Loop, serve.limits.receive_seconds),
+        "loop": partial(TLSTimeoutLoop, serve.limits.receive_seconds),
         "http": PROTOCOL,
         "ws": "none",
         "lifespan": "on",
@@ -133,10 +104,15 @@ def _settings(serve: Serve, options: dict[str, Any]) -> dict[str, Any]:
         "server_header": False,
         "timeout_graceful_shutdown": max(1, round(serve.grace)),
     }
+    if certificates:
+        settings["ssl_context_factory"] = certificates.context
+    if serve.workers > 1:
+        settings |= {"workers": serve.workers, "factory": True}
+    return uvicorn.Config(application, **settings)
 
 
 def _uvicorn_options() -> dict[str, Any]:
-    """Uvicorn's own, from its own variables: UVICORN_SSL_CERTFILE, ..., as at the plain door."""
+    """Reads uvicorn's own variables, UVICORN_SSL_CERTFILE, ..., as `mlflow models serve` does."""
     import click
     from click.core import ParameterSource
 
@@ -153,7 +129,7 @@ def _uvicorn_options() -> dict[str, Any]:
 
 
 def _root_path(path: str) -> str:
-    """Without a slash at the end, so that a request's path can follow."""
+    """Returns the path without a slash at the end, so that a request's path can follow."""
     if not re.fullmatch(r"(/[\w.~-]+)*/?", path, re.ASCII):
         raise ConfigError(f"UVICORN_ROOT_PATH is {path!r}; it should be a path such as /models")
     return path.rstrip("/")
@@ -170,7 +146,7 @@ def _check_exposure(serve: Serve, has_keys: bool, options: dict[str, Any]) -> No
 
 
 def _check_port(serve: Serve) -> None:
-    """Before seconds go into loading the model."""
+    """Raises ConfigError before seconds go into loading the model."""
     family = socket.AF_INET6 if ":" in serve.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -5,9 +5,8 @@ import os
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.server import keys
-from pipeline.server import telemetry as seen
-from pipeline.server.keys import Keys
+from pipeline.server import api_keys, telemetry
+from pipeline.server.api_keys import ApiKeys
 
 SECRET = "tok-SECRET-987654"
 OTHER = "tok-other"
@@ -19,7 +18,7 @@ def sha256(key):
 
 @pytest.fixture(autouse=True)
 def _no_keys_of_the_user(monkeypatch):
-    monkeypatch.delenv(keys.VARIABLE, raising=False)
+    monkeypatch.delenv(api_keys.VARIABLE, raising=False)
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def owner(loaded, key):
 
 @pytest.fixture
 def two():
-    return Keys(
+    return ApiKeys(
         {name: bytes.fromhex(sha256(key)) for name, key in (("ann", SECRET), ("bo", OTHER))}
     )
 
@@ -87,7 +86,7 @@ def test_all_keys_are_compared_whichever_it_is(two, monkeypatch):
         compared.append(other)
         return one == other
 
-    monkeypatch.setattr(keys.hmac, "compare_digest", compare)
+    monkeypatch.setattr(api_keys.hmac, "compare_digest", compare)
 
     for key in (SECRET, OTHER, "none"):
         compared.clear()
@@ -96,7 +95,7 @@ def test_all_keys_are_compared_whichever_it_is(two, monkeypatch):
 
 
 def test_without_keys_nobody_is_known():
-    none = Keys({})
+    none = ApiKeys({})
 
     assert not none
     assert owner(none, SECRET) is None
@@ -112,7 +111,7 @@ def test_keys_come_from_the_file_one_a_line(write):
         f"  bo@site-1.org:{sha256(OTHER).upper()}  # the other one\r\n"
     )
 
-    loaded = keys.load(write(text))
+    loaded = api_keys.load(write(text))
 
     assert loaded
     assert (owner(loaded, SECRET), owner(loaded, OTHER)) == ("ann", "bo@site-1.org")
@@ -121,17 +120,17 @@ def test_keys_come_from_the_file_one_a_line(write):
 @pytest.mark.parametrize("between", [",", " ", "\n", " , ", "\t"])
 def test_keys_come_from_the_environment(monkeypatch, between):
     entries = [f"ann:{sha256(SECRET)}", f"bo:{sha256(OTHER)}"]
-    monkeypatch.setenv(keys.VARIABLE, between.join(entries) + between)
+    monkeypatch.setenv(api_keys.VARIABLE, between.join(entries) + between)
 
-    loaded = keys.load(None)
+    loaded = api_keys.load(None)
 
     assert (owner(loaded, SECRET), owner(loaded, OTHER)) == ("ann", "bo")
 
 
 def test_keys_of_both_places_count(write, monkeypatch):
-    monkeypatch.setenv(keys.VARIABLE, f"bo:{sha256(OTHER)}")
+    monkeypatch.setenv(api_keys.VARIABLE, f"bo:{sha256(OTHER)}")
 
-    loaded = keys.load(write(f"ann:{sha256(SECRET)}"))
+    loaded = api_keys.load(write(f"ann:{sha256(SECRET)}"))
 
     assert (owner(loaded, SECRET), owner(loaded, OTHER)) == ("ann", "bo")
 
@@ -139,9 +138,9 @@ def test_keys_of_both_places_count(write, monkeypatch):
 @pytest.mark.parametrize("value", [None, "", "  ", ",\n"])
 def test_no_file_and_no_variable_mean_no_keys(monkeypatch, value):
     if value is not None:
-        monkeypatch.setenv(keys.VARIABLE, value)
+        monkeypatch.setenv(api_keys.VARIABLE, value)
 
-    assert not keys.load(None)
+    assert not api_keys.load(None)
 
 
 # Refused: the key itself, if someone forgot to hash it, is not shown.
@@ -167,12 +166,12 @@ def test_no_file_and_no_variable_mean_no_keys(monkeypatch, value):
 def test_entry_that_is_no_key_is_refused_unseen(write, monkeypatch, entry):
     path = write(f"bo:{sha256(OTHER)}\n{entry}\n")
     with pytest.raises(ConfigError) as of_file:
-        keys.load(path)
-    monkeypatch.setenv(keys.VARIABLE, entry)
+        api_keys.load(path)
+    monkeypatch.setenv(api_keys.VARIABLE, entry)
     with pytest.raises(ConfigError) as of_variable:
-        keys.load(None)
+        api_keys.load(None)
 
-    how = f"holds an entry that is no key; {keys.HOW}"
+    how = f"holds an entry that is no key; {api_keys.HOW}"
     assert str(of_file.value) == f"serve.keys {path!r} {how}"
     assert str(of_variable.value) == f"PIPELINE_API_KEYS {how}"
 
@@ -181,11 +180,11 @@ def test_name_that_is_there_twice_is_refused(write, monkeypatch):
     once = f"ann:{sha256(SECRET)}"
     path = write(f"{once}\nann:{sha256(OTHER)}")
     with pytest.raises(ConfigError, match="names 'ann' twice; give each key its own name"):
-        keys.load(path)
+        api_keys.load(path)
 
-    monkeypatch.setenv(keys.VARIABLE, f"ann:{sha256(OTHER)}")
+    monkeypatch.setenv(api_keys.VARIABLE, f"ann:{sha256(OTHER)}")
     with pytest.raises(ConfigError, match="names 'ann' twice"):
-        keys.load(write(once))
+        api_keys.load(write(once))
 
 
 @pytest.mark.parametrize(
@@ -199,14 +198,14 @@ def test_name_that_is_there_twice_is_refused(write, monkeypatch):
 def test_file_without_a_key_is_refused(write, text, told):
     """It would leave the endpoint open to all."""
     with pytest.raises(ConfigError, match=told):
-        keys.load(write(text))
+        api_keys.load(write(text))
 
 
 def test_file_that_is_not_there_or_a_folder_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read: No such file or directory"):
-        keys.load(str(tmp_path / "none"))
+        api_keys.load(str(tmp_path / "none"))
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
-        keys.load(str(tmp_path))
+        api_keys.load(str(tmp_path))
 
 
 # Read again.
@@ -217,7 +216,7 @@ def entry(name, key):
 
 
 def test_revoked_key_opens_no_more_and_a_new_one_does(write):
-    loaded = keys.load(write(entry("ann", SECRET)))
+    loaded = api_keys.load(write(entry("ann", SECRET)))
     loaded.refresh()
     assert (owner(loaded, SECRET), owner(loaded, OTHER)) == ("ann", None)
 
@@ -233,7 +232,7 @@ def test_file_that_was_replaced_through_a_link_is_read_again(tmp_path):
         (tmp_path / name).write_text(entry("ann", key))
     link = tmp_path / "keys"
     link.symlink_to(tmp_path / "1")
-    loaded = keys.load(str(link))
+    loaded = api_keys.load(str(link))
 
     (tmp_path / "new").symlink_to(tmp_path / "2")
     (tmp_path / "new").replace(link)
@@ -245,7 +244,7 @@ def test_file_that_was_replaced_through_a_link_is_read_again(tmp_path):
 @pytest.mark.parametrize("text", ["", "# none\n", "ann:1234", "ann", b"\xff", None])
 def test_file_that_is_not_right_any_more_changes_nothing(write, capfd, text):
     path = write(entry("ann", SECRET))
-    loaded = keys.load(path)
+    loaded = api_keys.load(path)
     if text is None:
         os.unlink(path)
     else:
@@ -256,7 +255,7 @@ def test_file_that_is_not_right_any_more_changes_nothing(write, capfd, text):
 
     assert loaded
     assert (owner(loaded, SECRET), owner(loaded, OTHER)) == ("ann", None)
-    seen.flush()
+    telemetry.flush()
     (line,) = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert line["event"] == "keys_refused"
     assert "serve.keys" in line["message"]
@@ -267,8 +266,8 @@ def test_file_that_is_not_right_any_more_changes_nothing(write, capfd, text):
 
 
 def test_keys_of_the_environment_stay_whatever_becomes_of_the_file(write, monkeypatch):
-    monkeypatch.setenv(keys.VARIABLE, entry("env", "tok-env").strip())
-    loaded = keys.load(write(entry("ann", SECRET)))
+    monkeypatch.setenv(api_keys.VARIABLE, entry("env", "tok-env").strip())
+    loaded = api_keys.load(write(entry("ann", SECRET)))
 
     write("")
     loaded.refresh()
@@ -277,11 +276,11 @@ def test_keys_of_the_environment_stay_whatever_becomes_of_the_file(write, monkey
 
 
 def test_signal_reads_a_file_that_looks_as_before(write, capfd):
-    loaded = keys.load(write(entry("ann", SECRET)))
+    loaded = api_keys.load(write(entry("ann", SECRET)))
 
     loaded.refresh(is_forced=True)
 
-    seen.flush()
+    telemetry.flush()
     assert json.loads(capfd.readouterr().out) | {"time": 0} == {
         "time": 0,
         "event": "keys_read",

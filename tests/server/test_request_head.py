@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline.server import telemetry as seen
+from pipeline.server import telemetry
 from tests.server import test_guard
 from tests.server.test_guard import GOOD, Slow
 from tests.support.pima import PATIENT, text
@@ -197,7 +197,7 @@ def test_request_in_doubt_is_refused_in_its_turn_and_ends_the_connection(before,
         make_guard(), {name: [before + request + PING] for name, (request, *_) in REFUSED.items()}
     )
 
-    seen.flush()
+    telemetry.flush()
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     rules = {line["request_id"]: line["rule"] for line in lines}
     wrong = {}
@@ -269,7 +269,7 @@ def test_slow_answer_comes_before_the_refusal_of_what_follows():
         async with server.connect() as client:
             await client.send(POST + PING + head(CHUNKED))
             await client.send(b"zz\r\n")
-            server.guard.served.go.set()
+            server.guard.model.go.set()
             return await client.all()
 
     talked = serve(make_guard(Slow()), talk)
@@ -391,7 +391,7 @@ def test_fault_in_the_protocol_is_500_and_is_logged(monkeypatch, caplog):
     def breaks(*_):
         raise ZeroDivisionError("SECRET")
 
-    monkeypatch.setattr("pipeline.server.framing.check", breaks)
+    monkeypatch.setattr("pipeline.server.request_head.check", breaks)
 
     talk = exchange(make_guard(), PING)
 

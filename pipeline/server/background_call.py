@@ -16,7 +16,7 @@ _running: set[Future[Any]] = set()
 
 
 def start(function: Callable[..., Result], *arguments: Any) -> Future[Result]:
-    """Begins the call in a thread of its own. Whatever it raises, the future holds an Exception."""
+    """Starts the call in a thread of its own. Whatever it raises, the future holds an Exception."""
     future: Future[Result] = Future()
     future.set_running_or_notify_cancel()  # it cannot be cancelled any more
 
@@ -30,15 +30,15 @@ def start(function: Callable[..., Result], *arguments: Any) -> Future[Result]:
 
     _running.add(future)
     future.add_done_callback(_running.discard)
-    threading.Thread(target=run, name=f"detached {function.__qualname__}", daemon=True).start()
+    threading.Thread(target=run, name=f"background {function.__qualname__}", daemon=True).start()
     return future
 
 
 async def call(function: Callable[..., Result], *arguments: Any) -> Result:
-    """The result of the call. Cancelling stops the waiting, not the call."""
+    """Returns the result of the call. Cancelling stops the waiting, not the call."""
     return await asyncio.wrap_future(start(function, *arguments))
 
 
 def is_busy() -> bool:
-    """Whether a call has not returned yet."""
+    """Returns whether a call has not returned yet."""
     return bool(_running)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.server import telemetry as seen
-from pipeline.server.certificates import Certificates
+from pipeline.server import telemetry
+from pipeline.server.tls import Certificates
 from tests.support import certificates as made
 
 
@@ -130,7 +130,7 @@ def test_files_that_are_not_right_change_nothing(options, paths, authority, capf
     assert handshake(context, authority, authority.issue("client")) == "server"
     with pytest.raises(ConfigError, match=r"UVICORN_SSL_CERTFILE=.* cannot be used"):
         certificates.check()
-    seen.flush()
+    telemetry.flush()
     assert capfd.readouterr().out.count("certificates_refused") == 1
 
 

@@ -1,15 +1,11 @@
 """A bound on the memory that this process may take on top of what it has."""
 
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psutil
-
-try:
-    import resource
-except ImportError:  # Windows has no such limits
-    resource = None  # type: ignore[assignment]
 
 ARROW_POOL = "ARROW_DEFAULT_MEMORY_POOL"  # read when Arrow allocates for the first time
 
@@ -30,9 +26,6 @@ def at_most(more_bytes: int) -> Iterator[None]:
     holds for all threads of the process, so it is for a process that does one thing at a time,
     and whose allocators hold no address space in reserve: see `allocate_from_the_system`.
     """
-    if resource is None:
-        yield
-        return
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     bound = psutil.Process().memory_info().vms + more_bytes
     if soft != resource.RLIM_INFINITY:

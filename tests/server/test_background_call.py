@@ -7,16 +7,16 @@ import time
 import pytest
 
 from pipeline.config.load import PROJECT
-from pipeline.server import detached
+from pipeline.server import background_call
 
 
 def test_call_returns_what_the_function_returns_and_raises_what_it_raises():
     def divide(dividend, divisor):
         return dividend / divisor
 
-    assert asyncio.run(detached.call(divide, 6, 3)) == 2
+    assert asyncio.run(background_call.call(divide, 6, 3)) == 2
     with pytest.raises(ZeroDivisionError):
-        detached.start(divide, 1, 0).result(10)
+        background_call.start(divide, 1, 0).result(10)
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
@@ -25,7 +25,7 @@ def test_what_would_end_a_program_ends_the_call_alone(error):
         raise error
 
     with pytest.raises(RuntimeError, match=type(error).__name__):
-        detached.start(leave).result(10)
+        background_call.start(leave).result(10)
 
 
 def test_waiting_can_be_given_up_and_the_call_goes_on():
@@ -37,22 +37,22 @@ def test_waiting_can_be_given_up_and_the_call_goes_on():
 
     async def run():
         async with asyncio.timeout(0.05):
-            await detached.call(hang)
+            await background_call.call(hang)
 
     with pytest.raises(TimeoutError):
         asyncio.run(run())
-    assert detached.is_busy()
+    assert background_call.is_busy()
     release.set()
     assert done.wait(10)
 
 
 HANGS = """
 import asyncio, threading
-from pipeline.server import detached
+from pipeline.server import background_call
 
 async def run():
     async with asyncio.timeout(0.1):
-        await detached.call(threading.Event().wait)
+        await background_call.call(threading.Event().wait)
 
 try:
     asyncio.run(run())

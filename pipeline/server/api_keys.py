@@ -11,57 +11,57 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.errors import ConfigError
-from pipeline.server import telemetry as seen
-from pipeline.server.changes import Changes
+from pipeline.server import telemetry
+from pipeline.server.file_watch import FileWatch
 
 VARIABLE = "PIPELINE_API_KEYS"
 HOW = "a key is written NAME:SHA256, 64 hexadecimal digits: see the README on how to make one"
 
 
-class Keys:
-    """Names by the hashes of their keys, of a file and of the environment."""
+class ApiKeys:
+    """The hashes of the keys of a file and of the environment, by the names of their owners."""
 
     def __init__(self, hashes: Mapping[str, bytes], path: str | None = None) -> None:
         self._hashes = dict(hashes)
         self._path = path
-        self._changes = Changes([] if path is None else [path])
+        self._watch = FileWatch([] if path is None else [path])
 
     def refresh(self, is_forced: bool = False) -> None:
-        """Reads the file again, if it changed. One that is not right changes nothing.
+        """Reads the file again, if it changed. A file that is not right changes nothing.
 
         So a revoked key opens no more, and a file that was emptied or deleted opens no door.
         """
-        if self._path is None or not (self._changes.are_new() or is_forced):
+        if self._path is None or not (self._watch.has_changed() or is_forced):
             return
         try:
             self._hashes = _read(self._path)
         except ConfigError as error:
             message = f"{error}; the keys that were read before stay"
-            seen.log("keys_refused", message=message, keys=len(self._hashes))
+            telemetry.log("keys_refused", message=message, keys=len(self._hashes))
         else:
-            seen.log("keys_read", keys=len(self._hashes))
+            telemetry.log("keys_read", keys=len(self._hashes))
 
     def __bool__(self) -> bool:
         return bool(self._hashes)
 
     def owner(self, headers: Mapping[bytes, bytes]) -> str | None:
-        """Whose key is in `Authorization: Bearer` or `X-API-Key`; compared in constant time."""
-        given = headers.get(b"x-api-key")
-        if given is None:
-            kind, _, given = headers.get(b"authorization", b"").partition(b" ")
-            if kind.lower() != b"bearer":
+        """Returns whose key `Authorization: Bearer` or `X-API-Key` holds, in constant time."""
+        key = headers.get(b"x-api-key")
+        if key is None:
+            scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
+            if scheme.lower() != b"bearer":
                 return None
-        digest = hashlib.sha256(given.strip()).digest()
-        found = None
-        for name, known in self._hashes.items():  # all of them, whichever it is
-            if hmac.compare_digest(digest, known):
-                found = name
-        return found
+        digest = hashlib.sha256(key.strip()).digest()
+        owner = None
+        for name, expected in self._hashes.items():  # all of them, whichever it is
+            if hmac.compare_digest(digest, expected):
+                owner = name
+        return owner
 
 
-def load(path: str | None) -> Keys:
-    """The keys of the file (one a line) and of the environment. Raises ConfigError."""
-    return Keys(_read(path), path)
+def load(path: str | None) -> ApiKeys:
+    """Reads the keys of the file (one a line) and of the environment. Raises ConfigError."""
+    return ApiKeys(_read(path), path)
 
 
 def _read(path: str | None) -> dict[str, bytes]:

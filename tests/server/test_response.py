@@ -5,9 +5,9 @@ import pytest
 
 from pipeline.config.sections import Limits
 from pipeline.inference.predictor import Scorer, Trained
-from pipeline.server.answer import QUICK_EXPLAINED, QUICK_ROWS, Heavy, answer
-from pipeline.server.refusal import Refusal
+from pipeline.server.http_error import HTTPError
 from pipeline.server.request_json import Reader
+from pipeline.server.response import QUICK_EXPLAINED, QUICK_ROWS, SlowRequest, respond
 from tests.support.pima import CONTRACT, NAMES, PATIENT, text
 
 JSON = "application/json"
@@ -31,7 +31,7 @@ def asked(rows, **params):
 
 
 def answered(reader, body):
-    found = answer(reader, body, JSON, is_quick=True)
+    found = respond(reader, body, JSON, is_quick=True)
     predictions = json.loads(found.body)["predictions"]
     assert found.rows == len(predictions)
     return predictions
@@ -70,16 +70,16 @@ def test_more_rows_than_are_quick_are_heavy_and_answered_elsewhere(reader, most,
     assert len(answered(reader, asked([PATIENT] * most, **params))) == most
 
     more = asked([PATIENT] * (most + 1), **params)
-    with pytest.raises(Heavy):
-        answer(reader, more, JSON, is_quick=True)
-    assert answer(reader, more, JSON, is_quick=False).rows == most + 1
+    with pytest.raises(SlowRequest):
+        respond(reader, more, JSON, is_quick=True)
+    assert respond(reader, more, JSON, is_quick=False).rows == most + 1
 
 
 def test_what_is_wrong_is_refused_before_it_is_heavy(reader):
     rows = [{**PATIENT, "Age": 7}] * (QUICK_ROWS + 1)
 
-    with pytest.raises(Refusal) as refused:
-        answer(reader, asked(rows), JSON, is_quick=True)
+    with pytest.raises(HTTPError) as refused:
+        respond(reader, asked(rows), JSON, is_quick=True)
 
     assert (refused.value.status, refused.value.rule) == (400, "range")
 
@@ -87,9 +87,9 @@ def test_what_is_wrong_is_refused_before_it_is_heavy(reader):
 def test_an_answer_that_is_not_finite_is_refused(reader):
     """The column has no range, and the classifier overflows."""
     huge = [{**PATIENT, "Age": 30}, {**PATIENT, "Pregnancies": 25}]
-    reader.scorer.predict = lambda X: np.where(X[:, :1] > 24, np.nan, 0.5) * np.ones((1, 2))
+    reader.predictor.predict = lambda X: np.where(X[:, :1] > 24, np.nan, 0.5) * np.ones((1, 2))
 
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(HTTPError) as refused:
         answered(reader, asked(huge))
 
     assert (refused.value.status, refused.value.rule) == (400, "finite")

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.schema.columns import Column
-from pipeline.server import memory
+from pipeline.server import memory_limit
 from pipeline.server import request_arrow as tables
-from pipeline.server.refusal import Refusal
+from pipeline.server.http_error import HTTPError
 
 ROWS = 2**25  # 256 MiB as doubles
 COLUMNS = {"a": Column()}
@@ -72,14 +72,14 @@ def reader():
 
 
 def read_bodies(connection) -> None:
-    memory.allocate_from_the_system()
+    memory_limit.allocate_from_the_system()
     from pipeline.server import request_arrow as tables
 
     while body := connection.recv_bytes():
         try:
             X, _ = tables.read_parquet(body, COLUMNS, 100_000)
             outcome = len(X)
-        except Refusal as refusal:
+        except HTTPError as refusal:
             outcome = refusal
         connection.send((outcome, in_use("VmRSS"), in_use("VmHWM")))
 
@@ -112,7 +112,7 @@ def test_rows_are_counted_in_each_group_whatever_the_file_says_of_all():
     assert pq.ParquetFile(io.BytesIO(body)).metadata.num_rows == 1
     assert len(body) < 1000
 
-    with pytest.raises(Refusal, match="more than 100000 rows") as refused:
+    with pytest.raises(HTTPError, match="more than 100000 rows") as refused:
         tables.read_parquet(body, COLUMNS, 100_000)
 
     assert refused.value.status == 413
@@ -133,7 +133,7 @@ def test_as_many_rows_as_are_allowed_are_read_within_the_bound():
 def test_memory_beyond_the_bound_is_refused_and_the_bound_is_lifted():
     before = resource.getrlimit(resource.RLIMIT_AS)
 
-    with pytest.raises(MemoryError), memory.at_most(2**26):
+    with pytest.raises(MemoryError), memory_limit.at_most(2**26):
         np.ones(2**27, dtype=np.uint8)
 
     assert resource.getrlimit(resource.RLIMIT_AS) == before
@@ -145,7 +145,7 @@ def test_a_bound_that_is_there_already_is_not_raised():
     there = psutil.Process().memory_info().vms + 2**28
     resource.setrlimit(resource.RLIMIT_AS, (there, before[1]))
     try:
-        with memory.at_most(2**40):
+        with memory_limit.at_most(2**40):
             assert resource.getrlimit(resource.RLIMIT_AS)[0] == there
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)

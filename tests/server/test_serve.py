@@ -5,13 +5,13 @@ import logging
 import socket
 
 import pytest
-import uvicorn
 
 from pipeline.config.load import load
 from pipeline.config.sections import Serve
 from pipeline.errors import ConfigError
-from pipeline.server import keys, run
-from pipeline.server.loop import Loop
+from pipeline.server import api_keys
+from pipeline.server import serve as server
+from pipeline.server.tls import FILES, Certificates, TLSTimeoutLoop
 
 EXPOSED = "which other machines can reach, and anyone could ask; set serve.keys, or ask for client"
 HASH = "0" * 64
@@ -26,12 +26,11 @@ def _nothing_is_served(monkeypatch):
     def reached(*_):
         raise Reached
 
-    monkeypatch.setattr(run, "_serve_here", reached)
-    monkeypatch.setattr(run, "_serve_with_workers", reached)
-    monkeypatch.setattr(run.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(server, "_run", reached)
+    monkeypatch.setattr(server.signal, "signal", lambda *_: None)
     monkeypatch.setattr(logging.root, "handlers", logging.root.handlers)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.delenv(keys.VARIABLE, raising=False)
+    monkeypatch.delenv(api_keys.VARIABLE, raising=False)
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def serve(port):
     config = load("configs/pima.yaml", {})
 
     def serve(**settings):
-        run.serve(config.model_copy(update={"serve": Serve(**{"port": port, **settings})}))
+        server.serve(config.model_copy(update={"serve": Serve(**{"port": port, **settings})}))
 
     return serve
 
@@ -90,7 +89,7 @@ def test_beyond_loopback_it_takes_one_of_these(serve, monkeypatch, tmp_path, way
         (tmp_path / "keys").write_text(f"ann:{HASH}")
         settings["keys"] = str(tmp_path / "keys")
     elif way == "keys in a variable":
-        monkeypatch.setenv(keys.VARIABLE, f"ann:{HASH}")
+        monkeypatch.setenv(api_keys.VARIABLE, f"ann:{HASH}")
     elif way == "certificates":
         monkeypatch.setenv("UVICORN_SSL_CERTFILE", "c.pem")
         monkeypatch.setenv("UVICORN_SSL_CERT_REQS", "2")
@@ -133,11 +132,12 @@ def test_keys_that_cannot_be_read_are_told(serve):
 def test_tls_may_take_no_longer_than_a_request_to_arrive():
     serve = Serve(limits={"receive_seconds": 7.0})
 
-    factory = uvicorn.Config("a:b", **run._settings(serve, {})).get_loop_factory()
+    loop = server._uvicorn_config(
+        "a:b", serve, Certificates(dict.fromkeys(FILES)), {}
+    ).get_loop_factory()()
 
-    loop = factory()
     loop.close()
-    assert isinstance(loop, Loop)
+    assert isinstance(loop, TLSTimeoutLoop)
     assert loop._seconds == 7.0
 
 
@@ -147,7 +147,7 @@ def test_tls_may_take_no_longer_than_a_request_to_arrive():
 def test_root_path_is_taken_from_uvicorns_variable(monkeypatch, path, root):
     monkeypatch.setenv("UVICORN_ROOT_PATH", path)
 
-    assert run._uvicorn_options()["root_path"] == root
+    assert server._uvicorn_options()["root_path"] == root
 
 
 @pytest.mark.parametrize("path", ["x", "x/", "//", "/x//y", "/x y", "/é", "http://x/", "/x?y"])
@@ -179,8 +179,7 @@ def test_folder_for_temporary_files_that_takes_none_is_told(
     def fails(*_):
         raise fault
 
-    monkeypatch.setattr(run, "_serve_here", fails)
-    monkeypatch.setattr(run, "_serve_with_workers", fails)
+    monkeypatch.setattr(server, "_run", fails)
 
     with pytest.raises(ConfigError, match=words):
         serve(workers=workers)
@@ -190,7 +189,7 @@ def test_other_faults_of_the_system_keep_their_traceback(serve, monkeypatch):
     def fails(*_):
         raise PermissionError(errno.EACCES, "Permission denied", "x")
 
-    monkeypatch.setattr(run, "_serve_here", fails)
+    monkeypatch.setattr(server, "_run", fails)
 
     with pytest.raises(PermissionError):
         serve()
