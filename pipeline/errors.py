@@ -70,8 +70,14 @@ class StoreError(PipelineError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint such as `, did you mean 'Glucose'?`, or nothing when no known name is close."""
+    close = closest(name, known)
+    return f", did you mean {close!r}?" if close else ""
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like it, if one is close."""
     lowered = {k.lower(): k for k in known if len(k) <= LONGEST_NAME}
-    close = []
-    if len(name) <= LONGEST_NAME:
-        close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.65)
-    return f", did you mean {lowered[close[0]]!r}?" if close else ""
+    if len(name) > LONGEST_NAME:
+        return None
+    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.65)
+    return lowered[close[0]] if close else None

@@ -4,15 +4,15 @@ import ast
 import hashlib
 import json
 import platform
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.sections import Config
-from pipeline.models import import_paths as packages
+from pipeline.models import import_paths
+from pipeline.verbs import VERBS, needed
 
 PACKAGE = Path(__file__).resolve().parent
 UNCOUNTED = (  # they change where or how fast, not what
@@ -21,66 +21,25 @@ UNCOUNTED = (  # they change where or how fast, not what
     "data.timeout",
     "tune.parallelism",
     "tune.backend",
+    "spark.master",
 )
 EXTENT = ("tune.max_evals", "tune.timeout", "tune.trial_timeout", "tune.patience")
-NUMERIC = ("numpy", "scipy", "pandas", "scikit-learn")
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step's place in the flow and what counts for its result, beyond what it needs."""
-
-    needs: tuple[str, ...]
-    sections: tuple[str, ...]
-    libraries: tuple[str, ...] = ()
-    modules: tuple[str, ...] = ()
-
-
-STEPS: dict[str, Step] = {
-    "ingest": Step(needs=(), sections=("data", "split"), libraries=(*NUMERIC, "pyarrow")),
-    "analyze": Step(needs=("ingest",), sections=(), libraries=("skrub", "matplotlib")),
-    "tune": Step(needs=("ingest",), sections=("tune",), libraries=("hyperopt",)),
-    "train": Step(
-        needs=("tune",),
-        sections=("train",),
-        libraries=("mlflow", "onnx", "onnxruntime"),
-        modules=("inference.mlflow_flavor", "export.compilation"),
-    ),
-    "evaluate": Step(needs=("train",), sections=("evaluate",)),
-    "promote": Step(
-        needs=("evaluate",), sections=("gate", "registry"), modules=("promotion.select",)
-    ),
-    "compare": Step(needs=("ingest",), sections=("evaluate",)),
-    "audit": Step(
-        needs=("ingest",),
-        sections=("tune", "train", "audit"),
-        libraries=("hyperopt",),
-        modules=("steps.procedure",),
-    ),
-}
-MAIN = tuple(step for step in STEPS if step not in ("audit", "compare"))  # what `run` runs
-
-
-def needed(step: str) -> tuple[str, ...]:
-    """The step and all that come before it, in the order in which they run."""
-    before = [name for need in STEPS[step].needs for name in needed(need)]
-    return (*dict.fromkeys(before), step)
 
 
 def inputs(step: str, config: Config, digest: str) -> dict[str, Any]:
     """Everything that the step's result depends on, flat: name -> value."""
-    steps = [STEPS[name] for name in needed(step)]
-    sections = [section for step in steps for section in step.sections]
+    steps = [VERBS[name] for name in needed(step)]
+    sections = [section for one in steps for section in one.sections]
+    libraries = dict.fromkeys(library for one in steps for library in one.libraries)
     settings = flatten(config, sections)
-    estimators = config.tune.import_paths()
-    libraries = dict.fromkeys(library for step in steps for library in step.libraries)
+    estimators = config.tune.import_paths() if "tune" in sections else ()
     return {
         **{key: value for key, value in settings.items() if key not in UNCOUNTED},
         "data digest": digest,
         "code": _code(step),
         "python": platform.python_version(),
         **{library: version(library) for library in libraries},
-        **(packages.versions(estimators) if "tune" in sections else {}),
+        **import_paths.versions(estimators),
     }
 
 
@@ -113,8 +72,7 @@ def flatten(config: Config, sections: Iterable[str] | None = None) -> dict[str, 
 
 def _code(step: str) -> str:
     """sha256 (12 digits) over the sources that the step and the ones before it run."""
-    modules = [f"steps.{name}" for name in needed(step)]
-    modules += [module for name in needed(step) for module in STEPS[name].modules]
+    modules = [module for name in needed(step) for module in VERBS[name].modules]
     digest = hashlib.sha256()
     for path in sorted(_closure(modules)):
         digest.update(path.read_bytes())
@@ -122,23 +80,63 @@ def _code(step: str) -> str:
 
 
 def _closure(modules: Iterable[str]) -> set[Path]:
-    """The files of the modules and of all that they import of the project."""
+    """The files of the modules and of all that they import of the project, packages included.
+
+    Raises ModuleNotFoundError for a module that the project does not have.
+    """
     waiting = list(modules)
-    found: set[Path] = set()
+    files: set[Path] = set()
     while waiting:
-        path = PACKAGE.joinpath(*waiting.pop().split(".")).with_suffix(".py")
-        if path not in found and path.exists():
-            found.add(path)
-            waiting += _imports(path)
-    return found
+        name = waiting.pop()
+        path = _file(name)
+        if path is None:
+            raise ModuleNotFoundError(f"pipeline has no module {name!r}", name=name)
+        if path not in files:
+            files.add(path)
+            waiting += [*_packages(name), *_imports(path)]
+    return files
+
+
+def _file(module: str) -> Path | None:
+    """The source of a module or of a package, "" for the project's own; None if there is none."""
+    place = PACKAGE.joinpath(*module.split("."))
+    candidates = (place / "__init__.py", place.with_suffix(".py"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _packages(module: str) -> Iterator[str]:
+    """The packages that Python loads before a module: "" and "models" of "models.families"."""
+    parts = module.split(".")
+    return (".".join(parts[:depth]) for depth in range(len(parts)))
 
 
 @cache
 def _imports(path: Path) -> tuple[str, ...]:
-    """The project's modules that a module of it may import, anywhere in it."""
-    found: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "pipeline":
-            inside = (node.module or "").removeprefix("pipeline").lstrip(".")
-            found += [inside, *(f"{inside}.{alias.name}".lstrip(".") for alias in node.names)]
-    return tuple(filter(None, found))
+    """The project's modules that a module of it may import, anywhere but for its annotations."""
+    modules: list[str] = []
+    for node in _statements(ast.parse(path.read_text("utf-8"))):
+        match node:
+            case ast.ImportFrom(module=str(name), names=aliases) if _is_ours(name):
+                inside = _inside(name)
+                below = [f"{inside}.{alias.name}".lstrip(".") for alias in aliases]
+                modules += [inside, *(one for one in below if _file(one) is not None)]
+            case ast.Import(names=aliases):
+                modules += [_inside(alias.name) for alias in aliases if _is_ours(alias.name)]
+    return tuple(modules)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """The statements below a node but for those of `if TYPE_CHECKING`, which never run."""
+    for child in ast.iter_child_nodes(node):
+        is_for_types = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+        if not is_for_types and not isinstance(child, ast.expr):
+            yield child
+            yield from _statements(child)
+
+
+def _is_ours(module: str) -> bool:
+    return module.split(".", maxsplit=1)[0] == "pipeline"
+
+
+def _inside(module: str) -> str:
+    return module.removeprefix("pipeline").lstrip(".")

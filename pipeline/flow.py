@@ -18,11 +18,11 @@ from pipeline import fingerprint
 from pipeline.config.sections import Config
 from pipeline.datasets import sources
 from pipeline.models import import_paths as packages
-from pipeline.options import Options
 from pipeline.results import Dataset, Report, Training, Tuning
 from pipeline.tracking import model_files, records, registry
 from pipeline.tracking import runs as tracking
 from pipeline.tuning import worker_pool as workers
+from pipeline.verbs import VERBS, Options, searches, steps
 
 if TYPE_CHECKING:  # with scikit-learn: reused steps do without
     from pipeline.tuning.trial import Outcome
@@ -31,10 +31,8 @@ log = logging.getLogger(__name__)
 
 MOST_CHANGES = 5
 MOSTLY = 0.5  # the share of columns by which a table is taken for the same
-SEARCHING = ("tune", "audit")  # steps that search
 RECENT = 50  # runs: of a store that has fewer, one search tells all that can be reused
 REUSABLE = " and ".join(f"tags.{tracking.STEP} != '{step}'" for step in ("trial", "promote"))
-ANEW = ("promote", "compare")  # they look at what is in the store and the registry now
 
 
 def run(verb: str, config: Config, options: Options) -> None:
@@ -46,26 +44,18 @@ def run(verb: str, config: Config, options: Options) -> None:
         if closed := tracking.close_killed():
             log.info("closed as KILLED: %d runs of a process that was killed", closed)
         tracking.log_config(parent_id, fingerprint.flatten(config))
-        steps = _steps(verb, options)
-        if set(steps) & set(SEARCHING):
+        if searches(verb, options):
             _check_search(config)
         flow = _Flow(config, options)
-        planned = [flow.plan(step) for step in steps]
-        if all(plan.step not in SEARCHING or plan.found for plan in planned):
+        planned = [flow.plan(step) for step in steps(verb, options)]
+        undone = [plan.step for plan in planned if plan.found is None]
+        if not any(VERBS[step].searches for step in undone):
             workers.stop()
-        if "promote" in steps and not all(plan.found for plan in planned if plan.step not in ANEW):
+        if "promote" in undone and any(VERBS[step].is_reused for step in undone):
             registry.check_name(config.registry.model)  # before what takes long
         for plan in planned:
             flow.follow(plan)
         records.parent(parent_id, flow.runs, flow.reused)
-
-
-def _steps(verb: str, options: Options) -> tuple[str, ...]:
-    if verb == "run":
-        return fingerprint.MAIN
-    if verb == "promote" and options.run is not None:
-        return ("ingest", "promote")  # what the run has made is there
-    return fingerprint.needed(verb)
 
 
 def rollback(config: Config, options: Options) -> None:
@@ -139,7 +129,7 @@ class _Flow:
         """Looks for a finished run of the step with the same inputs."""
         inputs = fingerprint.inputs(step, self.config, self.digest)
         mark = fingerprint.fingerprint(inputs)
-        again = self.fresh or step in ANEW
+        again = self.fresh or not VERBS[step].is_reused
         return _Plan(step, inputs, mark, None if again else self._finished_run(step, mark))
 
     def _finished_run(self, step: str, mark: str) -> Run | None:
@@ -275,7 +265,7 @@ class _Flow:
 
     def _why(self, plan: _Plan) -> str:
         """Why the step runs, by what differs from the most similar earlier run."""
-        if plan.step in ANEW:
+        if not VERBS[plan.step].is_reused:
             return f"{plan.step}: done anew each time"
         if self.fresh:
             return f"{plan.step} runs: fresh was asked for"

@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from pipeline import fingerprint
 from pipeline.config import load as config_file
 from pipeline.config.sections import Config, Estimator
 from pipeline.schema.columns import Column
+from pipeline.verbs import VERBS, needed
 from tests.support.builders import COLUMNS, make_config
 
-STEPS = fingerprint.MAIN
+STEPS = needed("run")
+AFTER_TUNE = {"tune", "train", "evaluate", "promote"}
+AFTER_TRAIN = AFTER_TUNE - {"tune"}
 DIGEST = "d" * 64
 NEIGHBORS = "sklearn.neighbors.KNeighborsClassifier"
 EVERY_GATE = {
@@ -44,47 +48,31 @@ def steps_that_differ(before: Config, after: Config) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def digests() -> dict[str, str]:
-    """Of the code as it is."""
-    return code_digests()
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package."""
+    copy = tmp_path_factory.mktemp("copied") / "pipeline"
+    ignored = shutil.ignore_patterns("__pycache__")
+    return Path(shutil.copytree(fingerprint.PACKAGE, copy, ignore=ignored))
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch) -> Path:
-    """A copy of the package that the code digests are made of."""
-    copy = tmp_path / "pipeline"
-    shutil.copytree(fingerprint.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(fingerprint, "PACKAGE", copy)
-    fingerprint._imports.cache_clear()
-    yield copy
-    fingerprint._imports.cache_clear()
+def change(copied: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Changes a module of the copy, which the code digests are made of, for the test's length."""
+    monkeypatch.setattr(fingerprint, "PACKAGE", copied)
+    before: dict[Path, str] = {}
+
+    def change(module: str, source: Callable[[str], str]) -> None:
+        path = copied / f"{module}.py"
+        before[path] = path.read_text("utf-8")
+        path.write_text(source(before[path]), "utf-8")
+
+    yield change
+    for path, source in before.items():
+        path.write_text(source, "utf-8")
 
 
 def code_digests() -> dict[str, str]:
-    fingerprint._imports.cache_clear()
     return {step: fingerprint.inputs(step, make_config(), DIGEST)["code"] for step in STEPS}
-
-
-@pytest.mark.parametrize(
-    ("step", "expected"),
-    [
-        ("ingest", ("ingest",)),
-        ("analyze", ("ingest", "analyze")),
-        ("tune", ("ingest", "tune")),
-        ("train", ("ingest", "tune", "train")),
-        ("evaluate", ("ingest", "tune", "train", "evaluate")),
-        ("promote", ("ingest", "tune", "train", "evaluate", "promote")),
-    ],
-)
-def test_needed_lists_the_steps_before_in_their_order(step, expected):
-    assert fingerprint.needed(step) == expected
-
-
-def test_steps_are_in_an_order_in_which_they_can_run():
-    seen: set[str] = set()
-    for step in fingerprint.STEPS:
-        assert set(fingerprint.needed(step)) <= seen | {step}
-        seen.add(step)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -135,6 +123,7 @@ def test_inputs_are_told_one_by_one_as_plain_values(step):
         ("data.sha256", "a" * 64),
         ("data.timeout", 5.0),
         ("tune.parallelism", 7),
+        ("spark.master", "local[3]"),
         ("serve.port", 9999),
         ("serve.host", "0.0.0.0"),
         ("serve.workers", 3),
@@ -153,12 +142,12 @@ def test_settings_of_where_and_how_fast_do_not_count(key, value):
         ("data.positive", True, set(STEPS)),  # 1 == True, and yet another class
         ("split.seed", 9, set(STEPS)),
         ("split.stratify", False, set(STEPS)),
-        ("tune.max_evals", 9, {"tune", "train", "evaluate", "promote"}),
-        ("tune.families", ("svc",), {"tune", "train", "evaluate", "promote"}),
-        ("tune.patience", 3, {"tune", "train", "evaluate", "promote"}),
-        ("tune.timeout", 3.0, {"tune", "train", "evaluate", "promote"}),
-        ("train.threshold", 0.5, {"train", "evaluate", "promote"}),
-        ("train.cost_false_negative", 2.0, {"train", "evaluate", "promote"}),
+        ("tune.max_evals", 9, AFTER_TUNE),
+        ("tune.families", ("svc",), AFTER_TUNE),
+        ("tune.patience", 3, AFTER_TUNE),
+        ("tune.timeout", 3.0, AFTER_TUNE),
+        ("train.threshold", 0.5, AFTER_TRAIN),
+        ("train.cost_false_negative", 2.0, AFTER_TRAIN),
         ("evaluate.resamples", 300, {"evaluate", "promote"}),
         ("gate.floors", {"accuracy": 0.5}, {"promote"}),
         ("registry.model", "other", {"promote"}),
@@ -189,7 +178,7 @@ def test_every_setting_counts_unless_it_is_of_where_or_how_fast():
     )
     for key, _ in config_file.settings():
         counts = any(name == key or name.startswith(f"{key}.") for name in inputs)
-        where = key in fingerprint.UNCOUNTED or key.startswith(("serve.", "spark."))
+        where = key in fingerprint.UNCOUNTED or key.startswith("serve.")
         assert counts is not where
 
 
@@ -232,8 +221,8 @@ def test_column_more_or_less_counts():
         ("scikit-learn", set(STEPS)),
         ("pyarrow", set(STEPS)),
         ("skrub", {"analyze"}),
-        ("hyperopt", {"tune", "train", "evaluate", "promote"}),
-        ("mlflow", {"train", "evaluate", "promote"}),
+        ("hyperopt", AFTER_TUNE),
+        ("mlflow", AFTER_TRAIN),
     ],
 )
 def test_version_of_a_library_counts_where_it_is_used(library, steps, monkeypatch):
@@ -249,40 +238,64 @@ def test_version_of_a_library_counts_where_it_is_used(library, steps, monkeypatc
 @pytest.mark.parametrize(
     ("module", "steps"),
     [
+        ("__init__", set(STEPS)),
         ("schema/columns", set(STEPS)),  # by way of contract
-        ("models/ensemble", {"tune", "train", "evaluate", "promote"}),
-        ("inference/mlflow_flavor", {"train", "evaluate", "promote"}),  # by no import of the step's
+        ("models/__init__", AFTER_TUNE),
+        ("models/ensemble", AFTER_TUNE),
+        ("tuning/selection", AFTER_TUNE),
+        ("tracking/arrays", AFTER_TUNE),
+        ("datasets/row_hash", AFTER_TRAIN),  # a reused training is known again by its rows
+        ("inference/mlflow_flavor", AFTER_TRAIN),
+        ("export/onnx_graph", AFTER_TRAIN),
+        ("tracking/logged_model", AFTER_TRAIN),
         ("flow", set()),
+        ("api", set()),
     ],
 )
-def test_code_of_a_module_counts_where_it_runs(module, steps, digests, package):
-    path = package / f"{module}.py"
-    path.write_text(path.read_text("utf-8") + "\n# changed\n", "utf-8")
+def test_code_of_a_module_counts_where_its_result_is_kept(module, steps, change):
+    before = code_digests()
+    change(module, lambda source: f"{source}\n# changed\n")
     after = code_digests()
-    assert {step for step in STEPS if digests[step] != after[step]} == steps
+    assert {step for step in STEPS if before[step] != after[step]} == steps
 
 
-def test_code_of_a_step_is_told_without_parsing_a_module_twice(package, monkeypatch):
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import pipeline.models.absent",
+        "from pipeline.absent import name",
+        "def late():\n    from pipeline.models.absent import name",
+    ],
+)
+def test_module_that_is_not_there_is_refused(change, statement):
+    change("steps/ingest", lambda _: statement)
+    fingerprint._imports.cache_clear()
+    with pytest.raises(ModuleNotFoundError, match=r"pipeline has no module '(models\.)?absent'"):
+        fingerprint.inputs("ingest", make_config(), DIGEST)
+    fingerprint._imports.cache_clear()
+
+
+def test_code_of_a_step_is_read_without_parsing_a_module_twice(monkeypatch):
+    fingerprint._imports.cache_clear()
     parsed: list[str] = []
     parse = ast.parse
     with monkeypatch.context() as patch:
         patch.setattr(ast, "parse", lambda source: parsed.append(source) or parse(source))
         fingerprint.inputs("tune", make_config(), DIGEST)
-    assert parsed
-    assert len(parsed) == len(set(parsed))
-
-
-ENTRY = {"promote": "promotion.select"}  # of the steps that are no module of `steps`
+    files = [source for source in parsed if source]  # packages are empty but for a docstring
+    assert len(files) == len(set(files)) > 10
 
 
 def test_code_covers_every_module_that_python_loads_for_the_step():
+    modules = {step: VERBS[step].modules for step in VERBS if VERBS[step].is_step}
     program = f"""
 import importlib, json, sys
 loaded = {{}}
-for step in {STEPS!r}:
+for step, modules in {modules!r}.items():
     for name in [name for name in sys.modules if name.split(".")[0] == "pipeline"]:
         del sys.modules[name]
-    importlib.import_module("pipeline." + {ENTRY!r}.get(step, "steps." + step))
+    for module in modules:
+        importlib.import_module("pipeline." + module)
     loaded[step] = [n for n in sys.modules if n.split(".")[0] == "pipeline"]
 print(json.dumps(loaded))
 """
@@ -294,15 +307,8 @@ print(json.dumps(loaded))
         text=True,
     )
     for step, names in json.loads(done.stdout).items():
-        covered = {
-            ".".join(["pipeline", *path.relative_to(fingerprint.PACKAGE).with_suffix("").parts])
-            for path in fingerprint._closure([ENTRY.get(step, f"steps.{step}")])
-        }
-        assert covered >= {name for name in names if not _is_package(name)}
-
-
-def _is_package(name: str) -> bool:
-    return (fingerprint.PACKAGE.parent / name.replace(".", "/")).is_dir()
+        files = {fingerprint._file(name.removeprefix("pipeline").lstrip(".")) for name in names}
+        assert fingerprint._closure(modules[step]) >= files
 
 
 def test_flatten_tells_every_setting_of_the_run():

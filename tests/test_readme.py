@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from pipeline.cli import VERBS
 from pipeline.config.load import settings
 from pipeline.config.sections import Gate, Limits
+from pipeline.verbs import VERBS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -59,9 +59,3 @@ def test_readme_tells_every_rule_of_the_gate_with_its_default() -> None:
     assert f"`gate.level` ({gate.level})" in README
     assert f"`gate.metric` ({gate.metric})" in README
     assert f"`gate.latency` ({gate.latency} s)" in README
-
-
-def test_every_entry_point_calls_its_verb() -> None:
-    project = (ROOT / "MLproject").read_text("utf-8")
-    called = re.findall(r"python -m pipeline (\w+) \{config\}", project)
-    assert called == list(VERBS)

@@ -6,7 +6,6 @@ import logging
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import RegistryError
-from pipeline.options import Options
 from pipeline.promotion import promotion_log as ledger
 from pipeline.promotion.author import author
 from pipeline.promotion.history import after, as_markdown, table
@@ -18,6 +17,7 @@ from pipeline.server.loaded_model import LoadedModel
 from pipeline.tracking import model_files, registry
 from pipeline.tracking import runs as tracking
 from pipeline.tracking import store_errors as store
+from pipeline.verbs import Options
 
 log = logging.getLogger(__name__)
 

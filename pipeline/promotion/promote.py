@@ -14,7 +14,6 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.config.sections import Config
 from pipeline.errors import FilesError
-from pipeline.options import Options
 from pipeline.promotion import alias as champions
 from pipeline.promotion import challenger as contest
 from pipeline.promotion import examination, serve_check
@@ -28,6 +27,7 @@ from pipeline.promotion.select import decide
 from pipeline.results import Candidate, Dataset, Decision, Outcome, Ruling, Verdict
 from pipeline.tracking import registry
 from pipeline.tracking.candidates import Candidates, count_models
+from pipeline.verbs import Options
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from pipeline import flow
 from pipeline.config.sections import Config
-from pipeline.options import Options
+from pipeline.verbs import Options
 from tests.end_to_end.conftest import served
 from tests.support.promotion_lab import STRONG, WEAK, Lab, aliases
 

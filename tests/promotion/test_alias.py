@@ -14,7 +14,6 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from pipeline import flow
 from pipeline.errors import ModelError, RegistryError, StoreError
 from pipeline.inference import manifest
-from pipeline.options import Options
 from pipeline.promotion import alias as champions
 from pipeline.promotion import challenger as contest
 from pipeline.promotion import promotion_log as ledger
@@ -22,6 +21,7 @@ from pipeline.reporting import figures
 from pipeline.results import Candidate
 from pipeline.tracking import candidates, model_files, registry
 from pipeline.tracking import runs as tracking
+from pipeline.verbs import Options
 from tests.support.promotion_lab import STRONG, WEAK, Lab, aliases, crown, entry, latest
 
 

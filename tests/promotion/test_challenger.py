@@ -8,9 +8,9 @@ from mlflow import MlflowClient
 from pipeline import flow
 from pipeline.config.sections import Config
 from pipeline.errors import ContractError, RegistryError
-from pipeline.options import Options
 from pipeline.results import Candidate, Dataset
 from pipeline.tracking import candidates, model_files, registry
+from pipeline.verbs import Options
 from tests.support.builders import make_table
 from tests.support.promotion_lab import ROWS, STRONG, WEAK, Lab, aliases, crown, latest, rulings
 

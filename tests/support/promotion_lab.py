@@ -10,12 +10,12 @@ from mlflow.entities import Run
 
 from pipeline import flow
 from pipeline.config.sections import Config
-from pipeline.options import Options
 from pipeline.promotion import alias as champions
 from pipeline.promotion import promotion_log as ledger
 from pipeline.results import Candidate, Event
 from pipeline.tracking import registry
 from pipeline.tracking import runs as tracking
+from pipeline.verbs import Options
 from tests.support.builders import make_config, make_table
 
 ROWS = 400
