@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import inf
+from math import inf, nan
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.config.sections import Family, Metric
+from pipeline.config.sections import LOWER_IS_BETTER, Family, Metric, SearchMetric
 from pipeline.schema.contract import Contract
 
 if TYPE_CHECKING:  # matplotlib takes a second to import, and a reused step draws nothing
@@ -59,6 +59,12 @@ def cv_metrics(means: Mapping[str, float], spread: Mapping[str, float]) -> dict[
         **{f"cv/{name}": value for name, value in means.items()},
         **{f"cv_std/{name}": value for name, value in spread.items()},
     }
+
+
+def cv_loss(metric: SearchMetric, metrics: Mapping[str, float]) -> float:
+    """The cross-validated metric, negated where higher is better; NaN where there is none."""
+    value = metrics.get(f"cv/{metric}", nan)
+    return value if metric in LOWER_IS_BETTER else -value
 
 
 @dataclass(frozen=True)

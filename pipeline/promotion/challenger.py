@@ -114,8 +114,16 @@ def _unseen_by(dataset: Dataset, entrant: Entrant) -> NDArray[np.bool_]:
     if same_rows(dataset, entrant):
         return test_part(dataset)
     trained = _training_rows(entrant)
-    own = row_hash.identities(entrant.scorer.contract, dataset.X, dataset.y)
-    return np.isin(own, trained, invert=True)
+    hashes = row_hash.identities(entrant.scorer.contract, dataset.X, dataset.y)
+    unseen = np.isin(hashes, trained, invert=True)
+    if unseen.all() and entrant.digests.get("data_digest") == dataset.digest:
+        # Or else every row would count as one that the model was not trained on.
+        raise ContractError(
+            f"{entrant.shown} was trained on this same table, and none of the rows that it was "
+            f"trained on is found in it: its {row_hash.FILE} was made by another version of the "
+            "pipeline, or from other data.columns; train the model anew"
+        )
+    return unseen
 
 
 def _check_question(dataset: Dataset, entrant: Entrant) -> None:

@@ -6,7 +6,7 @@ rolls back next.
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from mlflow.entities.model_registry import ModelVersion
@@ -23,7 +23,7 @@ from pipeline.promotion.challenger import Entrant
 from pipeline.promotion.gate import Exam
 from pipeline.promotion.promotion_log import Ledger
 from pipeline.promotion.record import Record
-from pipeline.promotion.select import decide
+from pipeline.promotion.select import decide, select
 from pipeline.results import Candidate, Dataset, Decision, Outcome, Ruling, Verdict
 from pipeline.tracking import registry
 from pipeline.tracking.candidates import Candidates, count_models
@@ -136,7 +136,11 @@ class Promoter:
         if self.options.run is not None:
             return self.candidates.latest(), f"asked for by its run {self.options.run}"
         rolled_back = line.rolled_back() if line else {}
-        best, choice = self.candidates.choose(rolled_back, without_files)
+
+        def choose(among: Sequence[Candidate], is_all: bool) -> tuple[Candidate | None, str]:
+            return select(self.config.gate.primary, among, rolled_back, is_all)
+
+        best, choice = self.candidates.choose(choose, without_files)
         gone = len(without_files)
         return best, f"{choice} ({gone} left out: without files)" if gone else choice
 

@@ -1,12 +1,12 @@
 """Promote: which candidate is best by cross-validation, and whether it keeps the gate's rules."""
 
 from collections.abc import Mapping, Sequence
-from math import isclose, isnan, nan
+from math import isclose, isnan
 
-from pipeline.config.sections import LOWER_IS_BETTER, Config, SearchMetric
+from pipeline.config.sections import Config, SearchMetric
 from pipeline.promotion import gate
 from pipeline.promotion.gate import Duel, Exam
-from pipeline.results import Candidate, Count, Decision
+from pipeline.results import Candidate, Count, Decision, cv_loss
 
 SAME = 1e-9  # between metrics of one model on two machines
 
@@ -23,7 +23,7 @@ def select(
     these. `rolled_back` holds the models that were champion and had to go, id -> metrics: they, and
     what is the same model trained once more, return only when they are asked for by name.
     """
-    measured = [one for one in candidates if not isnan(loss(primary, one.metrics))]
+    measured = [one for one in candidates if not isnan(cv_loss(primary, one.metrics))]
     if not measured:
         return None, f"no candidate has cv/{primary}: choose another gate.primary"
     left = [candidate for candidate in measured if not _had_to_go(candidate, rolled_back)]
@@ -34,16 +34,10 @@ def select(
             "its run: promote --run ID"
         )
     # Candidates come the latest first, and min() takes the first of equals.
-    best = min(reversed(left), key=lambda candidate: loss(primary, candidate.metrics))
+    best = min(reversed(left), key=lambda candidate: cv_loss(primary, candidate.metrics))
     count, rejected = Count(len(left), is_all), Count(out, is_all)
     choice = f"best of {count} by cv/{primary} {best.metrics[f'cv/{primary}']:.4f}"
     return best, f"{choice} ({rejected} left out: rolled back)" if out else choice
-
-
-def loss(primary: SearchMetric, metrics: Mapping[str, float]) -> float:
-    """The cross-validated metric, negated where higher is better; NaN where there is none."""
-    value = metrics.get(f"cv/{primary}", nan)
-    return value if primary in LOWER_IS_BETTER else -value
 
 
 def alike(one: Mapping[str, float], other: Mapping[str, float]) -> bool:

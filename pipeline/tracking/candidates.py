@@ -4,7 +4,7 @@ There may be thousands, and to read one takes the store some milliseconds: they 
 as a choice needs them.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from math import inf, isnan, nextafter
 
 from mlflow.entities import Run
@@ -13,13 +13,14 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from pipeline.config.sections import LOWER_IS_BETTER, SearchMetric
 from pipeline.errors import RegistryError
-from pipeline.promotion.select import loss, select
-from pipeline.results import DIGESTS, Candidate, Count, Dataset
+from pipeline.results import DIGESTS, Candidate, Count, Dataset, cv_loss
 from pipeline.tracking import runs as tracking
 
 SPLIT = "split.seed, split.test_size and split.stratify"
 EVALUATED = f"tags.{tracking.STEP} = 'evaluate'"
 PAGE = 100  # evaluations that are read at once
+# The best of candidates, the latest first, and why; given whether these are all that there are.
+Select = Callable[[Sequence[Candidate], bool], tuple[Candidate | None, str]]
 
 
 class Candidates:
@@ -50,13 +51,13 @@ class Candidates:
         return self._candidates()[0]
 
     def choose(
-        self, rolled_back: Mapping[str, Mapping[str, float]], excluded: Collection[str] = ()
+        self, select: Select, excluded: Collection[str] = ()
     ) -> tuple[Candidate | None, str]:
         """What `select` says of all candidates but those of the excluded parent runs."""
         while True:
             left = [one for one in self._candidates() if one.run_id not in excluded]
-            best, choice = select(self._primary, left, rolled_back, self._rest is None)
-            least = inf if best is None else loss(self._primary, best.metrics)
+            best, choice = select(left, self._rest is None)
+            least = inf if best is None else cv_loss(self._primary, best.metrics)
             if self._rest is None or least < self._covered:
                 return best, choice
             self._read(self._rest, least)
@@ -84,7 +85,7 @@ class Candidates:
             self._pages = _ranked(self._primary, rest, self._bound)
         page = next(self._pages)
         self._add(page)
-        lowest = loss(self._primary, page[-1].data.metrics) if page.token else inf
+        lowest = cv_loss(self._primary, page[-1].data.metrics) if page.token else inf
         if page.token and not isnan(lowest):
             self._covered = max(self._covered, lowest)
             return

@@ -1,5 +1,7 @@
 """Which rows two models can be compared on, and what is said where they cannot."""
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,9 +9,12 @@ from mlflow import MlflowClient
 
 from pipeline import flow
 from pipeline.config.sections import Config
+from pipeline.datasets import row_hash
 from pipeline.errors import ContractError, RegistryError
-from pipeline.results import Candidate, Dataset
+from pipeline.results import Arrays, Candidate, Dataset
 from pipeline.tracking import candidates, model_files, registry
+from pipeline.tracking import runs as tracking
+from pipeline.tracking.arrays import unpack
 from pipeline.verbs import Options
 from tests.support.builders import make_table
 from tests.support.promotion_lab import ROWS, STRONG, WEAK, Lab, aliases, crown, latest, rulings
@@ -50,6 +55,50 @@ def test_rows_in_another_order_are_known_again(lab, client, weak):
     lab.keep("shuffled", shuffled)
     crown("shuffled", weak)
     lab.promote(lab.config("shuffled", STRONG, table="shuffled"))
+    rows = rulings(latest(client))["gate.rule"]["figures"]["rows"]
+    assert rows == pytest.approx(120 * 0.3, abs=15)
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        (Arrays(row_hash.FORMAT + 1, {}), "has the format 2, and this version reads 1"),
+        (Arrays(row_hash.FORMAT, {}), "is gone or damaged"),
+        (
+            Arrays(row_hash.FORMAT, {"identities": np.arange(9, dtype=np.uint64)}),
+            "trained on this same table, and none of the rows that it was trained on is found",
+        ),
+    ],
+    ids=["of another format", "without hashes", "of another hash"],
+)
+def test_gate_stays_shut_where_the_rows_of_the_champions_training_cannot_be_told(
+    lab, client, weak, file, reason
+):
+    crown("untold", weak)
+    run_id = registry.training_run(weak.model_id)
+    content = tracking.read_artifact(run_id, row_hash.FILE)
+    tracking.log_artifacts(run_id, {row_hash.FILE: file})
+    try:
+        lab.promote(lab.config("untold", STRONG, split=2))
+    finally:
+        tracking.log_artifacts(run_id, {row_hash.FILE: content})
+    result = rulings(latest(client))["gate.rule"]
+    assert result["passed"] is False
+    assert reason in result["sentence"]
+    assert aliases(client, "untold")["champion"] == "1"
+
+
+def test_rows_recorded_before_there_were_formats_are_compared(lab, client, weak):
+    crown("old", weak)
+    run_id = registry.training_run(weak.model_id)
+    content = tracking.read_artifact(run_id, row_hash.FILE)
+    old = io.BytesIO()
+    np.savez_compressed(old, identities=unpack(content, row_hash.FORMAT)["identities"])
+    tracking.log_artifacts(run_id, {row_hash.FILE: old.getvalue()})
+    try:
+        lab.promote(lab.config("old", STRONG, split=2))
+    finally:
+        tracking.log_artifacts(run_id, {row_hash.FILE: content})
     rows = rulings(latest(client))["gate.rule"]["figures"]["rows"]
     assert rows == pytest.approx(120 * 0.3, abs=15)
 

@@ -1,8 +1,10 @@
 """The best of many candidates, asked of a real store a page at a time."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from math import nan
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -14,7 +16,7 @@ from pipeline.promotion.select import select
 from pipeline.results import Candidate
 from pipeline.tracking import candidates
 from pipeline.tracking import runs as tracking
-from pipeline.tracking.candidates import Candidates
+from pipeline.tracking.candidates import Candidates, Select
 from tests.support.builders import make_dataset
 from tests.support.promotion_lab import STRONG, WEAK, Lab, latest
 
@@ -22,7 +24,7 @@ from tests.support.promotion_lab import STRONG, WEAK, Lab, latest
 LOSSES = (0.5, 0.3, nan, 0.7, 0.3, 0.2, None, 0.2, 0.6, 0.9, 0.8, 0.4, 0.7, 0.7, 0.75, 0.65, 0.5)
 NAMES = (f"run {n}" for n in count())
 DATASET = make_dataset()
-TAGS = {"data_digest": DATASET.digest, "split_digest": DATASET.split_digest}
+TAGS = DATASET.digests
 
 
 def evaluated(client: MlflowClient, place: int, loss: float | None, model: str, **tags: str) -> Run:
@@ -67,6 +69,10 @@ def _active_run(store: object, request: pytest.FixtureRequest) -> Iterator[None]
         yield
 
 
+def select_by(primary: str = "log_loss", rolled_back: dict[str, Any] | None = None) -> Select:
+    return lambda among, is_all: select(primary, among, rolled_back or {}, is_all)
+
+
 def among_all(evaluations: list[Run]) -> list[Candidate]:
     """The latest first."""
     return [candidates._candidate(run) for run in reversed(evaluations)]
@@ -86,7 +92,7 @@ def test_best_is_that_of_all_candidates_whoever_else_must_not_be_champion(
     for turn in count():
         left = [one for one in everyone if one.run_id not in excluded]
         expected, whole = select(primary, left, rolled_back)
-        best, choice = among.choose(rolled_back, excluded)
+        best, choice = among.choose(select_by(primary, rolled_back), excluded)
         assert best == expected
         if best is None or expected is None:
             assert choice == whole
@@ -105,7 +111,9 @@ def test_best_costs_two_pages_however_many_candidates_there_are(
     evaluations, monkeypatch, primary, searches
 ):
     monkeypatch.setattr(candidates, "PAGE", 4)
-    best, choice = candidates.of_experiment("many", primary, evaluations[0]).choose({})
+    best, choice = candidates.of_experiment("many", primary, evaluations[0]).choose(
+        select_by(primary)
+    )
     assert best == candidates._candidate(evaluations[5])
     assert choice.startswith("best of at least ")
     assert len(searches) == 2
@@ -113,7 +121,7 @@ def test_best_costs_two_pages_however_many_candidates_there_are(
 
 
 def test_candidates_of_one_page_cost_one_search(evaluations, searches):
-    best, choice = candidates.of_experiment("many", "log_loss", evaluations[0]).choose({})
+    best, choice = candidates.of_experiment("many", "log_loss", evaluations[0]).choose(select_by())
     assert best == candidates._candidate(evaluations[5])
     assert choice == "best of 15 by cv/log_loss 0.2000"
     assert searches == [len(LOSSES)]
@@ -139,10 +147,10 @@ def test_reused_evaluation_counts_though_it_was_made_for_another_registered_mode
     is_best = loss <= 0.2
     reused = evaluated(client, 50, loss, f"another {size} {loss}")
     among = candidates.of_experiment("many", "log_loss", reused)
-    best, _ = among.choose({})
+    best, _ = among.choose(select_by())
     assert (best == candidates._candidate(reused)) is is_best
     if is_best:
-        second, _ = among.choose({}, {best.run_id})
+        second, _ = among.choose(select_by(), {best.run_id})
         assert second == candidates._candidate(evaluations[5])
 
 
@@ -161,7 +169,7 @@ def test_better_evaluation_of_something_else_is_no_candidate(
 ):
     monkeypatch.setattr(candidates, "PAGE", size)
     evaluated(client, 60, 0.01, "many", **tags)
-    best, _ = candidates.of_experiment("many", "log_loss", evaluations[0]).choose({})
+    best, _ = candidates.of_experiment("many", "log_loss", evaluations[0]).choose(select_by())
     assert best == candidates._candidate(evaluations[5])
 
 
@@ -174,7 +182,7 @@ def test_better_evaluation_that_has_not_come_to_its_end_is_no_candidate(
         client.update_run(evaluated(client, 60, 0.01, "many").info.run_id, status)
     run = evaluated(client, 61, 0.01, "many")
     client.delete_tag(run.info.run_id, tracking.FINGERPRINT)
-    best, _ = candidates.of_experiment("many", "log_loss", evaluations[0]).choose({})
+    best, _ = candidates.of_experiment("many", "log_loss", evaluations[0]).choose(select_by())
     assert best == candidates._candidate(evaluations[5])
 
 
@@ -183,19 +191,19 @@ def test_bound_of_any_size_is_understood_by_the_store(client, monkeypatch, loss)
     monkeypatch.setattr(candidates, "PAGE", 1)
     model = f"bound {loss!r}"
     first, last = (evaluated(client, place, loss, model) for place in range(2))
-    best, _ = candidates.of_experiment(model, "log_loss", last).choose({})
+    best, _ = candidates.of_experiment(model, "log_loss", last).choose(select_by())
     assert best == candidates._candidate(first)
 
 
 def test_models_of_a_test_part_are_counted_as_far_as_a_page_goes(client, monkeypatch, searches):
     rows = {"data_digest": "counted", "split_digest": "counted"}
-    monkeypatch.setattr(candidates, "digests", lambda _: rows)
-    assert str(candidates.count_models(DATASET)) == "0"
+    dataset = replace(DATASET, digest="counted", split_digest="counted")
+    assert str(candidates.count_models(dataset)) == "0"
     for place in range(3):
         evaluated(client, place, 0.5, "any", model_id=f"model {place % 2}", **rows)
-    assert str(candidates.count_models(DATASET)) == "2"
+    assert str(candidates.count_models(dataset)) == "2"
     monkeypatch.setattr(candidates, "PAGE", 2)
-    assert str(candidates.count_models(DATASET)) == "at least 2"
+    assert str(candidates.count_models(dataset)) == "at least 2"
     assert searches == [0, 3, 2]
 
 
