@@ -116,7 +116,7 @@ def test_what_writes_when_imported_needs_no_home(tmp_path, home, place):
         "import os; from pathlib import Path; from pipeline import library_environment as library;"
         f"library.PROJECT = Path({str(tmp_path)!r});"
         f"library.prepare(os.environ, Path({str(tmp_path / 'temporary')!r}));"
-        "import matplotlib.font_manager, mlflow, skrub, pipeline.inference.compiled;"
+        "import matplotlib.font_manager, mlflow, skrub, pipeline.inference.runtimes;"
         "print('imported')"
     )
     kept = {

@@ -13,8 +13,8 @@ from pipeline.config.sections import Config, Data
 from pipeline.datasets.sources import stem
 from pipeline.errors import ConfigError, ContractError, nearest
 from pipeline.results import Dataset
-from pipeline.schema import contract
 from pipeline.schema.contract import Contract
+from pipeline.schema.rules import check, check_names
 
 SHOWN = 5  # columns in one message
 NO_AMOUNTS = "An amount cannot be predicted yet, only classes"
@@ -29,10 +29,10 @@ def build(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     _check_rows(config, y, classes)
     features = table.drop(columns=data.target)
     _check_header(data, table)
-    contract.check_names(data.columns, list(map(str, features.columns)))
+    check_names(data.columns, list(map(str, features.columns)))
     features = features.apply(_read_numbers)
     _check_numbers(features)
-    X = contract.check(data.columns, features)
+    X = check(data.columns, features)
     rows = np.arange(len(table))
     train, test = _split(config, rows, y)
     _check_rows_per_class(config, y.iloc[train], classes)

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.schema.contract import Contract, Rules, to_matrix
+from pipeline.schema.contract import Contract
+from pipeline.schema.rules import Rules, to_matrix
 
 FILE = "training_rows.npz"  # of a training run: the hashes of the rows that it trained on
 FORMAT = 1  # of the hash: to be raised when `identities` changes what it gives

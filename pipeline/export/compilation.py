@@ -13,11 +13,11 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.export.onnx_builder import TranslationError
 from pipeline.export.onnx_graph import translate, unscaled
-from pipeline.inference.compiled import Predict, load
-from pipeline.inference.linear import Linear
-from pipeline.inference.predictor import by_frames
+from pipeline.inference.runtimes import Linear, Predict, of_classifier, of_graph
 from pipeline.results import Dataset, Training
-from pipeline.schema.contract import Contract, Matrix, Rules
+from pipeline.schema.columns import Matrix
+from pipeline.schema.contract import Contract
+from pipeline.schema.rules import Rules
 
 TOLERANCE = 1e-6  # between probabilities
 RANDOM_ROWS = 10_000
@@ -50,7 +50,9 @@ def compile_model(dataset: Dataset, training: Training) -> Compilation:
         if linear is None:
             columns = len(dataset.contract.columns)
             graph = translate(training.model, columns).SerializeToString()
-        apart = _prove(dataset, training, linear.predict_proba if linear else load(graph or b""))
+        apart = _prove(
+            dataset, training, linear.predict_proba if linear else of_graph(graph or b"")
+        )
     except TranslationError as error:
         return Compilation(None, None, str(error))
     except Exception as error:  # of a private attribute, of the runtime, of an overflow: no must
@@ -79,7 +81,7 @@ def collapse(classifier: Any) -> Linear | None:
 
 def _prove(dataset: Dataset, training: Training, compiled: Predict) -> str:
     """In what the two differ, and on which rows; nothing if they are equal."""
-    original = by_frames(training.model, dataset.contract)
+    original = of_classifier(training.model, dataset.contract)
     seen = dataset.X_train.to_numpy()
     for name, rows in (("training", seen), ("random", random_rows(dataset.contract, seen))):
         apart = difference(original, compiled, rows, dataset.contract, training.threshold)

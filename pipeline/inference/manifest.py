@@ -12,13 +12,14 @@ from pipeline.errors import FilesError, MissingFilesError, ModelError
 Manifest = Mapping[str, str]  # path in the folder, with slashes -> sha256 in hex
 TAG = "manifest"
 LONGEST_TAG = 4000  # registries take 5000 characters
-# MLflow writes the first beside a model that it fetches from the registry, Python the second.
-NOT_OURS = ("registered_model_meta", "__pycache__")
+REGISTERED = "registered_model_meta"  # MLflow's, beside a model that it fetches from the registry
+IGNORED = (REGISTERED, "__pycache__")
 REMEDY = (  # without a comparison: a champion that somebody changed keeps the gate shut
     "restore them, or train it anew: `python -m pipeline run --fresh --gate.rule none` with the "
     "same config and options promotes what it trains; nothing was loaded"
 )
-MOST_FAULTS = 5  # told
+CHANGED = "the model's files are not what was logged"
+MOST_FAULTS = 5  # named in a message
 
 
 def of(folder: Path) -> Manifest:
@@ -32,11 +33,11 @@ def copy(folder: Path, manifest: Manifest, target: Path) -> None:
     What is hashed is what is written: the copy cannot change between check and use. Raises
     FilesError for files that were added, changed, taken away or replaced by links.
     """
-    found = set(_files(folder))
-    added = [f"{name} was added" for name in sorted(found - manifest.keys())]
-    missing = [f"{name} is missing" for name in sorted(manifest.keys() - found)]
+    present = set(_files(folder))
+    added = [f"{name} was added" for name in sorted(present - manifest.keys())]
+    missing = [f"{name} is missing" for name in sorted(manifest.keys() - present)]
     changed = []
-    for name in sorted(found & manifest.keys()):
+    for name in sorted(present & manifest.keys()):
         content = _read(folder, name)
         if _sha256(content) != manifest[name]:
             changed.append(f"{name} was changed")
@@ -46,18 +47,17 @@ def copy(folder: Path, manifest: Manifest, target: Path) -> None:
             path.write_bytes(content)
     if faults := [*added, *missing, *changed]:
         more = f" and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
-        told = ", ".join(faults[:MOST_FAULTS]) + more
-        message = f"the model's files are not what was logged: {told}"
-        raise (FilesError if added or changed else MissingFilesError)(f"{message}; {REMEDY}")
+        sentence = f"{CHANGED}: {', '.join(faults[:MOST_FAULTS])}{more}"
+        raise (FilesError if added or changed else MissingFilesError)(f"{sentence}; {REMEDY}")
 
 
 def digest(manifest: Manifest) -> str:
-    """sha256 of the whole."""
+    """sha256 (hex) of a whole manifest, whatever the order of its files."""
     return _sha256(json.dumps(dict(manifest), sort_keys=True).encode())
 
 
 def to_tags(manifest: Manifest) -> dict[str, str]:
-    """As tags of a model version, which are of limited length: `manifest`, `manifest.1`, ..."""
+    """The tags of a model version that hold it, of limited length: `manifest`, `manifest.1`, ..."""
     return parts(TAG, json.dumps(dict(manifest), sort_keys=True))
 
 
@@ -68,36 +68,34 @@ def parts(tag: str, text: str) -> dict[str, str]:
 
 
 def from_tags(tags: Mapping[str, str]) -> Manifest | None:
-    """What `to_tags` wrote; None where nothing was written."""
+    """The manifest that `to_tags` wrote, or None. Raises ModelError where tags are damaged."""
     names = [TAG, *(f"{TAG}.{place}" for place in range(1, len(tags)))]
     text = "".join(tags.get(name, "") for name in names)
     if not text:
         return None
     try:
-        known = json.loads(text)
+        manifest = json.loads(text)
     except ValueError:
-        known = None
-    if not isinstance(known, dict):
+        manifest = None
+    if not isinstance(manifest, dict):
         raise ModelError(f"the tags {TAG!r} of the model are damaged; nothing was loaded")
-    return known
+    return manifest
 
 
 def _files(folder: Path) -> Iterator[str]:
     """Paths of all files below the folder; a link is a fault wherever it leads."""
     for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name not in NOT_OURS]
+        folders[:] = [name for name in folders if name not in IGNORED]
         for name in (*folders, *names):
             path = Path(root) / name
-            if name in NOT_OURS:
+            if name in IGNORED:
                 continue
             mode = path.lstat().st_mode
-            shown = path.relative_to(folder).as_posix()
-            if stat.S_ISLNK(mode) or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                raise FilesError(
-                    f"the model's files are not what was logged: {shown} is no plain file; {REMEDY}"
-                )
+            relative = path.relative_to(folder).as_posix()
             if stat.S_ISREG(mode):
-                yield shown
+                yield relative
+            elif not stat.S_ISDIR(mode):  # or a link, which lstat does not follow
+                raise FilesError(f"{CHANGED}: {relative} is no plain file; {REMEDY}")
 
 
 def _read(folder: Path, name: str) -> bytes:

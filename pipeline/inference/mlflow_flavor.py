@@ -5,7 +5,6 @@ which checks each row against the contract and answers with label and probabilit
 """
 
 import gc
-import json
 import logging
 import tempfile
 from collections.abc import Mapping
@@ -20,25 +19,25 @@ from mlflow.environment_variables import _MLFLOW_IS_IN_SERVING_ENVIRONMENT as SE
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from pipeline.errors import ContractError, ModelError
-from pipeline.inference import manifest
-from pipeline.inference import predictor as scorer
-from pipeline.inference.predictor import EXAMPLE, EXAMPLE_ANSWER, Params, Scorer
-from pipeline.schema import contract as contracts
+from pipeline.inference import manifest, model_folder
+from pipeline.inference.predictor import Predictor, Trained, records
+from pipeline.inference.runtimes import Linear, of_classifier
 from pipeline.schema.contract import Contract
+from pipeline.schema.kinds import kind_of
+from pipeline.schema.rules import to_matrix
+from pipeline.schema.targets import target_of
 
 log = logging.getLogger(__name__)
-
-REGISTERED = "registered_model_meta"  # MLflow's, beside a model loaded from the registry
 
 
 class ServedModel:
     """Answers rows with `label`, `probability` and, past two classes, one per class."""
 
-    def __init__(self, scorer: Scorer) -> None:
-        self.scorer = scorer
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
 
     def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:
         """One answer per row, in order: a DataFrame, or what MLflow's server makes of one.
@@ -50,9 +49,8 @@ class ServedModel:
         itself raises, which is logged, since MLflow would send the stack trace.
         """
         try:
-            asked = self.scorer.params(params or {})
-            X = contracts.to_matrix(self.scorer.rules, rows)
-            columns = self.scorer.answers(X, asked)
+            asked = self.predictor.params(params or {})
+            columns = self.predictor.answers(to_matrix(self.predictor.rules, rows), asked)
         except ContractError as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
         except ModelError as error:
@@ -62,34 +60,23 @@ class ServedModel:
             message = "the classifier failed on these rows; the server's log says why"
             raise MlflowException(message, error_code=INTERNAL_ERROR) from None
         if SERVING.get():  # records at once: a frame would take longer than the answer
-            return scorer.records(columns)
+            return records(columns)
         return pd.DataFrame(columns)
 
 
 def signature(contract: Contract, threshold: float | None) -> ModelSignature:
-    """Doubles in, whatever the column held in training: integers would refuse null."""
-    label = {bool: DataType.boolean, int: DataType.long, str: DataType.string}
-    probabilities = ["probability"]
-    if contract.positive is None:
-        probabilities += [f"probability_{k}" for k in contract.classes]
+    """The columns of a row, of an answer, and the params of a request."""
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType[kind_of(column).mlflow_type], name, required=not column.optional)
+        for name, column in contract.columns.items()
+    ]
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType[column.mlflow_type], column.name) for column in target_of(contract).columns
+    ]
     params = [ParamSpec(name, DataType.boolean, False) for name in ("version", "explain")]
     if threshold is not None:
         params.append(ParamSpec("threshold", DataType.double, threshold))
-    return ModelSignature(
-        inputs=Schema(
-            [
-                ColSpec(DataType.double, name, required=not column.optional)
-                for name, column in contract.columns.items()
-            ]
-        ),
-        outputs=Schema(
-            [
-                ColSpec(label[type(contract.classes[0])], "label"),
-                *(ColSpec(DataType.double, name) for name in probabilities),
-            ]
-        ),
-        params=ParamSchema(params),
-    )
+    return ModelSignature(Schema(inputs), Schema(outputs), ParamSchema(params))
 
 
 def save_model(
@@ -97,15 +84,16 @@ def save_model(
     mlflow_model: Model,
     model: Any,
     contract: Contract,
-    served: Mapping[str, Any],
+    trained: Trained,
+    linear: Linear | None = None,
     graph: bytes | None = None,
     loader_module: str = __name__,
     **sklearn_options: Any,
 ) -> None:
     """MLflow's hook for `Model.log(flavor=...)`: the sklearn flavor, then ours over its pyfunc.
 
-    `served` is of `scorer.describe`; `graph` is the model compiled, if it could be;
-    `loader_module` is this module, by its name in the code that goes along.
+    `linear` or `graph` is the model compiled, if it could be; `loader_module` is this module, by
+    its name in the code that goes along.
     """
     mlflow.sklearn.save_model(
         model,
@@ -115,17 +103,11 @@ def save_model(
         **sklearn_options,
     )
     folder = Path(path)
-    (folder / scorer.CONTRACT).write_text(contract.model_dump_json(indent=1), encoding="utf-8")
-    (folder / scorer.SERVED).write_text(json.dumps(served, indent=1), encoding="utf-8")
-    if graph is not None:
-        (folder / scorer.GRAPH).write_bytes(graph)
+    model_folder.write(folder, contract, trained, linear, graph)
     example = sklearn_options.get("input_example")
     if example is not None:
-        answering = scorer.of_model(model, contract, served)
-        X = contracts.to_matrix(answering.rules, example)
-        expected = {"predictions": scorer.records(answering.answers(X, Params()))}
-        (folder / EXAMPLE).write_text(request(example), encoding="utf-8")
-        (folder / EXAMPLE_ANSWER).write_text(json.dumps(expected, indent=1), encoding="utf-8")
+        predictor = Predictor(contract, of_classifier(model, contract), trained)
+        model_folder.write_example(folder, predictor, example)
     mlflow_model.flavors["python_function"]["loader_module"] = loader_module
     mlflow_model.save(str(folder / "MLmodel"))
 
@@ -136,50 +118,50 @@ def _load_pyfunc(path: str) -> ServedModel:
     A model of the registry is held against its manifest there before anything is unpickled.
     """
     folder = Path(path)
-    identity = _identity(folder)
-    promoted = _manifest(identity)
+    model_version = _model_version(folder)
+    promoted = _manifest(model_version)
     try:
         if promoted is None:
-            loaded = scorer.load(folder, identity)
+            predictor = model_folder.load(folder, model_version)
         else:
             with tempfile.TemporaryDirectory() as copy:
                 manifest.copy(folder, promoted, Path(copy))
-                loaded = scorer.load(Path(copy), identity)
+                predictor = model_folder.load(Path(copy), model_version)
     except ModelError as error:
         raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
     # What was loaded stays: out of the collector's sight, it no longer delays answers.
     gc.collect()
     gc.freeze()
-    return ServedModel(loaded)
+    return ServedModel(predictor)
 
 
-def _identity(folder: Path) -> dict[str, str]:
+def _model_version(folder: Path) -> dict[str, str]:
     """Name and version in the registry, which MLflow leaves beside a model loaded from there."""
-    meta = folder / REGISTERED
-    known = yaml.safe_load(meta.read_text("utf-8")) if meta.exists() else {}
-    if known.get("model_name"):
-        return {"model": str(known["model_name"]), "version": str(known["model_version"])}
+    path = folder / manifest.REGISTERED
+    meta = yaml.safe_load(path.read_text("utf-8")) if path.exists() else {}
+    if meta.get("model_name"):
+        return {"model": str(meta["model_name"]), "version": str(meta["model_version"])}
     model_id = Model.load(str(folder)).model_id
     return {"model": str(model_id or folder.name), "version": ""}
 
 
-def _manifest(identity: Mapping[str, str]) -> manifest.Manifest | None:
+def _manifest(model_version: Mapping[str, str]) -> manifest.Manifest | None:
     """The registry's, if the model is of a registry that is within reach and was promoted."""
-    if not identity["version"]:
+    name, version = model_version["model"], model_version["version"]
+    if not version:
         return None
-    shown = f"{identity['model']} version {identity['version']}"
+    promoted = None
+    reason = "it was never promoted"
     if not _registry_is_there():
-        log.warning("%s is not verified: its registry is out of reach", shown)
-        return None
-    try:
-        found = MlflowClient().get_model_version(identity["model"], identity["version"])
-    except MlflowException as error:
-        log.warning("%s is not verified: %s", shown, error.message)
-        return None
-    known = manifest.from_tags(found.tags)
-    if known is None:
-        log.warning("%s is not verified: it was never promoted", shown)
-    return known
+        reason = "its registry is out of reach"
+    else:
+        try:
+            promoted = manifest.from_tags(MlflowClient().get_model_version(name, version).tags)
+        except MlflowException as error:
+            reason = error.message
+    if promoted is None:
+        log.warning("%s version %s is not verified: %s", name, version, reason)
+    return promoted
 
 
 def _registry_is_there() -> bool:
@@ -187,9 +169,3 @@ def _registry_is_there() -> bool:
     uri = mlflow.get_registry_uri()
     kind, _, path = uri.partition(":///")
     return kind != "sqlite" or Path(path).exists()
-
-
-def request(rows: pd.DataFrame) -> str:
-    """The request body for `POST /invocations`."""
-    filled = rows.astype(object).where(rows.notna(), None)
-    return json.dumps({"dataframe_records": filled.to_dict(orient="records")})

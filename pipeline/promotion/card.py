@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 
 from pipeline.config.sections import Evaluate
 from pipeline.evaluation import metrics
-from pipeline.inference.mlflow_flavor import request
+from pipeline.inference.model_folder import request
 from pipeline.promotion.gate import Exam
 from pipeline.promotion.record import Record
 from pipeline.reporting.markdown import cell, one_line

@@ -17,11 +17,10 @@ from pipeline.datasets import row_hash
 from pipeline.errors import ContractError, FilesError, MissingFilesError
 from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Predictions
-from pipeline.inference import manifest
-from pipeline.inference import predictor as scorer
-from pipeline.inference.predictor import Scorer
+from pipeline.inference import manifest, model_folder
+from pipeline.inference.predictor import Predictor
 from pipeline.results import DIGESTS, Candidate, Dataset
-from pipeline.schema.contract import Rules, to_matrix
+from pipeline.schema.rules import Rules, to_matrix
 from pipeline.tracking import model_files, registry
 from pipeline.tracking import runs as tracking
 from pipeline.tracking.arrays import FormatError, unpack
@@ -36,7 +35,7 @@ class Entrant:
     digests: Mapping[str, str]  # of the table and the split that it was trained on
     metrics: Mapping[str, float]  # as logged: cv/log_loss, test/accuracy, ...
     folder: Path  # its verified files
-    scorer: Scorer
+    scorer: Predictor
 
     def ask(self, X: pd.DataFrame, y: "pd.Series[Any]") -> Predictions:
         """What it says of rows. Raises ContractError for those that its contract refuses."""
@@ -60,7 +59,7 @@ def of_candidate(shown: str, candidate: Candidate) -> Iterator[Entrant]:
             raise FilesError(
                 f"logged model {candidate.model_id} is not in the store any more; {manifest.REMEDY}"
             ) from error
-        loaded = scorer.load(folder)
+        loaded = model_folder.load(folder)
         yield Entrant(shown, candidate.model_id, digests, measured, folder, loaded)
 
 
@@ -73,7 +72,7 @@ def of_version(known: ModelVersion) -> Iterator[Entrant]:
     with model_files.at(address) as source, tempfile.TemporaryDirectory() as copy:
         folder = Path(copy)
         manifest.copy(source, version.manifest, folder)
-        loaded = scorer.load(folder)
+        loaded = model_folder.load(folder)
         yield Entrant(shown, model_id, digests, version.metrics, folder, loaded)
 
 

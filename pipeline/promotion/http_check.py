@@ -16,8 +16,8 @@ import pandas as pd
 
 from pipeline.config.sections import Config, Limits, Serve
 from pipeline.errors import ModelError
-from pipeline.inference.mlflow_flavor import request
-from pipeline.inference.predictor import Scorer
+from pipeline.inference.model_folder import request
+from pipeline.inference.predictor import Predictor
 from pipeline.promotion import proof
 from pipeline.promotion.proof import REFUSED, Outcome, Request, Row
 from pipeline.server.request_json import JSON
@@ -30,7 +30,7 @@ SHARE = 0.95
 
 
 def rehearse(
-    config: Config, number: str, original: Scorer, rows: pd.DataFrame
+    config: Config, number: str, original: Predictor, rows: pd.DataFrame
 ) -> tuple[int, str, float]:
     """How many requests, in which one it differs, and seconds for 95 % of single rows.
 

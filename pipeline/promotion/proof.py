@@ -3,7 +3,6 @@
 import asyncio
 import csv
 import json
-import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,12 +14,14 @@ from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel, scoring_server
 
 from pipeline.errors import ContractError
-from pipeline.inference import predictor as scorer
-from pipeline.inference.mlflow_flavor import ServedModel, request
-from pipeline.inference.predictor import EXAMPLE, Params, Scorer, records
+from pipeline.inference import model_folder
+from pipeline.inference.mlflow_flavor import ServedModel
+from pipeline.inference.model_folder import EXAMPLE, request
+from pipeline.inference.predictor import Params, Predictor, records
 from pipeline.results import Version
 from pipeline.schema.columns import Column
-from pipeline.schema.contract import to_matrix
+from pipeline.schema.kinds import kind_of
+from pipeline.schema.rules import to_matrix
 from pipeline.server.http_error import HTTPError
 from pipeline.server.loaded_model import LoadedModel, equal
 from pipeline.server.request_json import CSV, JSON
@@ -46,7 +47,9 @@ class Request(NamedTuple):
 Ask = Callable[[Request], Awaitable[Outcome]]
 
 
-def prove(version: Version, source: Path, original: Scorer, rows: pd.DataFrame) -> tuple[int, str]:
+def prove(
+    version: Version, source: Path, original: Predictor, rows: pd.DataFrame
+) -> tuple[int, str]:
     """How many requests the doors were asked, and in which one differs (nothing if in none).
 
     `rows` are valid ones to start from. Raises ModelError when the files in `source` are not
@@ -84,7 +87,7 @@ async def difference(
     return ""
 
 
-def requests(folder: Path, original: Scorer, rows: pd.DataFrame) -> list[Request]:
+def requests(folder: Path, original: Predictor, rows: pd.DataFrame) -> list[Request]:
     """The logged example, rows with gaps, and rows that break each rule of columns."""
     (row,) = _rows(rows.iloc[:1])
     example = folder / EXAMPLE
@@ -96,7 +99,7 @@ def requests(folder: Path, original: Scorer, rows: pd.DataFrame) -> list[Request
     ]
 
 
-def plain_requests(original: Scorer, rows: pd.DataFrame) -> list[Request]:
+def plain_requests(original: Predictor, rows: pd.DataFrame) -> list[Request]:
     """The rows in each form, rows with gaps, and rows beyond a range.
 
     Few, however many columns there are: MLflow holds a request against the signature as a whole.
@@ -105,7 +108,7 @@ def plain_requests(original: Scorer, rows: pd.DataFrame) -> list[Request]:
     (row,) = _rows(rows.iloc[:1])
     marks = {name: column.missing for name, column in columns.items() if column.missing is not None}
     beyond = {
-        name: next(_outside(column), value)
+        name: next(kind_of(column).out_of_range(column), value)
         for (name, value), column in zip(row.items(), columns.values(), strict=True)
     }
     needed = {name: value for name, value in row.items() if not columns[name].optional}
@@ -138,7 +141,7 @@ def _of_rows(rows: Sequence[Row]) -> Request:
     return Request(rows, json.dumps({FORM: rows}).encode(), JSON)
 
 
-def expect(original: Scorer, rows: Sequence[Row]) -> Outcome:
+def expect(original: Predictor, rows: Sequence[Row]) -> Outcome:
     """What the pipeline in this process makes of rows."""
     try:
         X = to_matrix(original.rules, pd.DataFrame(rows))
@@ -152,14 +155,14 @@ def refused(outcome: Outcome) -> Outcome:
     return REFUSED if isinstance(outcome, str) else outcome
 
 
-def _refusals_alike(original: Scorer) -> Callable[[Sequence[Row]], Outcome]:
+def _refusals_alike(original: Predictor) -> Callable[[Sequence[Row]], Outcome]:
     return lambda rows: refused(expect(original, rows))
 
 
 def _plain_door(served: LoadedModel) -> Ask:
     """What `mlflow models serve` does with a request, its check of the signature included."""
     metadata = Model.load(str(served.folder))
-    loaded = served.predictor if served.predictor.is_compiled else scorer.load(served.folder)
+    loaded = served.predictor if served.predictor.is_compiled else model_folder.load(served.folder)
     model = PyFuncModel(metadata, ServedModel(loaded))
     schema = metadata.get_input_schema()
 
@@ -184,7 +187,7 @@ def _asked(columns: Mapping[str, Column]) -> dict[str, Column]:
     return dict(list(columns.items())[::step])
 
 
-def _with_gaps(original: Scorer, row: Row) -> Iterator[Row]:
+def _with_gaps(original: Predictor, row: Row) -> Iterator[Row]:
     """Values missing alone, by null, by their marks, and by their absence; and all of them."""
     for name, column in _asked(original.contract.columns).items():
         yield {**row, name: None}
@@ -194,20 +197,12 @@ def _with_gaps(original: Scorer, row: Row) -> Iterator[Row]:
     yield dict.fromkeys(row)
 
 
-def _bad(original: Scorer, row: Row) -> Iterator[Row]:
+def _bad(original: Predictor, row: Row) -> Iterator[Row]:
     for name, column in _asked(original.contract.columns).items():
-        yield {**row, name: "a text"}
-        yield {**row, name: True}
-        for number in _outside(column):
-            yield {**row, name: number}
+        kind = kind_of(column)
+        for cell in (*kind.invalid_cells, *kind.out_of_range(column)):
+            yield {**row, name: cell}
     yield {**row, "no column of this name": 1.0}
-
-
-def _outside(column: Column) -> Iterator[float]:
-    low, high = column.range
-    for bound, away in ((low, -math.inf), (high, math.inf)):
-        if bound is not None and math.nextafter(bound, away) != column.missing:
-            yield math.nextafter(bound, away)
 
 
 def _short(outcome: Outcome) -> str:

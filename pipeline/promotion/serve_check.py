@@ -7,7 +7,8 @@ import pandas as pd
 from pipeline.config.sections import Config
 from pipeline.errors import ModelError
 from pipeline.inference import manifest
-from pipeline.inference.predictor import Scorer, by_frames
+from pipeline.inference.predictor import Predictor
+from pipeline.inference.runtimes import of_classifier
 from pipeline.promotion import http_check as rehearsal
 from pipeline.promotion import proof
 from pipeline.promotion.challenger import Entrant
@@ -66,8 +67,8 @@ def _proven(version: Version, folder: Path, entrant: Entrant, rows: pd.DataFrame
     return Ruling(RULE, not told, sentence, {"requests": float(count)})
 
 
-def _original(entrant: Entrant) -> Scorer:
+def _original(entrant: Entrant) -> Predictor:
     """The pipeline that was fitted, in this process."""
     served = entrant.scorer
-    predict = by_frames(logged_model.load(entrant.folder), served.contract)
-    return Scorer(served.contract, predict, served.trained, {})
+    predict = of_classifier(logged_model.load(entrant.folder), served.contract)
+    return Predictor(served.contract, predict, served.trained, {})

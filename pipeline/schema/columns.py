@@ -1,8 +1,13 @@
-"""What the user says of one column of the table."""
+"""What the user says of one column of the table, and the matrix that columns make."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Vector = NDArray[np.float64]  # the cells of one column as doubles, NaN where a value is missing
+Matrix = NDArray[np.float64]  # rows x columns, in the contract's order, of such cells
 
 
 class Frozen(BaseModel):
@@ -28,6 +33,11 @@ class Column(Frozen):
     optional: bool = Field(
         False, description="whether a row may leave the column out (null is welcome either way)"
     )
+
+    @property
+    def kind(self) -> Literal["number"]:
+        """The row of the table KINDS that says what a cell may be; no setting while it has one."""
+        return "number"
 
     @model_validator(mode="after")
     def _range_is_ordered(self) -> "Column":

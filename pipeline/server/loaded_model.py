@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ModelError, PipelineError
-from pipeline.inference import predictor
-from pipeline.inference.predictor import EXAMPLE, EXAMPLE_ANSWER
+from pipeline.inference import model_folder
+from pipeline.inference.model_folder import EXAMPLE, EXAMPLE_ANSWER
 from pipeline.results import Version
 from pipeline.server.http_error import HTTPError, unavailable
 from pipeline.server.model_copy import ModelCopy
@@ -31,7 +31,7 @@ class LoadedModel:
         self.copy = ModelCopy(version, source)
         identity = {"model": version.name, "version": version.version}
         try:
-            self.predictor = predictor.load(self.folder, identity, unpickle=False)
+            self.predictor = model_folder.load(self.folder, identity, unpickle=False)
         except BaseException as error:
             self.copy.close()
             if isinstance(error, PipelineError) or not isinstance(error, Exception):

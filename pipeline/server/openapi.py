@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.schema.columns import Column
+from pipeline.schema.kinds import kind_of
 from pipeline.server.loaded_model import LoadedModel
 
 COLUMN_FORMS = ("inputs", "instances")  # forms that may hold columns instead of rows
-LABEL_TYPES = {bool: "boolean", int: "integer", str: "string"}
 ERROR_STATUSES = (400, 401, 408, 413, 415, 421, 429, 431, 503, 504)
 Schema = dict[str, Any]
 
@@ -64,9 +64,12 @@ def _operation(example: dict[str, Any]) -> dict[str, Any]:
 def _schemas(model: LoadedModel, example: dict[str, Any]) -> dict[str, Schema]:
     columns, threshold = model.predictor.contract.columns, model.predictor.threshold
     required = [name for name, column in columns.items() if not column.optional]
-    cells = {name: _cell(column) for name, column in columns.items()}
+    cells = {name: kind_of(column).json_schema(column) for name, column in columns.items()}
     row, by_column = _reference("Row"), _reference("Columns")
     rows = _array(row)
+    answer = _object(
+        **{column.name: column.json_schema for column in model.predictor.target.columns}
+    )
     params: dict[str, Schema] = {
         "version": {"type": ["boolean", "null"]},
         "explain": {"type": ["boolean", "null"]},
@@ -86,25 +89,13 @@ def _schemas(model: LoadedModel, example: dict[str, Any]) -> dict[str, Schema]:
         # A list of cells per column, all of one length.
         "Columns": _closed({name: _array(cell) for name, cell in cells.items()}, required),
         "Params": {"type": "object", "properties": params, "additionalProperties": False},
-        "Answer": _object(predictions=_array(_prediction(model))),
+        "Answer": _object(predictions=_array(answer)),
         "Error": _object(
             error_code={"type": "string"},
             message={"type": "string"},
             request_id={"type": "string"},
         ),
     }
-
-
-def _cell(column: Column) -> Schema:
-    description = ", ".join(filter(None, [column.meaning, column.unit]))
-    if column.missing is not None:
-        description += f" ({column.missing:g}: missing)"
-    schema: Schema = {"type": ["number", "null"], "description": description}
-    bounds = zip(("minimum", "maximum"), column.range, strict=True)
-    valid = {name: bound for name, bound in bounds if bound is not None}
-    if column.missing is None:
-        return schema | valid
-    return schema | {"anyOf": [{"type": "number", **valid}, {"enum": [column.missing, None]}]}
 
 
 def _form(name: str, value: Schema) -> Schema:
@@ -114,7 +105,8 @@ def _form(name: str, value: Schema) -> Schema:
 
 def _split(columns: Mapping[str, Column], required: list[str]) -> Schema:
     """Returns the schema of names in any order, each once, and rows of as many cells."""
-    cells = _array({"type": ["number", "null"]})
+    json_types = {kind_of(column).json_type for column in columns.values()}
+    cells = _array({"type": [*sorted(json_types), "null"]})
     row = {**cells, "minItems": len(required), "maxItems": len(columns)}
     names = {
         **_array({"enum": list(columns)}),
@@ -127,18 +119,6 @@ def _split(columns: Mapping[str, Column], required: list[str]) -> Schema:
     }
     properties = {"columns": names, "data": _array(row), "index": index}
     return _closed(properties, ["columns", "data"])
-
-
-def _prediction(model: LoadedModel) -> Schema:
-    contract = model.predictor.contract
-    probability = {"type": "number", "minimum": 0, "maximum": 1}
-    label = {"type": LABEL_TYPES[type(contract.classes[0])], "enum": list(contract.classes)}
-    each = contract.classes if contract.positive is None else ()
-    return _object(
-        label=label,
-        probability=probability,
-        **{f"probability_{name}": probability for name in each},
-    )
 
 
 def _reference(name: str) -> Schema:

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from pipeline.inference import manifest
 from pipeline.schema.columns import Column
+from pipeline.schema.kinds import kind_of
 from pipeline.server import openapi, telemetry
 from pipeline.server.loaded_model import LoadedModel
 
@@ -93,22 +94,10 @@ its run and metrics: <a href="model">model</a>.</p>
 
 
 def _row(name: str, column: Column) -> str:
-    holds = ", ".join(filter(None, [column.meaning, column.unit])) or "a number"
-    missing = ["null"]
-    if column.missing is not None:
-        missing.append(f"{column.missing:g}")
-    if column.optional:
-        missing.append("left out")
-    cells = (name, holds, _range(*column.range), " or ".join(missing))
+    holds, valid, mark = kind_of(column).describe(column)
+    missing = filter(None, ["null", mark, "left out" if column.optional else ""])
+    cells = (name, holds, valid, " or ".join(missing))
     return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
-
-
-def _range(low: float | None, high: float | None) -> str:
-    if low is None and high is None:
-        return "any number"
-    if low is None or high is None:
-        return f"at most {high:g}" if low is None else f"at least {low:g}"
-    return f"{low:g} to {high:g}"
 
 
 def _bounds(param: Mapping[str, Any]) -> str:

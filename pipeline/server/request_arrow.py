@@ -4,15 +4,15 @@ import io
 import re
 from collections.abc import Mapping
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from pipeline.datasets.ragged import read_csv as ragged_csv
-from pipeline.schema.columns import Column
-from pipeline.schema.contract import MOST_FAULTS, Fault, Matrix, check_names, not_a_number
+from pipeline.schema.columns import Column, Matrix, Vector
+from pipeline.schema.faults import MOST_FAULTS, Fault
+from pipeline.schema.kinds import kind_of
+from pipeline.schema.rules import check_names, read_cells, read_columns, wrong_kind
 from pipeline.server import memory_limit
 from pipeline.server.http_error import (
     HTTPError,
@@ -21,7 +21,6 @@ from pipeline.server.http_error import (
     invalid_parameter,
 )
 
-NUMBER = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?"  # of JSON (RFC 8259)
 QUOTED = re.compile(  # a cell (RFC 4180); the quote comes first, since that is found quickest
     rb'"(?:(?<=^")|(?<=[,\r\n]"))[^"]*+(?:""[^"]*+)*+"(?=[,\r\n]|\Z)'
 )
@@ -29,13 +28,12 @@ MAX_CELL_BYTES = 64  # bytes of a Parquet cell when unpacked: a number takes 8 o
 READING_BYTES = 64 * 2**20  # bytes that reading any Parquet file may take besides
 
 BYTE_ORDER_MARK = "\ufeff".encode()
-NUMBER_TYPES = (pa.types.is_integer, pa.types.is_floating, pa.types.is_null)
 
 Cells = tuple[Matrix, list[Fault]]
 
 
 def read_csv(body: bytes, columns: Mapping[str, Column], max_rows: int) -> Cells:
-    """Reads a header, then a number as JSON writes it, or nothing, per cell.
+    """Reads a header, then per cell a text that its column's kind takes, or nothing.
 
     Raises HTTPError, ContractError.
     """
@@ -54,16 +52,14 @@ def read_csv(body: bytes, columns: Mapping[str, Column], max_rows: int) -> Cells
     if body and b"\n" not in body:
         body += b"\n"  # a header alone: no rows
     table = _as_texts(body, columns)
-    check_names(dict(columns), table.column_names, with_names=False)
+    check_names(columns, table.column_names, with_names=False)
     if table.num_rows > max_rows:
         raise _too_many_rows(max_rows)
-    X = np.full((table.num_rows, len(columns)), np.nan)
-    faults: list[Fault] = []
-    for place, name in enumerate(columns):
-        if name in table.column_names:
-            X[:, place], column_faults = _numbers(name, table[name])
-            faults += column_faults
-    return X, faults
+
+    def read(name: str, column: Column) -> tuple[Vector, list[Fault]] | None:
+        return _read_texts(name, column, table[name]) if name in table.column_names else None
+
+    return read_columns(columns, table.num_rows, read)
 
 
 def _as_texts(body: bytes, columns: Mapping[str, Column]) -> pa.Table:
@@ -87,32 +83,15 @@ def _as_texts(body: bytes, columns: Mapping[str, Column]) -> pa.Table:
     return table
 
 
-def _numbers(name: str, cells: pa.ChunkedArray) -> Cells:
-    if pa.types.is_null(cells.type):
-        return np.full(len(cells), np.nan), []
-    if not pc.all(pc.match_substring_regex(cells, f"^{NUMBER}$")).as_py():
-        return _read_cells(name, cells)
-    return pc.cast(cells, pa.float64()).to_numpy(), []
-
-
-def _read_cells(name: str, cells: pa.ChunkedArray) -> Cells:
-    """Reads cell by cell, to find those that are no numbers."""
-    numbers = np.full(len(cells), np.nan)
-    faults: list[Fault] = []
-    for place, text in enumerate(cells.to_pylist()):
-        if text is None:
-            continue
-        if re.fullmatch(NUMBER, text):
-            numbers[place] = float(text)
-        else:
-            faults.append(not_a_number(place + 1, name))
-            if len(faults) > MOST_FAULTS:
-                break
-    return numbers, faults
+def _read_texts(name: str, column: Column, cells: pa.ChunkedArray) -> tuple[Vector, list[Fault]]:
+    vector = kind_of(column).read_texts(cells)
+    if vector is not None:
+        return vector, []
+    return read_cells(name, column, cells.to_pylist(), are_texts=True)
 
 
 def read_parquet(body: bytes, columns: Mapping[str, Column], max_rows: int) -> Cells:
-    """Reads integers and floats; the file's metadata are checked before a cell is unpacked.
+    """Reads the types of the columns' kinds; metadata are checked before a cell is unpacked.
 
     The pages may unpack to more than the metadata say, so they are unpacked within a bound on
     the memory, which goes back to the system afterwards. Raises HTTPError, ContractError.
@@ -131,27 +110,28 @@ def _read_parquet(body: bytes, columns: Mapping[str, Column], max_rows: int) -> 
     file = pq.ParquetFile(io.BytesIO(body), pre_buffer=False)  # reads in this thread alone
     schema = file.schema_arrow
     names = [name for name in schema.names if name != "__index_level_0__"]
-    check_names(dict(columns), names, with_names=False)
+    check_names(columns, names, with_names=False)
     rows, size = _size(file.metadata)
     if rows > max_rows:
         raise _too_many_rows(max_rows)
     unpacked = max(rows * len(schema.names), 1) * MAX_CELL_BYTES + 2**20
     if size > unpacked:
         raise _too_large_unpacked()
-    not_numbers = [name for name in names if not _is_number(schema.field(name).type)]
-    if not_numbers:
-        raise invalid_parameter("type", f"column {not_numbers[0]!r} must be of integers or floats")
+    for name in names:
+        kind = kind_of(columns[name])
+        if not kind.is_arrow_type(schema.field(name).type):
+            raise invalid_parameter("type", f"column {name!r} must be of {kind.arrow_types}")
     with memory_limit.at_most(unpacked + READING_BYTES):
         table = file.read(columns=names, use_threads=False)
-        X = np.full((table.num_rows, len(columns)), np.nan)
-        faults: list[Fault] = []
-        for place, name in enumerate(columns):
-            if name in names:
-                numbers = table[name].cast(pa.float64(), safe=False)
-                X[:, place] = numbers.to_numpy()
-                nan_rows = np.flatnonzero(np.isnan(X[:, place]) & numbers.is_valid().to_numpy())
-                faults += [not_a_number(row + 1, name) for row in nan_rows[: MOST_FAULTS + 1]]
-    return X, faults
+
+        def read(name: str, column: Column) -> tuple[Vector, list[Fault]] | None:
+            if name not in names:
+                return None
+            vector, invalid_rows = kind_of(column).read_arrow(table[name])
+            first = invalid_rows[: MOST_FAULTS + 1].tolist()
+            return vector, [wrong_kind(row + 1, name, column) for row in first]
+
+        return read_columns(columns, table.num_rows, read)
 
 
 def _size(metadata: pq.FileMetaData) -> tuple[int, int]:
@@ -163,10 +143,6 @@ def _size(metadata: pq.FileMetaData) -> tuple[int, int]:
 
 def _too_large_unpacked() -> HTTPError:
     return content_too_large("rows", "the Parquet file is far larger unpacked than its rows can be")
-
-
-def _is_number(type_: pa.DataType) -> bool:
-    return any(is_type(type_) for is_type in NUMBER_TYPES)
 
 
 def _too_many_rows(limit: int) -> HTTPError:

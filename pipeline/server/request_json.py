@@ -16,8 +16,11 @@ import numpy as np
 import orjson
 
 from pipeline.errors import ContractError
-from pipeline.inference.predictor import Params, Scorer
-from pipeline.schema.contract import MOST_FAULTS, Fault, Matrix, check_names, not_a_number
+from pipeline.inference.predictor import Params, Predictor
+from pipeline.schema.columns import Column, Matrix, Vector
+from pipeline.schema.faults import Fault
+from pipeline.schema.kinds import kind_of
+from pipeline.schema.rules import check_names, read_cells, read_columns
 from pipeline.server.http_error import (
     HTTPError,
     bad_request,
@@ -29,7 +32,6 @@ from pipeline.server.http_error import (
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 MEDIA_TYPES = (JSON, CSV, PARQUET)
 FORMS = ("dataframe_records", "dataframe_split", "inputs", "instances")
-CELLS = {int, float, type(None)}  # and no subclass of them: True is no number
 FEW_CELLS = 128  # cells of which each is looked at by itself
 DEFAULT_PARAMS = Params()
 SPLIT_KEYS = {"columns", "data", "index"}
@@ -59,7 +61,7 @@ def media_type(header: bytes) -> str:
 class Reader:
     """Reads requests for one model, of at most `max_rows` rows."""
 
-    def __init__(self, predictor: Scorer, max_rows: int) -> None:
+    def __init__(self, predictor: Predictor, max_rows: int) -> None:
         self.predictor = predictor
         self.max_rows = max_rows
         self.rules = predictor.rules
@@ -67,6 +69,8 @@ class Reader:
         self.names = list(self.columns)
         self._row = _getter(self.names)
         self._width = len(self.names)
+        kinds = [kind_of(column) for column in self.columns.values()]
+        self._plain_types = frozenset.intersection(*(kind.plain_types for kind in kinds))
         self._colons = sum(name.count(":") for name in self.names)
 
     def read(self, body: bytes, media_type: str) -> Request:
@@ -140,7 +144,7 @@ class Reader:
     def _matrix(self, rows: Sequence[Sequence[Any]]) -> Matrix | None:
         _check_count(len(rows), self.max_rows)
         cells = list(chain.from_iterable(rows))
-        if not set(map(type, cells)) <= CELLS:
+        if not set(map(type, cells)) <= self._plain_types:
             return None
         if len(cells) <= FEW_CELLS:
             checked = self.rules.few(cells)
@@ -161,7 +165,8 @@ class Reader:
         for number, row in enumerate(table, 1):
             if row.keys() != self.columns.keys():
                 self._check_row(number, list(row))
-        return self._cells([[row.get(name) for name in self.names] for row in table])
+        columns = {name: [row.get(name) for row in table] for name in self.names}
+        return self._cells(columns, len(table))
 
     def _check_row(self, number: int, names: list[str]) -> None:
         try:
@@ -190,10 +195,8 @@ class Reader:
             raise invalid_parameter(
                 "index", "dataframe_split.index must be a list with one entry per row"
             )
-        places = {name: place for place, name in enumerate(columns)}
-        order = [places.get(name) for name in self.names]
-        rows = [[None if at is None else row[at] for at in order] for row in data]
-        return self._cells(rows)
+        cells = {name: [row[place] for row in data] for place, name in enumerate(columns)}
+        return self._cells(cells, len(data))
 
     def _column_cells(self, form: str, table: Mapping[str, Any]) -> tuple[Matrix, list[Fault]]:
         check_names(self.columns, list(table), with_names=False)
@@ -208,20 +211,13 @@ class Reader:
             raise invalid_parameter("ragged", f"the columns in {form} must be of one length")
         rows = max(lengths, default=0)
         _check_count(rows, self.max_rows)
-        absent = [None] * rows
-        each = [columns.get(name, absent) for name in self.names]
-        return self._cells(list(zip(*each, strict=True)))
+        return self._cells(columns, rows)
 
-    def _cells(self, rows: Sequence[Sequence[Any]]) -> tuple[Matrix, list[Fault]]:
-        X = np.full((len(rows), self._width), np.nan)
-        faults: list[Fault] = []
-        for number, row in enumerate(rows, 1):
-            for place, cell in enumerate(row):
-                if type(cell) in CELLS:
-                    X[number - 1, place] = np.nan if cell is None else cell
-                elif len(faults) <= MOST_FAULTS:
-                    faults.append(not_a_number(number, self.names[place]))
-        return X, faults
+    def _cells(self, columns: Mapping[str, Sequence[Any]], rows: int) -> tuple[Matrix, list[Fault]]:
+        def read(name: str, column: Column) -> tuple[Vector, list[Fault]] | None:
+            return read_cells(name, column, columns[name]) if name in columns else None
+
+        return read_columns(self.columns, rows, read)
 
 
 def _count_keys(params: Any, others: int) -> int:

@@ -17,7 +17,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.inference import predictor
+from pipeline.inference import model_folder
 from pipeline.server import background_call, memory_limit, telemetry
 from pipeline.server.http_error import INTERNAL_ERROR, HTTPError, timed_out, unavailable
 from pipeline.server.request_json import Reader
@@ -177,7 +177,7 @@ def _run(connection: Connection, folder: Path, max_rows: int, identity: dict[str
     telemetry.log_records()
     memory_limit.allocate_from_the_system()
     os.nice(NICENESS)
-    reader = Reader(predictor.load(folder, identity), max_rows)
+    reader = Reader(model_folder.load(folder, identity), max_rows)
     connection.send(None)  # ready
     with suppress(EOFError):
         while True:

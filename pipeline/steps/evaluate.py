@@ -26,7 +26,7 @@ from pipeline.results import (
     Training,
     cv_metrics,
 )
-from pipeline.schema.contract import Matrix
+from pipeline.schema.columns import Matrix
 
 WORST_ROWS = 20
 REPEATS = 5

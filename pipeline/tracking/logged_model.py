@@ -17,10 +17,9 @@ from mlflow.models import Model
 
 from pipeline.config.sections import Config
 from pipeline.export.compilation import Compilation
-from pipeline.inference import manifest
-from pipeline.inference import mlflow_flavor as serving
-from pipeline.inference import predictor as scorer
+from pipeline.inference import manifest, mlflow_flavor
 from pipeline.inference.manifest import Manifest
+from pipeline.inference.predictor import Trained
 from pipeline.models import import_paths as packages
 from pipeline.results import Dataset, Training
 from pipeline.tracking import model_files
@@ -44,8 +43,6 @@ def log(config: Config, dataset: Dataset, training: Training, compilation: Compi
     """The id of the logged model: the pickled classifier with all that an answer needs."""
     estimators = config.tune.import_paths()
     required = {name: version(name) for name in REQUIREMENTS} | packages.distributions(estimators)
-    X_train = dataset.X_train.to_numpy()
-    served = scorer.describe(training.threshold, X_train, compilation.linear)
     flavor = _Flavor()
     with _staged_code() as code, _quiet():
         info = Model.log(
@@ -54,12 +51,13 @@ def log(config: Config, dataset: Dataset, training: Training, compilation: Compi
             flavor=flavor,
             model=training.model,
             contract=dataset.contract,
-            served=served,
+            trained=Trained.on(dataset.X_train.to_numpy(), training.threshold),
+            linear=compilation.linear,
             graph=compilation.graph,
             loader_module=f"{code.name}.inference.mlflow_flavor",
             code_paths=[str(code), *map(str, packages.files(estimators))],
             pip_requirements=[f"{name}=={number}" for name, number in required.items()],
-            signature=serving.signature(dataset.contract, training.threshold),
+            signature=mlflow_flavor.signature(dataset.contract, training.threshold),
             # Complete where it can be: MLflow writes a gap as NaN, which is not JSON.
             input_example=dataset.examples(EXAMPLE_ROWS).reset_index(drop=True),
             # That only warns, and may write to the folder; `gate.serve_check` asks more.
@@ -70,14 +68,14 @@ def log(config: Config, dataset: Dataset, training: Training, compilation: Compi
 
 
 class _Flavor:
-    """The flavor `serving`, with the manifest of what it has saved, which MLflow then uploads."""
+    """The project's flavor, with the manifest of what it has saved, which MLflow then uploads."""
 
     manifest: Manifest = MappingProxyType({})
 
     def save_model(self, path: str, **options: Any) -> None:
         """MLflow's hook for `Model.log(flavor=...)`; the folder is uploaded as it is now."""
         del options["validate_serving_input"]  # of `Model.log` alone
-        serving.save_model(path, **options)
+        mlflow_flavor.save_model(path, **options)
         self.manifest = manifest.of(Path(path))
 
 

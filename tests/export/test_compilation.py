@@ -19,12 +19,12 @@ from pipeline.export.compilation import (
     random_rows,
 )
 from pipeline.export.onnx_graph import translate
-from pipeline.inference.compiled import load
-from pipeline.inference.linear import Linear
+from pipeline.inference.runtimes import Linear, of_graph
 from pipeline.models import families as models
 from pipeline.results import Training
 from pipeline.schema.columns import Column
-from pipeline.schema.contract import Contract, Rules
+from pipeline.schema.contract import Contract
+from pipeline.schema.rules import Rules
 from tests.support.builders import COLUMNS, make_dataset
 
 EQUAL = f"equal on 84 training and {RANDOM_ROWS} random rows"
@@ -62,7 +62,7 @@ def test_every_built_in_family_is_compiled(dataset, family):
     found = compile_(dataset, model)
 
     assert found.reason == EQUAL
-    compiled = found.linear.predict_proba if found.linear else load(found.graph)
+    compiled = found.linear.predict_proba if found.linear else of_graph(found.graph)
     np.testing.assert_allclose(
         compiled(dataset.X_test.to_numpy()),
         model.predict_proba(dataset.X_test),

@@ -25,7 +25,7 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC
 
 from pipeline.export.onnx_graph import TranslationError, translate
-from pipeline.inference.compiled import CHUNK, load
+from pipeline.inference.runtimes import CHUNK, of_graph
 from pipeline.models import families as models
 from tests.support.builders import make_dataset
 
@@ -77,7 +77,7 @@ def some_rows(seen, count=400, beyond=1.0):
 
 
 def compile_(model, columns):
-    return load(translate(model, columns).SerializeToString())
+    return of_graph(translate(model, columns).SerializeToString())
 
 
 def check_equal(model, frame, *more, beyond=1.0):

@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipeline.export.compilation import collapse
-from pipeline.inference.linear import FEW, Linear
+from pipeline.inference.runtimes import FEW, Linear
 
 
 def rows(count: int) -> np.ndarray:

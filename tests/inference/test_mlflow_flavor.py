@@ -1,4 +1,4 @@
-"""The served model in this process: answers, refusals, params, identity."""
+"""The served model in this process: answers, refusals, params, version."""
 
 import json
 import logging
@@ -13,9 +13,10 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
 
 from pipeline.export.onnx_graph import translate
-from pipeline.inference import mlflow_flavor as serving
-from pipeline.inference import predictor as scorer
+from pipeline.inference import manifest, mlflow_flavor, model_folder
 from pipeline.inference.mlflow_flavor import ServedModel
+from pipeline.inference.predictor import Predictor, Trained
+from pipeline.inference.runtimes import of_classifier
 from pipeline.models.families import tutorial
 from pipeline.schema.columns import Column
 from pipeline.schema.contract import Contract
@@ -43,20 +44,21 @@ def make_model(classes, positive=None):
 
 def make_served(classes, positive=None, model=None) -> ServedModel:
     model = make_model(classes, positive) if model is None else model
-    described = scorer.describe(None if positive is None else 0.4, ROWS.to_numpy())
-    return ServedModel(scorer.of_model(model, make_contract(classes, positive), described))
+    contract = make_contract(classes, positive)
+    trained = Trained.on(ROWS.to_numpy(), None if positive is None else 0.4)
+    return ServedModel(Predictor(contract, of_classifier(model, contract), trained))
 
 
 def save(folder, model, classes=(0, 1), positive=1, **options) -> str:
     """The address of a folder with a model as MLflow writes it."""
     contract = make_contract(classes, positive)
-    serving.save_model(
+    mlflow_flavor.save_model(
         str(folder),
         mlflow.models.Model(),
         model,
         contract,
-        scorer.describe(0.4, ROWS.to_numpy()),
-        signature=serving.signature(contract, 0.4),
+        Trained.on(ROWS.to_numpy(), 0.4),
+        signature=mlflow_flavor.signature(contract, 0.4),
         pip_requirements=["scikit-learn"],
         **options,
     )
@@ -117,7 +119,7 @@ def test_threshold_that_is_no_probability_is_refused(threshold):
 
 def test_a_row_whose_answer_is_not_finite_is_refused():
     served = make_served((0, 1), 1)
-    served.scorer.predict = lambda X: np.where(X[:, 1:] > 1e300, np.nan, 0.5) * np.ones((1, 2))
+    served.predictor.predict = lambda X: np.where(X[:, 1:] > 1e300, np.nan, 0.5) * np.ones((1, 2))
     rows = ROWS.copy()
     rows.loc[1, "dose"] = 1e308
 
@@ -136,7 +138,7 @@ def test_a_row_whose_answer_is_not_finite_is_refused():
 )
 def test_what_a_model_does_wrong_has_a_sentence_and_no_stack_trace(predict, message):
     served = make_served((0, 1), 1)
-    served.scorer.predict = predict
+    served.predictor.predict = predict
 
     with pytest.raises(MlflowException, match=message) as error:
         served.predict(ROWS)
@@ -152,7 +154,7 @@ def test_threshold_of_null_is_the_models():
 
 def test_version_adds_the_models_name_to_each_answer():
     served = make_served((0, 1), 1)
-    served.scorer.identity = {"model": "visits", "version": "7"}
+    served.predictor.model_version = {"model": "visits", "version": "7"}
     answers = served.predict(ROWS, {"version": True})
     assert set(answers["model"]) == {"visits"}
     assert set(answers["version"]) == {"7"}
@@ -186,7 +188,7 @@ def test_refusal_names_row_column_and_rule_but_not_the_value():
 
 def test_signature_is_of_doubles_with_the_threshold_as_default():
     contract = Contract(columns=COLUMNS, target="y", classes=("no", "yes"), positive="yes")
-    signature = serving.signature(contract, 0.3)
+    signature = mlflow_flavor.signature(contract, 0.3)
     assert [column.type.name for column in signature.inputs.inputs] == ["double", "double"]
     assert signature.inputs.required_input_names() == ["age"]
     assert signature.outputs.input_names() == ["label", "probability"]
@@ -211,7 +213,7 @@ def test_graph_beside_the_model_answers_and_nothing_is_unpickled(tmp_path):
     model = make_model((0, 1), 1)
     graph = translate(model, len(COLUMNS)).SerializeToString()
     folder = save(tmp_path / "model", model, graph=graph)
-    (tmp_path / "model" / scorer.PICKLE).write_bytes(b"no pickle")
+    (tmp_path / "model" / model_folder.PICKLE).write_bytes(b"no pickle")
     answers = mlflow.pyfunc.load_model(folder).predict(ROWS)
     pd.testing.assert_frame_equal(answers, make_served((0, 1), 1).predict(ROWS), rtol=1e-12)
 
@@ -219,14 +221,14 @@ def test_graph_beside_the_model_answers_and_nothing_is_unpickled(tmp_path):
 @pytest.mark.filterwarnings("ignore:Operation with range is deprecated")  # in MLflow, of pandas 3
 def test_example_is_saved_with_its_answer(tmp_path):
     save(tmp_path / "model", make_model((0, 1), 1), input_example=ROWS.head(3))
-    saved = json.loads((tmp_path / "model" / serving.EXAMPLE_ANSWER).read_text())
+    saved = json.loads((tmp_path / "model" / model_folder.EXAMPLE_ANSWER).read_text())
     expected = make_served((0, 1), 1).predict(ROWS.head(3)).to_dict(orient="records")
     assert saved == {"predictions": expected}
 
 
 def test_model_of_another_environment_is_refused_with_status_400(tmp_path, monkeypatch):
     folder = save(tmp_path / "model", make_model((0, 1), 1))
-    monkeypatch.setattr(scorer, "version", lambda name: "0.1")
+    monkeypatch.setattr(model_folder, "version", lambda name: "0.1")
     with pytest.raises(
         MlflowException, match=r"and this is scikit-learn 0\.1, numpy 0\.1"
     ) as refused:
@@ -241,7 +243,7 @@ def test_model_without_a_registry_in_reach_is_served_unverified_and_says_so(
     """As in a container with nothing but the model."""
     monkeypatch.setattr(mlflow, "get_registry_uri", lambda: f"sqlite:///{tmp_path}/none.db")
     folder = save(tmp_path / "model", make_model((0, 1), 1))
-    (tmp_path / "model" / serving.REGISTERED).write_text(meta)
+    (tmp_path / "model" / manifest.REGISTERED).write_text(meta)
     with caplog.at_level(logging.WARNING, "pipeline"):
         loaded = mlflow.pyfunc.load_model(folder)
     (answer, *_) = loaded.predict(ROWS, params={"version": True}).to_dict(orient="records")

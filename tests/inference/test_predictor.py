@@ -13,23 +13,25 @@ from pipeline.config.sections import DEFAULT_FAMILIES
 from pipeline.errors import ContractError, ModelError
 from pipeline.export.onnx_builder import TranslationError
 from pipeline.export.onnx_graph import translate
-from pipeline.inference import compiled
-from pipeline.inference import mlflow_flavor as serving
-from pipeline.inference import predictor as scorer
-from pipeline.inference.linear import Linear
-from pipeline.inference.predictor import MOST_EXPLAINED, Params, Scorer
+from pipeline.inference import mlflow_flavor, model_folder, runtimes
+from pipeline.inference.predictor import MOST_EXPLAINED, TOO_LARGE, Params, Predictor, Trained
+from pipeline.inference.runtimes import Linear, of_classifier
 from pipeline.models import families as models
-from pipeline.schema.contract import Rules
+from pipeline.schema.rules import Rules
 from tests.support.builders import make_dataset
 
 PARAMS = Params()
 
 
-def make_scorer(labels=(0, 1), positive=1, threshold=0.4) -> Scorer:
+def make_scorer(labels=(0, 1), positive=1, threshold=0.4) -> Predictor:
     dataset = make_dataset(labels, positive)
     model = models.build("logistic_regression", {}, 0).fit(dataset.X_train, dataset.y_train)
-    described = scorer.describe(threshold, dataset.X_train.to_numpy())
-    return scorer.of_model(model, dataset.contract, described)
+    return predictor_of(model, dataset, threshold)
+
+
+def predictor_of(model, dataset, threshold=0.4) -> Predictor:
+    trained = Trained.on(dataset.X_train.to_numpy(), threshold)
+    return Predictor(dataset.contract, of_classifier(model, dataset.contract), trained)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +157,7 @@ def test_no_rows_get_no_answers(request, rows, name, params):
 
 def test_version_adds_name_and_number_to_each_row(rows):
     asked = make_scorer()
-    asked.identity = {"model": "visits", "version": "7"}
+    asked.model_version = {"model": "visits", "version": "7"}
 
     answers = asked.answers(rows[:2], Params(version=True))
 
@@ -241,21 +243,19 @@ def test_huge_numbers_have_a_finite_answer_or_are_refused_by_row_and_column(
     fitted, family, is_compiled
 ):
     dataset, by_family = fitted
-    asked = scorer.of_model(
-        by_family[family], dataset.contract, scorer.describe(0.4, dataset.X_train.to_numpy())
-    )
+    asked = predictor_of(by_family[family], dataset)
     if is_compiled:
         try:
             graph = translate(by_family[family], 4)
         except TranslationError:
             pytest.skip("it is not compiled")
-        asked.predict = compiled.load(graph.SerializeToString())
+        asked.predict = runtimes.of_graph(graph.SerializeToString())
     usual = dataset.X_test.fillna(0).to_numpy()[:1]
     for pair in HUGE:
         X = np.vstack([usual, usual])
         X[1, :2] = pair
         huge = [name for name, value in zip(("height", "gap"), pair, strict=True) if value]
-        refused = "\n".join(f"row 2, {name}: {scorer.TOO_LARGE}" for name in sorted(huge))
+        refused = "\n".join(f"row 2, {name}: {TOO_LARGE}" for name in sorted(huge))
         assert finite_or_refused(asked, X) in ("finite", ("finite", refused))
 
 
@@ -271,9 +271,7 @@ def finite_or_refused(asked, X):
 
 
 def test_rows_that_overflow_are_refused_whichever_way_the_sum_goes(dataset_of_two):
-    asked = scorer.of_model(
-        None, dataset_of_two.contract, scorer.describe(0.4, dataset_of_two.X_train.to_numpy())
-    )
+    asked = predictor_of(None, dataset_of_two)
     asked.predict = Linear([0.0] * 4, [5.0, 5.0, -9.0, 0.0], 0.0).predict_proba
     for X in ([[1e308, 1e308, 1e308, 0]], [[1e308] * 4] * 100, [[1e308, 0, 0, 0]]):
         with pytest.raises(ContractError, match="row 1, height: is larger than"):
@@ -282,7 +280,7 @@ def test_rows_that_overflow_are_refused_whichever_way_the_sum_goes(dataset_of_tw
 
 def test_an_answer_that_is_not_finite_for_usual_rows_is_the_models_fault(dataset_of_two):
     X = dataset_of_two.X_train.to_numpy()
-    asked = scorer.of_model(None, dataset_of_two.contract, scorer.describe(0.4, X))
+    asked = predictor_of(None, dataset_of_two)
     asked.predict = lambda X: np.full((len(X), 2), np.nan)
     with pytest.raises(ModelError, match="not a finite number"):
         asked.answers(X[:2], PARAMS)
@@ -290,7 +288,7 @@ def test_an_answer_that_is_not_finite_for_usual_rows_is_the_models_fault(dataset
 
 def test_what_a_classifier_raises_on_usual_rows_is_not_blamed_on_them(dataset_of_two):
     X = dataset_of_two.X_train.to_numpy()
-    asked = scorer.of_model(None, dataset_of_two.contract, scorer.describe(0.4, X))
+    asked = predictor_of(None, dataset_of_two)
 
     def fail(_):
         raise ZeroDivisionError
@@ -305,16 +303,12 @@ def test_what_a_classifier_raises_on_usual_rows_is_not_blamed_on_them(dataset_of
 # What training leaves for the scorer.
 
 
-def test_description_survives_json():
-    X = np.array([[1.0, np.nan], [2.0, 5.0], [9.0, 7.0]])
+def test_training_part_is_measured_by_column():
+    trained = Trained.on(np.array([[1.0, np.nan], [2.0, 5.0], [-9.0, 7.0]]), 0.4)
 
-    described = scorer.describe(0.4, X)
-
-    assert json.loads(json.dumps(described)) == described
-    assert described["reference"] == [2.0, 6.0]
-    assert described["magnitude"] == [9.0, 7.0]
-    assert described["threshold"] == 0.4
-    assert list(described["trained_with"]) == ["Python", "scikit-learn", "numpy"]
+    assert trained.threshold == 0.4
+    assert trained.reference.tolist() == [1.0, 6.0]
+    assert trained.magnitude.tolist() == [9.0, 7.0]
 
 
 # A model's folder.
@@ -331,12 +325,12 @@ def saved(tmp_path_factory):
         response_method="predict_proba",
     ).fit(dataset.X_train, dataset.y_train)
     folder = tmp_path_factory.mktemp("saved") / "model"
-    serving.save_model(
+    mlflow_flavor.save_model(
         str(folder),
         mlflow.models.Model(),
         model,
         dataset.contract,
-        scorer.describe(0.4, dataset.X_train.to_numpy()),
+        Trained.on(dataset.X_train.to_numpy(), 0.4),
         graph=translate(model, 4).SerializeToString(),
         pip_requirements=["scikit-learn"],
     )
@@ -350,17 +344,17 @@ def folder(saved, tmp_path):
 
 
 def change(folder, **changes):
-    path = folder / scorer.SERVED
+    path = folder / model_folder.SERVED
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 @pytest.mark.parametrize("with_graph", [True, False])
 def test_loaded_scorer_answers_as_the_model_does(folder, saved, rows, with_graph):
     if not with_graph:
-        (folder / scorer.GRAPH).unlink()
+        (folder / model_folder.GRAPH).unlink()
     frame = pd.DataFrame(rows, columns=["height", "gap", "noise", "flag"])
 
-    loaded = scorer.load(folder, {"model": "visits", "version": "7"})
+    loaded = model_folder.load(folder, {"model": "visits", "version": "7"})
 
     answers = loaded.answers(loaded.rules.apply(rows), Params(version=True))
     expected = saved[1].predict_proba(frame)[:, 1]
@@ -374,18 +368,18 @@ def test_loaded_scorer_answers_as_the_model_does(folder, saved, rows, with_graph
 @pytest.mark.parametrize("unpickle", [True, False])
 @pytest.mark.parametrize("damage", [lambda p: p.write_bytes(b"no pickle"), lambda p: p.unlink()])
 def test_where_there_is_a_graph_the_pickle_is_not_read(folder, rows, unpickle, damage):
-    damage(folder / scorer.PICKLE)
+    damage(folder / model_folder.PICKLE)
 
-    loaded = scorer.load(folder, unpickle=unpickle)
+    loaded = model_folder.load(folder, unpickle=unpickle)
 
     assert len(loaded.answers(rows, PARAMS)["label"]) == len(rows)
 
 
 def test_without_a_graph_and_unpickling_the_contract_is_known_but_no_answer(folder, rows):
-    (folder / scorer.GRAPH).unlink()
-    (folder / scorer.PICKLE).write_bytes(b"no pickle")
+    (folder / model_folder.GRAPH).unlink()
+    (folder / model_folder.PICKLE).write_bytes(b"no pickle")
 
-    loaded = scorer.load(folder, unpickle=False)
+    loaded = model_folder.load(folder, unpickle=False)
 
     assert list(loaded.contract.columns) == ["height", "gap", "noise", "flag"]
     assert loaded.params({"threshold": 0.3}) == Params(threshold=0.3)
@@ -411,15 +405,15 @@ def test_pickle_finds_the_users_modules_and_the_projects_own_first(folder, monke
     monkeypatch.syspath_prepend(code)
     from of_the_user import Own
 
-    (folder / scorer.GRAPH).unlink()
+    (folder / model_folder.GRAPH).unlink()
     dataset = make_dataset()
     own = models.build("raw_logistic_regression", {}, 0).set_params(logisticregression=Own())
     own.fit(dataset.X_train, dataset.y_train)
-    (folder / scorer.PICKLE).write_bytes(pickle.dumps(own))
+    (folder / model_folder.PICKLE).write_bytes(pickle.dumps(own))
     sys.path.remove(str(code))
     del sys.modules["of_the_user"]
 
-    loaded = scorer.load(folder)
+    loaded = model_folder.load(folder)
 
     expected = own.predict_proba(dataset.X_test)
     np.testing.assert_array_equal(loaded.predict(dataset.X_test.to_numpy()), expected)
@@ -435,13 +429,13 @@ def test_pickle_finds_the_users_modules_and_the_projects_own_first(folder, monke
     ],
 )
 def test_model_trained_with_other_versions_is_refused_with_the_remedy(folder, name, other, told):
-    here = json.loads((folder / scorer.SERVED).read_text())["trained_with"]
+    here = json.loads((folder / model_folder.SERVED).read_text())["trained_with"]
     versions = {**here, name: other} if other else {n: v for n, v in here.items() if n != name}
     change(folder, trained_with=versions)
-    (folder / scorer.PICKLE).write_bytes(b"no pickle")  # nothing is read of it
+    (folder / model_folder.PICKLE).write_bytes(b"no pickle")  # nothing is read of it
 
     with pytest.raises(ModelError) as error:
-        scorer.load(folder)
+        model_folder.load(folder)
 
     assert str(error.value).startswith(told)
     assert str(error.value).endswith(
@@ -452,19 +446,19 @@ def test_model_trained_with_other_versions_is_refused_with_the_remedy(folder, na
 def test_all_versions_that_differ_are_told(folder, monkeypatch):
     here = {"Python": "3.11", "scikit-learn": "9.9", "numpy": "8.8"}
     change(folder, trained_with={"Python": "3.11", "scikit-learn": "1.9.1", "numpy": "2.4.6"})
-    monkeypatch.setattr(scorer, "_versions", lambda: here)
+    monkeypatch.setattr(model_folder, "_versions", lambda: here)
 
     with pytest.raises(
         ModelError,
         match=r"scikit-learn 1\.9\.1, numpy 2\.4\.6, and this is scikit-learn 9\.9, numpy 8",
     ):
-        scorer.load(folder)
+        model_folder.load(folder)
 
 
 def test_another_patch_of_python_is_the_same(folder, monkeypatch):
-    major, minor, patch = scorer.platform.python_version_tuple()
+    major, minor, patch = model_folder.platform.python_version_tuple()
     monkeypatch.setattr(
-        scorer.platform, "python_version_tuple", lambda: (major, minor, f"{patch}9")
+        model_folder.platform, "python_version_tuple", lambda: (major, minor, f"{patch}9")
     )
 
-    assert scorer.load(folder).is_compiled
+    assert model_folder.load(folder).is_compiled

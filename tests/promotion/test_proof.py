@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from pipeline.errors import ModelError
-from pipeline.inference import manifest
-from pipeline.inference import predictor as scorer
-from pipeline.inference.predictor import Scorer
+from pipeline.inference import manifest, model_folder
+from pipeline.inference.predictor import Predictor
+from pipeline.inference.runtimes import of_classifier
 from pipeline.promotion import proof
 from pipeline.results import Dataset, Version
 from pipeline.schema.columns import Column
@@ -30,9 +30,10 @@ class Case:
     def __init__(self, folder: Path, dataset: Dataset, **options: Any) -> None:
         self.dataset = dataset
         self.folder = folders.save(folder, dataset, **options)
-        model = pickle.loads((self.folder / scorer.PICKLE).read_bytes())
-        served = json.loads((self.folder / scorer.SERVED).read_text())
-        self.original = scorer.of_model(model, dataset.contract, served)
+        model = pickle.loads((self.folder / model_folder.PICKLE).read_bytes())
+        predict = of_classifier(model, dataset.contract)
+        trained = model_folder.load(self.folder).trained
+        self.original = Predictor(dataset.contract, predict, trained)
 
     def prove(self, folder: Path | None = None) -> tuple[int, str]:
         folder = folder or self.folder
@@ -72,7 +73,7 @@ def test_requests_hold_the_example_gaps_and_every_broken_rule(pima: Case) -> Non
     requests = proof.requests(pima.folder, pima.original, rows)
     expected = [proof.expect(pima.original, one.rows) for one in requests]
     answered = [one for one in expected if not isinstance(one, str)]
-    assert requests[0].body == (pima.folder / scorer.EXAMPLE).read_bytes()
+    assert requests[0].body == (pima.folder / model_folder.EXAMPLE).read_bytes()
     assert len(answered[1]["predictions"]) == 20
     assert {one for one in expected if isinstance(one, str)} == {"columns", "type", "range"}
     columns = pima.dataset.contract.columns
@@ -102,24 +103,24 @@ def test_rules_of_a_wide_table_are_asked_of_forty_columns(pima: Case) -> None:
 def swap_graph(folder: Path) -> None:
     """For that of a model with other weights."""
     other = folders.save(folder.parent / "other", folders.pima(), family="extra_trees")
-    shutil.copy(other / scorer.GRAPH, folder)
+    shutil.copy(other / model_folder.GRAPH, folder)
 
 
 def other_threshold(folder: Path) -> None:
-    served = json.loads((folder / scorer.SERVED).read_text())
-    (folder / scorer.SERVED).write_text(json.dumps({**served, "threshold": 0.01}))
+    served = json.loads((folder / model_folder.SERVED).read_text())
+    (folder / model_folder.SERVED).write_text(json.dumps({**served, "threshold": 0.01}))
 
 
 def wider_range(folder: Path) -> None:
-    contract = json.loads((folder / scorer.CONTRACT).read_text())
+    contract = json.loads((folder / model_folder.CONTRACT).read_text())
     contract["columns"]["Glucose"]["range"] = [20, 601]
-    (folder / scorer.CONTRACT).write_text(json.dumps(contract))
+    (folder / model_folder.CONTRACT).write_text(json.dumps(contract))
 
 
 def no_mark(folder: Path) -> None:
-    contract = json.loads((folder / scorer.CONTRACT).read_text())
+    contract = json.loads((folder / model_folder.CONTRACT).read_text())
     contract["columns"]["Insulin"] |= {"missing": None, "range": [0, 1500]}
-    (folder / scorer.CONTRACT).write_text(json.dumps(contract))
+    (folder / model_folder.CONTRACT).write_text(json.dumps(contract))
 
 
 @pytest.mark.parametrize("change", [swap_graph, other_threshold, wider_range, no_mark])
@@ -175,13 +176,13 @@ def test_both_doors_serve_columns_of_any_other_name(tmp_path: Path, name: str) -
 def test_model_that_is_not_what_its_manifest_lists_is_refused(pima: Case, tmp_path: Path) -> None:
     folder = pima.changed(tmp_path / "model", lambda folder: None)
     version = Version("visits", "7", "", {}, manifest.of(folder))
-    (folder / scorer.PICKLE).write_bytes(b"")
+    (folder / model_folder.PICKLE).write_bytes(b"")
     with pytest.raises(ModelError, match=r"model\.pkl was changed"):
         proof.prove(version, folder, pima.original, pima.dataset.X_test.head(1))
 
 
 def test_model_without_an_example_is_proven_by_the_rest(pima: Case, tmp_path: Path) -> None:
-    folder = pima.changed(tmp_path / "m", lambda copy: (copy / scorer.EXAMPLE).unlink())
+    folder = pima.changed(tmp_path / "m", lambda copy: (copy / model_folder.EXAMPLE).unlink())
     count, told = pima.prove(folder)
     assert (count, told) == (pima.prove()[0] - 1, "")
 
@@ -190,5 +191,5 @@ def test_expected_outcome_of_a_pipeline_is_its_own_answer(pima: Case) -> None:
     row = pima.dataset.X_test.iloc[:1]
     rows = json.loads(row.to_json(orient="records"))
     (answer,) = proof.expect(pima.original, rows)["predictions"]
-    assert isinstance(pima.original, Scorer)
+    assert isinstance(pima.original, Predictor)
     assert answer["probability"] == pima.original.predict(pd.DataFrame(row).to_numpy())[0, 1]

@@ -8,7 +8,8 @@ from pandas.testing import assert_frame_equal
 
 from pipeline.errors import ContractError
 from pipeline.schema.columns import Column
-from pipeline.schema.contract import Contract, Rules, check, check_names, not_a_number, to_matrix
+from pipeline.schema.contract import Contract
+from pipeline.schema.rules import Rules, check, check_names, to_matrix, wrong_kind
 
 AGE = {"Age": Column(unit="years", range=(18, 120))}
 INSULIN = {"Insulin": Column(unit="µU/mL", range=(1, 1500), missing=0)}
@@ -389,7 +390,7 @@ def test_rule_of_the_error_is_that_of_its_first_sentence(cells, kind):
 
 def test_rules_tell_faults_found_before_among_their_own():
     rules = Rules({"x": Column(range=(0, 1)), "y": Column()})
-    before = [not_a_number(2, "y", "SECRET")]
+    before = [wrong_kind(2, "y", Column(), "SECRET")]
 
     with pytest.raises(ContractError) as error:
         rules.apply(np.array([[5.0, 1.0], [0.0, np.nan], [7.0, 1.0]]), before)

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from pipeline.config.sections import Limits, Serve
-from pipeline.inference.predictor import Scorer, Trained
+from pipeline.inference.predictor import Predictor, Trained
 from pipeline.server import guard as guards
 from pipeline.server import telemetry
 from pipeline.server.api_keys import ApiKeys
@@ -36,7 +36,7 @@ class Fake:
 
     def __init__(self):
         predict = lambda X: np.tile([0.75, 0.25], (len(X), 1))  # noqa: E731
-        self.reader = Reader(Scorer(CONTRACT, predict, Trained(0.5, *np.ones((2, 8))), {}), 100)
+        self.reader = Reader(Predictor(CONTRACT, predict, Trained(0.5, *np.ones((2, 8))), {}), 100)
         self.asked = []
         self.is_healthy = True
 

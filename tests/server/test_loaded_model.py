@@ -14,8 +14,7 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.inference import manifest
-from pipeline.inference import predictor as scorer
+from pipeline.inference import manifest, model_folder
 from pipeline.results import Version
 from pipeline.server import telemetry
 from pipeline.server.http_error import HTTPError
@@ -94,7 +93,7 @@ def test_model_that_is_not_what_was_promoted_is_refused_and_leaves_no_copy(
 
 
 def test_model_of_another_environment_is_refused_and_leaves_no_copy(folder, take_in, monkeypatch):
-    monkeypatch.setattr(scorer, "version", lambda name: "0.1")
+    monkeypatch.setattr(model_folder, "version", lambda name: "0.1")
 
     with pytest.raises(ModelError, match="and this is scikit-learn 0"):
         take_in(folder)
@@ -103,8 +102,8 @@ def test_model_of_another_environment_is_refused_and_leaves_no_copy(folder, take
 
 
 def test_model_without_a_graph_is_taken_in_without_unpickling(folder, take_in):
-    (folder / scorer.GRAPH).unlink()
-    (folder / scorer.PICKLE).write_bytes(b"no pickle")
+    (folder / model_folder.GRAPH).unlink()
+    (folder / model_folder.PICKLE).write_bytes(b"no pickle")
 
     served = take_in(folder)
 
@@ -433,7 +432,7 @@ def test_model_that_does_not_load_is_refused_whatever_is_raised(folder, take_in,
     def load(*_, **__):
         raise RecursionError
 
-    monkeypatch.setattr(scorer, "load", load)
+    monkeypatch.setattr(model_folder, "load", load)
 
     with pytest.raises(ModelError, match="visits version 7 does not load: RecursionError"):
         take_in(folder)

@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from pipeline.inference import manifest
-from pipeline.inference.predictor import Params, Scorer, Trained
+from pipeline.inference.predictor import Params, Predictor, Trained
 from pipeline.schema.columns import Column
 from pipeline.schema.contract import Contract
 from pipeline.server import openapi, pages
@@ -29,7 +29,7 @@ def make_served(columns, classes=(0, 1), positive=1, threshold=0.5, reference=No
     usual = np.ones(len(columns)) if reference is None else np.array(reference)
     return SimpleNamespace(
         version=SimpleNamespace(name="visits", version="7", run_id="r", metrics={}, manifest={}),
-        predictor=Scorer(contract, lambda X: X, Trained(threshold, usual, np.abs(usual)), {}),
+        predictor=Predictor(contract, lambda X: X, Trained(threshold, usual, np.abs(usual)), {}),
         title="visits version 7",
     )
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.config.sections import Limits
-from pipeline.inference.predictor import Params, Scorer, Trained
+from pipeline.inference.predictor import Params, Predictor, Trained
 from pipeline.schema.columns import Column
 from pipeline.schema.contract import Contract
 from pipeline.server.http_error import HTTPError
@@ -38,7 +38,7 @@ NAN = float("nan")
 def make_reader(columns=None, most_rows=MOST_ROWS) -> Reader:
     contract = CONTRACT if columns is None else CONTRACT.model_copy(update={"columns": columns})
     trained = Trained(0.5, *np.ones((2, len(contract.columns))))
-    scorer = Scorer(contract, lambda X: np.tile([0.3, 0.7], (len(X), 1)), trained, {})
+    scorer = Predictor(contract, lambda X: np.tile([0.3, 0.7], (len(X), 1)), trained, {})
     return Reader(scorer, most_rows)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.config.sections import Limits
-from pipeline.inference.predictor import Scorer, Trained
+from pipeline.inference.predictor import Predictor, Trained
 from pipeline.server.http_error import HTTPError
 from pipeline.server.request_json import Reader
 from pipeline.server.response import QUICK_EXPLAINED, QUICK_ROWS, SlowRequest, respond
@@ -23,7 +23,7 @@ def reader():
 
     identity = {"model": "visits", "version": "7"}
     trained = Trained(0.5, np.full(8, 60.0), np.full(8, 24.0))
-    return Reader(Scorer(CONTRACT, predict, trained, identity), Limits().rows)
+    return Reader(Predictor(CONTRACT, predict, trained, identity), Limits().rows)
 
 
 def asked(rows, **params):

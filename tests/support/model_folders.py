@@ -10,9 +10,8 @@ from sklearn.model_selection import FixedThresholdClassifier
 
 from pipeline.config.load import load, locate
 from pipeline.export.onnx_graph import translate
-from pipeline.inference import manifest
-from pipeline.inference import mlflow_flavor as serving
-from pipeline.inference import predictor as scorer
+from pipeline.inference import manifest, mlflow_flavor
+from pipeline.inference.predictor import Trained
 from pipeline.models import families as models
 from pipeline.results import Dataset, Version
 from pipeline.server.loaded_model import LoadedModel
@@ -48,14 +47,15 @@ def save(
     graph = translate(model, dataset.X_train.shape[1]).SerializeToString()
     advice = logging.getLogger("mlflow.sklearn")
     advice.setLevel(logging.ERROR)  # against pickle
-    serving.save_model(
+    mlflow_flavor.save_model(
         str(folder),
         mlflow.models.Model(),
         model,
         dataset.contract,
-        scorer.describe(threshold, dataset.X_train.to_numpy()),
+        Trained.on(dataset.X_train.to_numpy(), threshold),
+        None,
         graph if is_compiled else None,
-        signature=serving.signature(dataset.contract, threshold),
+        signature=mlflow_flavor.signature(dataset.contract, threshold),
         pip_requirements=["scikit-learn"],
         input_example=rows.reset_index(drop=True),
     )

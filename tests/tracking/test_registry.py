@@ -12,9 +12,8 @@ from mlflow.exceptions import MlflowException
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.errors import ModelError, RegistryError
-from pipeline.inference import manifest
-from pipeline.inference import mlflow_flavor as serving
-from pipeline.inference import predictor as scorer
+from pipeline.inference import manifest, mlflow_flavor
+from pipeline.inference.predictor import Trained
 from pipeline.results import Candidate
 from pipeline.schema.columns import Column
 from pipeline.schema.contract import Contract
@@ -199,13 +198,13 @@ def real(client, tmp_path_factory) -> str:
     """The id of a logged model that can answer, promoted as `real`."""
     contract = Contract(columns={"a": Column()}, target="y", classes=(0, 1), positive=1)
     folder = tmp_path_factory.mktemp("real") / "model"
-    serving.save_model(
+    mlflow_flavor.save_model(
         str(folder),
         mlflow.models.Model(),
         LogisticRegression().fit(ROWS, [0, 1]),
         contract,
-        scorer.describe(0.5, ROWS.to_numpy()),
-        signature=serving.signature(contract, 0.5),
+        Trained.on(ROWS.to_numpy(), 0.5),
+        signature=mlflow_flavor.signature(contract, 0.5),
         pip_requirements=["scikit-learn"],
     )
     model_id = client.create_logged_model("0", name="m").model_id

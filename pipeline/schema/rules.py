@@ -1,0 +1,182 @@
+"""Checks of names, cells and whole matrices: the same for training data, files and requests.
+
+It needs neither MLflow nor the config, and pandas only where a frame is checked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import cycle
+from math import nan
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ContractError, nearest
+from pipeline.schema.columns import Column, Matrix, Vector
+from pipeline.schema.faults import MOST_FAULTS, Fault, contract_error, more
+from pipeline.schema.kinds import kind_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Rules:
+    """The ranges and marks of all columns as arrays: one comparison checks a whole matrix."""
+
+    def __init__(self, columns: Mapping[str, Column]) -> None:
+        self.columns = columns
+        bounds = np.array([kind_of(column).bounds(column) for column in columns.values()])
+        self.low, self.high, self.marks = bounds.T
+        self._bounds = bounds.tolist()
+
+    def apply(self, X: Matrix, faults: Sequence[Fault] = (), with_values: bool = False) -> Matrix:
+        """The matrix (rows x columns) with NaN in place of the marks.
+
+        Raises ContractError for the cells that break a rule, and for `faults` from before.
+        """
+        marked = self.marks == X
+        if np.count_nonzero(marked):
+            X = np.where(marked, np.nan, X)
+        outside = (self.low > X) | (self.high < X)  # NaN is neither
+        if np.count_nonzero(outside) or faults:
+            raise contract_error([*faults, *self._faults(X, outside)], with_values)
+        return X
+
+    def few(self, cells: Sequence[float | None]) -> list[float] | None:
+        """As `apply`, for the cells of a few rows: quicker than as many calls of NumPy.
+
+        None where a rule is broken, without saying which.
+        """
+        checked = []
+        for cell, (low, high, mark) in zip(cells, cycle(self._bounds), strict=False):
+            # Python compares an integer with a double exactly, NumPy as two doubles.
+            number = nan if cell is None else float(cell)
+            if cell is None or number == mark:
+                checked.append(nan)
+            elif low <= number <= high:
+                checked.append(number)
+            else:
+                return None
+        return checked
+
+    def _faults(self, X: Matrix, outside: NDArray[np.bool_]) -> Iterator[Fault]:
+        for place, (name, column) in enumerate(self.columns.items()):
+            kind = kind_of(column)
+            cells = X[:, place]
+            for wrong, rule, rule_kind in kind.broken_rules(column, cells):
+                for row in np.flatnonzero(wrong & outside[:, place])[: MOST_FAULTS + 1]:
+                    yield Fault(int(row) + 1, name, rule, kind.digits(cells[row]), rule_kind)
+
+
+def check(
+    columns: Mapping[str, Column], frame: pd.DataFrame, with_values: bool = True
+) -> pd.DataFrame:
+    """The rows as doubles in the contract's column order, NaN where a value is missing.
+
+    Raises ContractError with at most ten sentences; `with_values=False` keeps the caller's
+    data out of them.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(to_matrix(Rules(columns), frame, with_values), columns=list(columns))
+
+
+def to_matrix(rules: Rules, frame: pd.DataFrame, with_values: bool = False) -> Matrix:
+    """As `check`, without the names."""
+    columns = rules.columns
+    if list(frame.columns) == list(columns):
+        values = frame.to_numpy()
+        if values.dtype == np.float64:  # with booleans or texts among them, they would be objects
+            return rules.apply(values, with_values=with_values)
+    frame = frame.rename(columns=str)
+    check_names(columns, list(frame.columns))
+
+    def read(name: str, column: Column) -> tuple[Vector, list[Fault]] | None:
+        return _read_series(name, column, frame[name]) if name in frame else None
+
+    X, faults = read_columns(columns, len(frame), read)
+    return rules.apply(X, faults, with_values)
+
+
+def read_columns(
+    columns: Mapping[str, Column],
+    rows: int,
+    read: Callable[[str, Column], tuple[Vector, list[Fault]] | None],
+) -> tuple[Matrix, list[Fault]]:
+    """The matrix that `read` makes column by column, NaN in those for which it gives None."""
+    X = np.full((rows, len(columns)), np.nan)
+    faults: list[Fault] = []
+    for place, (name, column) in enumerate(columns.items()):
+        cells = read(name, column)
+        if cells is not None:
+            X[:, place] = cells[0]
+            faults += cells[1]
+    return X, faults
+
+
+def _read_series(name: str, column: Column, cells: pd.Series[Any]) -> tuple[Vector, list[Fault]]:
+    vector = kind_of(column).read_series(cells)
+    if vector is not None:
+        return vector, []
+    pairs = zip(cells, cells.isna(), strict=True)
+    return read_cells(name, column, [None if missing else cell for cell, missing in pairs])
+
+
+def read_cells(
+    name: str, column: Column, cells: Sequence[Any], are_texts: bool = False
+) -> tuple[Vector, list[Fault]]:
+    """The cells one by one, with a fault for each of the first that are not of the column's kind.
+
+    NaN stands in their place, and where a value is missing. `are_texts` for the cells of CSV.
+    """
+    kind = kind_of(column)
+    read = kind.read_text if are_texts else kind.read_cell
+    vector = np.full(len(cells), np.nan)
+    faults: list[Fault] = []
+    for place, cell in enumerate(cells):
+        try:
+            vector[place] = read(cell)
+        except ValueError:
+            faults.append(wrong_kind(place + 1, name, column, cell))
+            if len(faults) > MOST_FAULTS:
+                break
+    return vector, faults
+
+
+def wrong_kind(row: int, name: str, column: Column, value: Any = None) -> Fault:
+    """The fault of a cell that is not of its column's kind, nor missing; rows count from 1."""
+    return Fault(row, name, f"must be {kind_of(column).noun}", repr(value)[:40], "type")
+
+
+def check_names(
+    columns: Mapping[str, Column], names: Sequence[str], with_names: bool = True
+) -> None:
+    """Raises ContractError when a column is unknown, missing or there twice.
+
+    `with_names=False` names a column that the contract does not have by its place.
+    """
+    counts = Counter(names)
+    repeated = sorted(name for name, count in counts.items() if count > 1)
+    extra = [name for name in names if name not in columns]
+    missing = [n for n, column in columns.items() if n not in counts and not column.optional]
+    if not (repeated or extra or missing):
+        return
+
+    def quoted(name: str) -> str:
+        return repr(name) if with_names or name in columns else f"number {names.index(name) + 1}"
+
+    sentences = [f"column {quoted(name)} is there twice" for name in repeated[:MOST_FAULTS]]
+    sentences += [
+        f"column {quoted(name)} is not known{nearest(name, missing)}"
+        for name in extra[:MOST_FAULTS]
+    ]
+    sentences += [
+        f"column {name!r} is missing{nearest(name, extra[:MOST_FAULTS]) if with_names else ''}"
+        for name in missing
+    ]
+    closing = more(len(repeated) + len(extra) + len(missing))
+    expected = f"expected columns: {', '.join(columns)}"
+    raise ContractError("\n".join([*sentences[:MOST_FAULTS], *closing, expected]), "columns")
