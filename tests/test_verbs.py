@@ -5,7 +5,7 @@ from importlib.metadata import version
 import pytest
 import yaml
 
-from pipeline import fingerprint
+from pipeline import fingerprint, flow
 from pipeline.config.load import PROJECT, settings
 from pipeline.config.sections import Config
 from pipeline.verbs import OPTIONS, VERBS, Options, needed, searches, sections, steps
@@ -37,6 +37,10 @@ def test_what_a_verb_names_exists(verb):
     assert all(version(library) for library in row.libraries)
     assert all(fingerprint._file(module) for module in row.modules)
     assert bool(row.modules) is row.is_step
+
+
+def test_flow_has_a_function_for_each_step():
+    assert set(flow.STEPS) == {verb for verb in VERBS if VERBS[verb].is_step}
 
 
 def test_every_section_is_of_a_verb():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline import flow
+from pipeline.tracking import earlier_runs
 
 
 def params(digest="d", target="y", **columns):
@@ -27,11 +27,12 @@ NOW = params(a="0-1", b="0-9", c="null")
     ],
 )
 def test_a_run_is_of_the_same_table_by_its_target_and_by_its_rows_or_most_columns(before, is_same):
-    assert flow._is_same_table(before, NOW) is is_same
+    assert earlier_runs._is_same_table(before, NOW) is is_same
 
 
 def test_settings_that_differ_are_named_with_both_values():
-    assert flow._changes({"tune.seed": "0", "old": "1"}, {"tune.seed": "1", "new": "2"}) == [
+    before, now = {"tune.seed": "0", "old": "1"}, {"tune.seed": "1", "new": "2"}
+    assert earlier_runs._changes(before, now) == [
         "tune.seed 0 -> 1",
         "new (unset) -> 2",
         "old 1 -> (unset)",
