@@ -9,9 +9,10 @@ from mlflow import MlflowClient
 
 from pipeline import flow
 from pipeline.config.sections import Config
-from pipeline.datasets import row_hash
+from pipeline.datasets import row_hash, sources
 from pipeline.errors import ContractError, RegistryError
 from pipeline.results import Arrays, Candidate, Dataset
+from pipeline.steps.ingest import ingest
 from pipeline.tracking import candidates, model_files, registry
 from pipeline.tracking import runs as tracking
 from pipeline.tracking.arrays import unpack
@@ -26,7 +27,7 @@ def trained(lab: Lab, client: MlflowClient, **options: object) -> Candidate:
 
 
 def dataset(config: Config) -> Dataset:
-    return flow._Flow(config, Options()).dataset
+    return ingest(config, sources.fetch(config.data))
 
 
 def test_table_that_grew_is_compared_on_rows_that_the_champion_has_not_seen(lab, client, weak):
