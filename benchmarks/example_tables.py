@@ -9,8 +9,8 @@ from sklearn import datasets as toy
 
 from pipeline.config import load as config_file
 from pipeline.config.sections import Config, Data, Registry, Tune
-from pipeline.datasets import dataset as datasets
-from pipeline.datasets import sources
+from pipeline.datasets.dataset import build_dataset
+from pipeline.datasets.sources import open_source
 from pipeline.results import Dataset
 from pipeline.schema.columns import Column
 from pipeline.steps.ingest import ingest
@@ -135,7 +135,7 @@ def digits(rng: np.random.Generator, rows: int) -> Table:
 def pima(rng: np.random.Generator, rows: int) -> Table:
     """The Pima table as its config reads it: a zero that cannot be is missing."""
     config = config_file.load("configs/pima.yaml", {})
-    dataset = ingest(config, sources.fetch(config.data))
+    dataset = ingest(config, open_source(config.data))
     return _some(rng, rows, dataset.X.to_numpy(), dataset.y.to_numpy())
 
 
@@ -153,7 +153,7 @@ def prepared(X: NDArray[np.float64], y: NDArray[np.int64], tune: Tune) -> tuple[
         tune=tune,
         registry=Registry(model="made"),
     )
-    return config, datasets.build(config, table, digest="0" * 64)
+    return config, build_dataset(config, table, digest="0" * 64)
 
 
 def _drawn(rng: np.random.Generator, chance: NDArray[np.float64]) -> NDArray[np.int64]:

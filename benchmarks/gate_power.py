@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pipeline.config import load as config_file
 from pipeline.config.sections import Config, Data, Registry
-from pipeline.datasets import dataset as datasets
-from pipeline.datasets import sources
+from pipeline.datasets.dataset import build_dataset
+from pipeline.datasets.sources import open_source
 from pipeline.evaluation import cross_validation as crossval
 from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Predictions, Values
@@ -64,7 +64,7 @@ class Source:
     def draw(self, number: int) -> Dataset:
         """A table, split by the number."""
         config = _with(self.config, "split", seed=number)
-        return datasets.build(config, self.table(number), digest="0" * 64)
+        return build_dataset(config, self.table(number), digest="0" * 64)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Pair:
 def pima() -> Source:
     """A split of the same rows at each draw: the truth is the mean over many."""
     config = config_file.load("configs/pima.yaml", {})
-    table = sources.read_table(sources.fetch(config.data), config.data.source, config.data.target)
+    table = open_source(config.data).read()
     return Source(config, lambda _: table, lambda data: data, 1000, weaker=0.55, equal=0.36)
 
 

@@ -172,10 +172,11 @@ def _environment() -> dict[str, str]:
 
 def _prepared(overrides: dict[str, str]) -> tuple[Any, Any]:
     from pipeline.config.load import load
+    from pipeline.datasets.sources import open_source
     from pipeline.steps.ingest import ingest
 
     config = load("configs/pima.yaml", overrides)
-    return config, ingest(config, (ROOT / "data/pima.csv").read_bytes())
+    return config, ingest(config, open_source(config.data))
 
 
 def _warm(count: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 A step is imported when it runs: with its libraries it takes a second, and reused steps do without.
 """
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from mlflow.entities import Run
 
 from pipeline import fingerprint
 from pipeline.config.sections import Config
-from pipeline.datasets import sources
+from pipeline.datasets.sources import open_source
 from pipeline.models import import_paths
 from pipeline.results import Dataset, Report, Training, Tuning
 from pipeline.tracking import model_files, records, registry, runs
@@ -127,8 +126,8 @@ class _Job:
     def __init__(self, config: Config, options: Options) -> None:
         self.config = config
         self.options = options
-        self.content = sources.fetch(config.data)
-        self.digest = hashlib.sha256(self.content).hexdigest()
+        self.source = open_source(config.data)
+        self.digest = self.source.digest()
         self.earlier = EarlierRuns()
         self.runs: dict[str, Run] = {}
 
@@ -144,7 +143,7 @@ class _Job:
         """Read and checked again when ingest is reused: that is quicker than storing a copy."""
         from pipeline.steps.ingest import ingest
 
-        return ingest(self.config, self.content)
+        return ingest(self.config, self.source)
 
     @cached_property
     def tuning(self) -> Tuning:

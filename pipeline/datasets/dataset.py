@@ -1,8 +1,7 @@
 """From a table to a checked data set in two parts."""
 
 import hashlib
-from decimal import Decimal
-from numbers import Real
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,28 +9,33 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from pipeline.config.sections import Config, Data
+from pipeline.datasets.kinds import TABLE_KINDS
 from pipeline.datasets.sources import stem
 from pipeline.errors import ConfigError, ContractError, nearest
 from pipeline.results import Dataset
+from pipeline.schema.columns import Column
 from pipeline.schema.contract import Contract
 from pipeline.schema.rules import check, check_names
 
-SHOWN = 5  # columns in one message
+MOST_NAMED = 5  # columns in one message
 NO_AMOUNTS = "An amount cannot be predicted yet, only classes"
 
 
-def build(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
+def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     """The checked and split data set. Raises ContractError, and ConfigError for `positive`."""
     data = config.data
     _check_target(data, table)
     y = _whole_numbers(table[data.target])
     classes = _classes(data, y)
+    _check_positive(data, classes)
     _check_rows(config, y, classes)
     features = table.drop(columns=data.target)
     _check_header(data, table)
     check_names(data.columns, list(map(str, features.columns)))
-    features = features.apply(_read_numbers)
-    _check_numbers(features)
+    features = features.apply(
+        lambda cells: TABLE_KINDS[data.columns[str(cells.name)].kind].read(cells)
+    )
+    _check_kinds(data.columns, features)
     X = check(data.columns, features)
     rows = np.arange(len(table))
     train, test = _split(config, rows, y)
@@ -91,42 +95,28 @@ def _whole_numbers(y: "pd.Series[Any]") -> "pd.Series[Any]":
     return y.astype("int64") if whole else y
 
 
-def _read_numbers(cells: "pd.Series[Any]") -> "pd.Series[Any]":
-    """One text in a column makes all its cells text: those that are numbers become so again."""
-    if not pd.api.types.is_string_dtype(cells):
-        return cells
-    numbers = pd.to_numeric(cells, errors="coerce")
-    return numbers.astype(object).where(numbers.notna(), cells)
-
-
-def _check_numbers(features: pd.DataFrame) -> None:
-    """Raises ContractError, once for all columns that hold nothing but texts, dates or the like."""
-    others = [
-        f"{name} ({_short(cells.dropna().iloc[0])})"
-        for name, cells in features.items()
-        if not cells.isna().all() and not _has_numbers(cells)
-    ]
-    if others:
-        more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
-        raise ContractError(
-            f"{len(others)} of {len(features.columns)} columns hold no numbers: "
-            f"{', '.join(others[:SHOWN])}{more}. A column must hold numbers: write the texts as "
-            "numbers (yes and no as 1 and 0), or take the columns out of the table and of "
-            "data.columns",
-            "type",
-        )
+def _check_kinds(columns: Mapping[str, Column], features: pd.DataFrame) -> None:
+    """Raises ContractError, once for all columns of a kind that have no cell of it."""
+    for kind, table_kind in TABLE_KINDS.items():
+        others = [
+            f"{name} ({_short(cells.dropna().iloc[0])})"
+            for name, cells in features.items()
+            if columns[str(name)].kind == kind
+            and not cells.isna().all()
+            and not table_kind.has_any(cells)
+        ]
+        if others:
+            more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+            raise ContractError(
+                f"{len(others)} of {len(features.columns)} columns hold no {table_kind.plural}: "
+                f"{', '.join(others[:MOST_NAMED])}{more}. A column must hold {table_kind.plural}: "
+                f"{table_kind.remedy}, or take the columns out of the table and of data.columns",
+                "type",
+            )
 
 
 def _short(value: Any) -> str:
     return (repr(value) if isinstance(value, str) else str(value))[:40]
-
-
-def _has_numbers(cells: "pd.Series[Any]") -> bool:
-    kinds = pd.api.types
-    if kinds.is_object_dtype(cells):
-        numbers = (Real, Decimal)
-        return any(isinstance(c, numbers) and not isinstance(c, bool) for c in cells.dropna())
-    return bool(kinds.is_numeric_dtype(cells) and not kinds.is_bool_dtype(cells))
 
 
 def _classes(data: Data, y: "pd.Series[Any]") -> tuple[Any, ...]:
@@ -140,20 +130,24 @@ def _classes(data: Data, y: "pd.Series[Any]") -> tuple[Any, ...]:
         raise ContractError(
             f"{data.target}: every row is of the class {classes[0]!r}; there must be two or more"
         )
-    shown = ", ".join(map(repr, classes[:10]))
+    return classes
+
+
+def _check_positive(data: Data, classes: tuple[Any, ...]) -> None:
+    """Raises ConfigError where `data.positive` is not one of two classes, or one of more."""
+    shortened = ", ".join(map(repr, classes[:10]))
     # True == 1 in Python, but `positive: 1` is not the class true.
     if len(classes) == 2 and (type(data.positive), data.positive) not in [
         (type(label), label) for label in classes
     ]:
         raise ConfigError(
-            f"data.positive is {data.positive!r}; with two classes it must be one of {shown}"
+            f"data.positive is {data.positive!r}; with two classes it must be one of {shortened}"
         )
     if len(classes) > 2 and data.positive is not None:
         raise ConfigError(
             f"data.positive is {data.positive!r}, but {data.target} has {len(classes)} classes "
-            f"({shown}); leave it out, or take the rows of the other classes out of the table"
+            f"({shortened}); leave it out, or take the rows of the other classes out of the table"
         )
-    return classes
 
 
 def _check_rows(config: Config, y: "pd.Series[Any]", classes: tuple[Any, ...]) -> None:

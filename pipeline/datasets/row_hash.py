@@ -1,4 +1,4 @@
-"""Which rows are the same in two tables, so that no model is judged on what it was trained on."""
+"""Which rows are the same in two tables: no model is to be evaluated on its training rows."""
 
 from typing import Any
 
@@ -10,17 +10,16 @@ from pipeline.schema.contract import Contract
 from pipeline.schema.rules import Rules, to_matrix
 
 FILE = "training_rows.npz"  # of a training run: the hashes of the rows that it trained on
-FORMAT = 1  # of the hash: to be raised when `identities` changes what it gives
-Identities = NDArray[np.uint64]  # one per row
+FORMAT = 1  # of the hash: to be raised when `hash_rows` changes what it gives
 
 
-def identities(contract: Contract, X: pd.DataFrame, y: "pd.Series[Any]") -> Identities:
+def hash_rows(contract: Contract, X: pd.DataFrame, y: "pd.Series[Any]") -> NDArray[np.uint64]:
     """64 bits of each row's values in a contract's columns, and of its label.
 
-    Rows that are alike are told apart by counting them: the third of a kind in one table is the
-    third in another, so a table that grew holds the rows that it held before. The order of the
-    columns does not count, nor do columns that the contract does not have. Raises ContractError
-    for rows that break it.
+    Rows that are alike are counted: the third of a kind in one table has the hash of the third in
+    another, so a table that grew holds the rows that it held before. The order of the columns
+    does not count, nor do columns that the contract does not have. Raises ContractError for rows
+    that break it.
     """
     names = list(contract.columns)
     values = to_matrix(Rules(contract.columns), X[[name for name in names if name in X]])

@@ -1,6 +1,5 @@
 """Compiles a fitted classifier, and proves that the result answers as the classifier does."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,22 +12,20 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.export.onnx_builder import TranslationError
 from pipeline.export.onnx_graph import translate, unscaled
+from pipeline.export.random_rows import ROWS, random_rows
 from pipeline.inference.runtimes import Linear, Predict, of_classifier, of_graph
 from pipeline.results import Dataset, Training
 from pipeline.schema.columns import Matrix
 from pipeline.schema.contract import Contract
-from pipeline.schema.rules import Rules
+from pipeline.schema.targets import target_of
 
 TOLERANCE = 1e-6  # between probabilities
-RANDOM_ROWS = 10_000
 ONE_BY_ONE = 200  # rows that are asked alone, as most requests do
-MISSING = 0.1  # share of the random cells
-SEED = 0
 
 
 @dataclass(frozen=True)
 class Compilation:
-    """The model collapsed, or as a graph, or why it is neither."""
+    """A model collapsed to a weighted sum, or translated to a graph, or the reason why neither."""
 
     linear: Linear | None
     graph: bytes | None
@@ -36,7 +33,7 @@ class Compilation:
 
     @property
     def summary(self) -> str:
-        """For the run's tag."""
+        """One line on what became of the model: the tag `compiled` of the run."""
         if self.linear is None and self.graph is None:
             return f"no: {self.reason}"
         return f"{'collapsed' if self.graph is None else 'ONNX'}, {self.reason}"
@@ -50,16 +47,15 @@ def compile_model(dataset: Dataset, training: Training) -> Compilation:
         if linear is None:
             columns = len(dataset.contract.columns)
             graph = translate(training.model, columns).SerializeToString()
-        apart = _prove(
-            dataset, training, linear.predict_proba if linear else of_graph(graph or b"")
-        )
+        compiled = linear.predict_proba if linear else of_graph(graph or b"")
+        difference = _prove(dataset, training, compiled)
     except TranslationError as error:
         return Compilation(None, None, str(error))
-    except Exception as error:  # of a private attribute, of the runtime, of an overflow: no must
+    except Exception as error:  # a private attribute is gone, or the runtime fails: go without
         return Compilation(None, None, f"{type(error).__name__}: {error}")
-    if apart:
-        return Compilation(None, None, apart)
-    reason = f"equal on {len(dataset.X_train)} training and {RANDOM_ROWS} random rows"
+    if difference:
+        return Compilation(None, None, difference)
+    reason = f"equal on {len(dataset.X_train)} training and {ROWS} random rows"
     return Compilation(linear, graph, reason)
 
 
@@ -81,26 +77,27 @@ def collapse(classifier: Any) -> Linear | None:
 
 def _prove(dataset: Dataset, training: Training, compiled: Predict) -> str:
     """In what the two differ, and on which rows; nothing if they are equal."""
-    original = of_classifier(training.model, dataset.contract)
-    seen = dataset.X_train.to_numpy()
-    for name, rows in (("training", seen), ("random", random_rows(dataset.contract, seen))):
-        apart = difference(original, compiled, rows, dataset.contract, training.threshold)
-        if apart:
-            return f"on {len(rows)} {name} rows, {apart}"
-    each = seen[:ONE_BY_ONE]
-    apart = difference(
-        original,
-        lambda rows: np.concatenate([compiled(row[None]) for row in rows]),
-        each,
-        dataset.contract,
-        training.threshold,
-    )
-    return f"on {len(each)} rows one by one, {apart}" if apart else ""
+    contract = dataset.contract
+    original = of_classifier(training.model, contract)
+
+    def one_by_one(rows: Matrix) -> Matrix:
+        return np.concatenate([compiled(row[None]) for row in rows])
+
+    X_train = dataset.X_train.to_numpy()
+    for name, rows, predict in (
+        ("training rows", X_train, compiled),
+        ("random rows", random_rows(contract, X_train), compiled),
+        ("rows one by one", X_train[:ONE_BY_ONE], one_by_one),
+    ):
+        difference = find_difference(original, predict, rows, contract, training.threshold)
+        if difference:
+            return f"on {len(rows)} {name}, {difference}"
+    return ""
 
 
-def difference(
+def find_difference(
     original: Predict,
-    compiled: Callable[[Matrix], Matrix],
+    compiled: Predict,
     rows: Matrix,
     contract: Contract,
     threshold: float | None,
@@ -111,27 +108,7 @@ def difference(
         most = float(np.abs(before - after).max())
     if not most <= TOLERANCE:  # or NaN
         return f"probabilities differ by up to {most:.2g}"
-    changed = int((_calls(before, contract, threshold) != _calls(after, contract, threshold)).sum())
+    target = target_of(contract)
+    labels = (target.answers(answer, threshold)["label"] for answer in (before, after))
+    changed = sum(one != other for one, other in zip(*labels, strict=True))
     return f"{changed} labels differ" if changed else ""
-
-
-def _calls(probabilities: Matrix, contract: Contract, threshold: float | None) -> Any:
-    positive = contract.positive_index
-    if positive is None or threshold is None:
-        return probabilities.argmax(axis=1)
-    return probabilities[:, positive] >= threshold
-
-
-def random_rows(contract: Contract, seen: Matrix) -> Matrix:
-    """Rows that keep the contract: by turns seen values, each column shuffled, and any at all."""
-    rng = np.random.default_rng(SEED)
-    shape = (RANDOM_ROWS, seen.shape[1])
-    rules = Rules(contract.columns)
-    low, high = np.nanmin(seen, axis=0), np.nanmax(seen, axis=0)
-    wide = high - low + 1  # where the contract knows no bound
-    low, high = np.maximum(rules.low, low - wide), np.minimum(rules.high, high + wide)
-    rows = rng.uniform(low, high, shape)
-    shuffled = np.column_stack([rng.choice(column, RANDOM_ROWS) for column in seen.T])
-    rows[::2] = shuffled[::2]
-    rows[rng.random(shape) < MISSING] = np.nan
-    return rows

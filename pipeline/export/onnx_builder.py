@@ -11,7 +11,7 @@ INPUT, OUTPUT = "X", "probabilities"
 
 
 class TranslationError(Exception):
-    """The classifier, or one inside it, is none of those that are known here."""
+    """The classifier, or one inside it, is not one that has a translation."""
 
 
 class Graph:
@@ -23,25 +23,25 @@ class Graph:
     def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
-        self._known: dict[Any, str] = {}
+        self._names: dict[Any, str] = {}
 
     def constant(self, value: Any, dtype: Any = np.float64) -> str:
         """The name of a tensor that holds the value."""
         array = np.asarray(value, dtype=dtype)
         key = (array.dtype.str, array.shape, array.tobytes())
-        if key not in self._known:
-            self._known[key] = name = f"c{len(self.constants)}"
+        if key not in self._names:
+            self._names[key] = name = f"c{len(self.constants)}"
             self.constants.append(numpy_helper.from_array(array, name))
-        return self._known[key]
+        return self._names[key]
 
     def __call__(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """The name of an operator's output."""
         key = (operator, inputs, tuple(sorted(attributes.items()))) if not domain else object()
-        if key not in self._known:
-            self._known[key] = name = f"t{len(self.nodes)}"
+        if key not in self._names:
+            self._names[key] = name = f"t{len(self.nodes)}"
             node = helper.make_node(operator, list(inputs), [name], domain=domain, **attributes)
             self.nodes.append(node)
-        return self._known[key]
+        return self._names[key]
 
     def link(self, margins: str, classes: int) -> str:
         """Log-odds of the second of two classes, or one margin per class, as probabilities."""
@@ -49,13 +49,13 @@ class Graph:
             return self("Sigmoid", margins)
         return self("Softmax", margins, axis=1)
 
-    def model(self, found: str, columns: int, classes: int) -> ModelProto:
-        """The whole, from `X` (rows x columns) to `probabilities` (rows x classes)."""
+    def model(self, output: str, columns: int, classes: int) -> ModelProto:
+        """The whole graph, from `X` (rows x columns) to `probabilities` (rows x classes)."""
         last = self.nodes[-1]
-        if last.output[0] == found:
+        if last.output[0] == output:
             last.output[0] = OUTPUT
         else:
-            self.nodes.append(helper.make_node("Identity", [found], [OUTPUT]))
+            self.nodes.append(helper.make_node("Identity", [output], [OUTPUT]))
         tensors = [
             helper.make_tensor_value_info(name, TensorProto.DOUBLE, [None, width])
             for name, width in ((INPUT, columns), (OUTPUT, classes))

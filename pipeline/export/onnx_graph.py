@@ -40,11 +40,12 @@ def translate(classifier: Any, columns: int) -> ModelProto:
     Raises TranslationError.
     """
     graph = Graph()
-    found = _probabilities(graph, classifier, INPUT)
+    probabilities = _probabilities(graph, classifier, INPUT)
     classes = len(classifier.classes_)
     if classes == 2:
-        found = graph("Concat", graph("Sub", graph.constant(1.0), found), found, axis=1)
-    return graph.model(found, columns, classes)
+        first = graph("Sub", graph.constant(1.0), probabilities)
+        probabilities = graph("Concat", first, probabilities, axis=1)
+    return graph.model(probabilities, columns, classes)
 
 
 def _probabilities(graph: Graph, classifier: Any, X: str) -> str:
@@ -139,7 +140,7 @@ def _splines(graph: Graph, splines: SplineTransformer, X: str) -> str:
     degree = splines.degree
     knots = np.array([spline.t[degree:-degree] for spline in splines.bsplines_])
     pieces = np.array(
-        [_polynomials(spline, own) for spline, own in zip(splines.bsplines_, knots, strict=True)]
+        [_polynomials(*spline) for spline in zip(splines.bsplines_, knots, strict=True)]
     )  # columns x pieces x (degree + 1) x functions
     columns, count, _, functions = pieces.shape
     origins = np.concatenate([knots[:, :1], knots], axis=1)  # of each piece
@@ -159,8 +160,8 @@ def _splines(graph: Graph, splines: SplineTransformer, X: str) -> str:
     value = ""
     for power in reversed(range(degree + 1)):  # Horner's rule
         factors = graph.constant(pieces[:, :, power].reshape(-1, functions))
-        own = graph("Gather", factors, index)
-        value = graph("Add", graph("Mul", value, step), own) if value else own
+        factor = graph("Gather", factors, index)
+        value = graph("Add", graph("Mul", value, step), factor) if value else factor
     return graph("Reshape", value, graph.constant([-1, columns * functions], np.int64))
 
 
@@ -213,10 +214,10 @@ def _support_vectors(graph: Graph, model: SVC, X: str) -> str:
     if model.kernel != "rbf":
         raise TranslationError(f"SVC with the kernel {model.kernel}")
     vectors, gamma = model.support_vectors_, model._gamma
-    own = graph("ReduceSumSquare", X, graph.constant([1], np.int64), keepdims=1)
-    own = graph("Mul", own, graph.constant(-gamma))
+    squares = graph("ReduceSumSquare", X, graph.constant([1], np.int64), keepdims=1)
+    squares = graph("Mul", squares, graph.constant(-gamma))
     rest = _linear(graph, X, 2 * gamma * vectors.T, -gamma * np.square(vectors).sum(axis=1))
-    kernel = graph("Exp", graph("Add", rest, own))
+    kernel = graph("Exp", graph("Add", rest, squares))
     return _linear(graph, kernel, model.dual_coef_.T, model.intercept_)
 
 

@@ -113,7 +113,7 @@ def _unseen_by(dataset: Dataset, entrant: Entrant) -> NDArray[np.bool_]:
     if same_rows(dataset, entrant):
         return test_part(dataset)
     trained = _training_rows(entrant)
-    hashes = row_hash.identities(entrant.scorer.contract, dataset.X, dataset.y)
+    hashes = row_hash.hash_rows(entrant.scorer.contract, dataset.X, dataset.y)
     unseen = np.isin(hashes, trained, invert=True)
     if unseen.all() and entrant.digests.get("data_digest") == dataset.digest:
         # Or else every row would count as one that the model was not trained on.

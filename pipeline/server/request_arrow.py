@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from pipeline.datasets.ragged import read_csv as ragged_csv
+from pipeline.datasets import formats
 from pipeline.schema.columns import Column, Matrix, Vector
 from pipeline.schema.faults import MOST_FAULTS, Fault
 from pipeline.schema.kinds import kind_of
@@ -72,7 +72,7 @@ def _as_texts(body: bytes, columns: Mapping[str, Column]) -> pa.Table:
     )
     try:
         # In a table of one column an empty line is a missing value.
-        table, ragged = ragged_csv(body, convert, ignore_empty_lines=len(columns) > 1)
+        table, ragged = formats.read_csv(body, convert, ignore_empty_lines=len(columns) > 1)
     except (pa.ArrowException, KeyError):
         raise bad_request("csv", "the body is not CSV with a header and commas") from None
     if ragged:

@@ -1,14 +1,11 @@
-"""Ingest: from the source's bytes to a checked data set in two parts."""
-
-import hashlib
+"""Ingest: from a source to a checked data set in two parts."""
 
 from pipeline.config.sections import Config
-from pipeline.datasets import dataset as datasets
-from pipeline.datasets import sources
+from pipeline.datasets.dataset import build_dataset
+from pipeline.datasets.sources import Source
 from pipeline.results import Dataset
 
 
-def ingest(config: Config, content: bytes) -> Dataset:
+def ingest(config: Config, source: Source) -> Dataset:
     """Reads, checks and splits. Raises SourceError, ContractError or ConfigError."""
-    table = sources.read_table(content, config.data.source, config.data.target)
-    return datasets.build(config, table, hashlib.sha256(content).hexdigest())
+    return build_dataset(config, source.read(), source.digest())

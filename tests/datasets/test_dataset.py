@@ -10,8 +10,9 @@ from sklearn.model_selection import train_test_split
 
 from pipeline.config.load import load
 from pipeline.config.sections import Config, Data, Registry, Split, Tune
-from pipeline.datasets import dataset as datasets
-from pipeline.datasets.sources import fetch, read_table
+from pipeline.datasets.dataset import build_dataset
+from pipeline.datasets.formats import read_table
+from pipeline.datasets.sources import open_source
 from pipeline.errors import ConfigError, ContractError
 from pipeline.schema.columns import Column
 
@@ -40,7 +41,7 @@ def make_csv(labels, extra_rows="", header="x,y"):
 
 def build(text, **settings):
     config = make_config(**settings)
-    return datasets.build(
+    return build_dataset(
         config, read_table(text.encode(), "people.csv", config.data.target), "d1gest"
     )
 
@@ -116,10 +117,9 @@ def test_build_does_not_stratify_when_not_asked():
 
 def test_build_gives_the_tutorials_own_test_rows():
     config = load("configs/tutorial.yaml", {})
-    content = fetch(config.data)
-    table = read_table(content, config.data.source)
+    table = open_source(config.data).read()
 
-    dataset = datasets.build(config, table, digest="d1gest")
+    dataset = build_dataset(config, table, digest="d1gest")
 
     X, y = table.drop(columns="Outcome"), table["Outcome"]
     _, X_test, _, y_test = train_test_split(X, y, test_size=0.3, random_state=1)
@@ -269,7 +269,7 @@ def test_build_takes_the_types_of_a_parquet_file(kind, positive):
     pd.DataFrame({"x": range(2 * EACH), "y": labels}).to_parquet(buffer)
     table = read_table(buffer.getvalue(), "people.parquet")
 
-    dataset = datasets.build(make_config(positive), table, digest="d1gest")
+    dataset = build_dataset(make_config(positive), table, digest="d1gest")
 
     assert dataset.contract.classes == (0, 1)
     assert len(dataset.X_test) == 12
@@ -375,7 +375,7 @@ def test_target_of_lists_in_a_parquet_file_is_refused():
     table = pd.DataFrame({"x": range(4), "y": [np.array([0]), np.array([1])] * 2})
 
     with pytest.raises(ContractError, match="a class must be an integer, a text or true/false"):
-        datasets.build(make_config(), table, digest="d1gest")
+        build_dataset(make_config(), table, digest="d1gest")
 
 
 # The target.

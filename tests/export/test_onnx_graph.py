@@ -64,13 +64,13 @@ def three():
     return make_dataset(*THREE, rows=150)
 
 
-def some_rows(seen, count=400, beyond=1.0):
-    """By turns seen values, shuffled, and any within their range or beyond; some are missing."""
+def some_rows(X, count=400, beyond=1.0):
+    """By turns values of X, shuffled, and any within their range or beyond; some are missing."""
     rng = np.random.default_rng(0)
-    low, high = np.nanmin(seen, axis=0), np.nanmax(seen, axis=0)
+    low, high = np.nanmin(X, axis=0), np.nanmax(X, axis=0)
     wide = beyond * (high - low + 1)
-    rows = rng.uniform(low - wide, high + wide, (count, seen.shape[1]))
-    shuffled = np.column_stack([rng.choice(column, count) for column in seen.T])
+    rows = rng.uniform(low - wide, high + wide, (count, X.shape[1]))
+    shuffled = np.column_stack([rng.choice(column, count) for column in X.T])
     rows[::2] = shuffled[::2]
     rows[rng.random(rows.shape) < 0.15] = np.nan
     return rows
@@ -82,16 +82,16 @@ def compile_(model, columns):
 
 def check_equal(model, frame, *more, beyond=1.0):
     """On the rows that it was fitted on, on others, one at a time, in chunks, and on none."""
-    seen = frame.to_numpy()
-    predict = compile_(model, seen.shape[1])
-    for rows in (seen, some_rows(seen, 2 * CHUNK + 1, beyond), *more):
+    X = frame.to_numpy()
+    predict = compile_(model, X.shape[1])
+    for rows in (X, some_rows(X, 2 * CHUNK + 1, beyond), *more):
         expected = model.predict_proba(pd.DataFrame(rows, columns=list(frame)))
         np.testing.assert_allclose(predict(rows), expected, rtol=0, atol=CLOSE)
-    few = some_rows(seen, 20, beyond)
+    few = some_rows(X, 20, beyond)
     expected = model.predict_proba(pd.DataFrame(few, columns=list(frame)))
     one_by_one = np.concatenate([predict(row[None]) for row in few])
     np.testing.assert_allclose(one_by_one, expected, rtol=0, atol=CLOSE)
-    assert predict(seen[:0]).shape == (0, len(model.classes_))
+    assert predict(X[:0]).shape == (0, len(model.classes_))
 
 
 # The built-in families.
@@ -341,7 +341,7 @@ def test_rows_come_back_in_their_order_whatever_their_number(two, count):
 # What has no translation.
 
 
-class Own(LogisticRegression):
+class Custom(LogisticRegression):
     """A user's: it may predict in any way."""
 
 
@@ -350,7 +350,7 @@ def with_categories():
 
 
 UNKNOWN = [
-    (Own(), "Own has no translation"),
+    (Custom(), "Custom has no translation"),
     (GaussianNB(), "GaussianNB has no translation"),
     (make_pipeline(MinMaxScaler(), LogisticRegression()), "MinMaxScaler has no translation"),
     (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
-from pipeline.datasets import dataset as datasets
+from pipeline.datasets.dataset import build_dataset
 from pipeline.evaluation import metrics
 from pipeline.promotion import card
 from pipeline.promotion.record import Record
@@ -246,7 +246,7 @@ def with_columns(columns: dict[str, Column]) -> Record:
     rng = np.random.default_rng(0)
     table = make_table()[["label"]].assign(**{name: rng.uniform(0, 1, 120) for name in columns})
     config = make_config(columns=columns)
-    return make_record(datasets.build(config, table, "0" * 64), config=config)
+    return make_record(build_dataset(config, table, "0" * 64), config=config)
 
 
 @pytest.mark.parametrize(

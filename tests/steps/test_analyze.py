@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from pipeline.datasets import dataset as datasets
+from pipeline.datasets.dataset import build_dataset
 from pipeline.results import Dataset, Report
 from pipeline.steps import analyze as step
 from pipeline.steps.analyze import analyze
@@ -44,14 +44,14 @@ def dataset() -> Dataset:
     table = make_table(("no", "yes"))
     relabelled = table[2:4].assign(label=["yes", "no"])
     table = pd.concat([table, table.head(2), relabelled], ignore_index=True)
-    return datasets.build(make_config(positive="no"), table, digest="1" * 64)
+    return build_dataset(make_config(positive="no"), table, digest="1" * 64)
 
 
 def with_column(name: str) -> Dataset:
     """`noise` under another name."""
     columns = {name if old == "noise" else old: column for old, column in COLUMNS.items()}
     table = make_table().rename(columns={"noise": name})
-    return datasets.build(make_config(columns=columns), table, digest="0" * 64)
+    return build_dataset(make_config(columns=columns), table, digest="0" * 64)
 
 
 def test_analyze_leaves_tables_pictures_and_pages(whole):
@@ -184,7 +184,7 @@ def test_pictures_of_a_wide_table_show_the_columns_that_go_with_the_target_most(
     told = ["c7", "c31", "c58"]
     table[told] += 3 * table[["label"]].to_numpy()
     config = make_config(columns=dict.fromkeys(names, COLUMNS["noise"]))
-    analysis = analyze(datasets.build(config, table, digest="0" * 64))
+    analysis = analyze(build_dataset(config, table, digest="0" * 64))
 
     correlations = analysis.artifacts["correlations.csv"]
     shown = correlations["column"].tolist()

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 
 from pipeline.config.sections import LOWER_IS_BETTER, Config
 from pipeline.config.sections import Audit as Settings
-from pipeline.datasets import dataset as datasets
+from pipeline.datasets.dataset import build_dataset
 from pipeline.errors import ContractError, SearchError
 from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Predictions
@@ -138,7 +138,7 @@ def with_rows_of_a_class(rows: int) -> Dataset:
     table = make_table()
     is_rare = table["label"] == 1
     table = pd.concat([table[~is_rare], table[is_rare].head(rows)], ignore_index=True)
-    return datasets.build(make_config(), table, digest="0" * 64)
+    return build_dataset(make_config(), table, digest="0" * 64)
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=str)
@@ -177,7 +177,7 @@ def test_procedure_has_all_rows_but_its_folds_to_learn_from():
 
 def test_procedure_that_learns_noise_by_heart_is_found_to_know_nothing():
     table = make_table(rows=400).assign(label=np.random.default_rng(0).integers(0, 2, 400))
-    dataset = datasets.build(make_config(), table, digest="0" * 64)
+    dataset = build_dataset(make_config(), table, digest="0" * 64)
     found, _ = run(make_audit_config(), dataset, by_heart)
     assert found.metrics["audit/accuracy"] == pytest.approx(0.5, abs=0.08)
     assert found.metrics["optimism/accuracy"] == pytest.approx(
@@ -427,7 +427,7 @@ def test_audit_is_the_same_for_the_same_seed_and_another_for_another(binary):
 def test_audit_does_not_depend_on_the_split(binary):
     _, first, _ = binary
     config = make_config(split={"seed": 9, "test_size": 0.5})
-    split_anew = datasets.build(config, make_table(), digest="0" * 64)
+    split_anew = build_dataset(config, make_table(), digest="0" * 64)
     assert list(split_anew.X_test.index) != list(make_dataset().X_test.index)
     assert_same(run(make_audit_config(), split_anew)[0], first)
 

@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
 from pipeline.config.sections import Evaluate
-from pipeline.datasets import dataset as datasets
+from pipeline.datasets.dataset import build_dataset
 from pipeline.evaluation import metrics
 from pipeline.models import families as models
 from pipeline.results import Dataset, Evaluation, Training
@@ -69,14 +69,14 @@ def rare_class(labels: tuple[Any, ...], positive: Any) -> Dataset:
     is_rare = table["label"] == labels[-1]
     table = pd.concat([table[~is_rare], table[is_rare].head(7)], ignore_index=True)
     config = make_config(positive=positive, split={"test_size": 0.05, "stratify": len(labels) == 2})
-    return datasets.build(config, table, digest="0" * 64)
+    return build_dataset(config, table, digest="0" * 64)
 
 
 def with_column(name: str) -> tuple[Dataset, Training]:
     """`noise` under another name."""
     columns = {name if old == "noise" else old: column for old, column in COLUMNS.items()}
     table = make_table().rename(columns={"noise": name})
-    dataset = datasets.build(make_config(columns=columns), table, digest="0" * 64)
+    dataset = build_dataset(make_config(columns=columns), table, digest="0" * 64)
     return dataset, make_training(dataset)
 
 

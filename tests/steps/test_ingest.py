@@ -5,6 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.config.sections import Config
+from pipeline.datasets.sources import FileSource
 from pipeline.errors import ConfigError, ContractError, SourceError
 from pipeline.results import Dataset
 from pipeline.steps.ingest import ingest
@@ -21,6 +23,10 @@ def as_parquet(table: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
+def ingest_bytes(config: Config, content: bytes) -> Dataset:
+    return ingest(config, FileSource(config.data, content))
+
+
 @pytest.mark.parametrize("write", [as_csv, as_parquet])
 @pytest.mark.parametrize(
     ("labels", "positive"),
@@ -28,7 +34,7 @@ def as_parquet(table: pd.DataFrame) -> bytes:
 )
 def test_ingest_reads_the_table_that_was_written(write, labels, positive):
     table = make_table(labels)
-    dataset = ingest(make_config(positive=positive), write(table))
+    dataset = ingest_bytes(make_config(positive=positive), write(table))
     pd.testing.assert_frame_equal(dataset.X, table.drop(columns="label"))
     assert dataset.y.tolist() == table["label"].tolist()
     assert dataset.contract.classes == labels
@@ -37,13 +43,13 @@ def test_ingest_reads_the_table_that_was_written(write, labels, positive):
 
 def test_ingest_names_the_data_set_and_tells_its_digest():
     content = as_csv(make_table())
-    dataset = ingest(make_config(), content)
+    dataset = ingest_bytes(make_config(), content)
     assert dataset.name == "people"
     assert dataset.digest == hashlib.sha256(content).hexdigest()
 
 
 def test_ingest_splits_into_two_parts_that_share_no_row():
-    dataset = ingest(make_config(split={"test_size": 0.25}), as_csv(make_table()))
+    dataset = ingest_bytes(make_config(split={"test_size": 0.25}), as_csv(make_table()))
     assert (len(dataset.X_train), len(dataset.X_test)) == (90, 30)
     assert (len(dataset.y_train), len(dataset.y_test)) == (90, 30)
     assert set(dataset.X_train.index).isdisjoint(dataset.X_test.index)
@@ -54,7 +60,7 @@ def test_ingest_splits_into_two_parts_that_share_no_row():
 
 def test_ingest_splits_the_same_for_the_same_seed_and_otherwise_for_another():
     def rows_of_test(seed: int) -> Dataset:
-        return ingest(make_config(split={"seed": seed}), as_csv(make_table()))
+        return ingest_bytes(make_config(split={"seed": seed}), as_csv(make_table()))
 
     first, again, other = (rows_of_test(seed) for seed in (1, 1, 2))
     assert first.X_test.index.tolist() == again.X_test.index.tolist()
@@ -67,7 +73,7 @@ def test_ingest_gives_doubles_with_nan_for_the_mark():
     table = make_table().assign(flag=lambda t: t["flag"].astype(int))
     columns = make_config().data.columns
     marked = {**columns, "flag": columns["flag"].model_copy(update={"missing": 0.0})}
-    X = ingest(make_config(columns=marked), as_csv(table)).X
+    X = ingest_bytes(make_config(columns=marked), as_csv(table)).X
     assert (X.dtypes == np.float64).all()
     assert X["flag"].isna().tolist() == (table["flag"] == 0).tolist()
 
@@ -88,4 +94,4 @@ def test_ingest_gives_doubles_with_nan_for_the_mark():
 )
 def test_ingest_refuses_what_it_cannot_trust(content, error, match):
     with pytest.raises(error, match=match):
-        ingest(make_config(), content)
+        ingest_bytes(make_config(), content)

@@ -251,7 +251,7 @@ def test_report_names_metrics_compilation_and_the_rows_that_were_trained_on():
     assert report.metrics["cv/log_loss"] == training.metrics["log_loss"]
     assert report.tags == {"compiled": compilation.summary}
     rows = report.artifacts[row_hash.FILE]
-    everything = row_hash.identities(dataset.contract, dataset.X, dataset.y)
+    everything = row_hash.hash_rows(dataset.contract, dataset.X, dataset.y)
     assert (rows.format, len(rows.values["identities"])) == (row_hash.FORMAT, len(dataset.X_train))
     assert set(rows.values["identities"]) < set(everything)
 

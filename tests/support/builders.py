@@ -19,7 +19,7 @@ from pipeline.config.sections import (
     Train,
     Tune,
 )
-from pipeline.datasets import dataset as datasets
+from pipeline.datasets.dataset import build_dataset
 from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Predictions
 from pipeline.promotion.gate import Duel, Exam
@@ -89,7 +89,7 @@ def make_dataset(
 ) -> Dataset:
     """`make_table`, checked and split; `positive=None` with three labels."""
     config = make_config(positive=positive)
-    return datasets.build(config, make_table(labels, rows, seed), digest="0" * 64)
+    return build_dataset(config, make_table(labels, rows, seed), digest="0" * 64)
 
 
 def with_scales_far_apart(dataset: Dataset) -> Dataset:

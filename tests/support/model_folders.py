@@ -8,7 +8,8 @@ import mlflow
 import pandas as pd
 from sklearn.model_selection import FixedThresholdClassifier
 
-from pipeline.config.load import load, locate
+from pipeline.config.load import load
+from pipeline.datasets.sources import open_source
 from pipeline.export.onnx_graph import translate
 from pipeline.inference import manifest, mlflow_flavor
 from pipeline.inference.predictor import Trained
@@ -24,7 +25,7 @@ MOST_ROWS = 1000
 def pima() -> Dataset:
     """The real table, checked and split as the config says."""
     config = load("configs/pima.yaml", {})
-    return ingest(config, locate(config.data.source).read_bytes())
+    return ingest(config, open_source(config.data))
 
 
 def save(
