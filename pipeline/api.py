@@ -3,23 +3,62 @@
 It imports next to nothing: MLflow and scikit-learn take seconds, and workers start beside that.
 """
 
-from collections.abc import Callable
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from pipeline.command_line import check_options, read_verb
+from pipeline.config.load import load
 from pipeline.config.sections import Config
-from pipeline.errors import PipelineError
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.tracking import credentials
 from pipeline.tuning import worker_pool
-from pipeline.verbs import Options, searches
+from pipeline.verbs import DEFAULT_CONFIG, VERBS, Options, searches
+
+if TYPE_CHECKING:
+    from pipeline.flow import Result
+
+PROGRESS_BAR = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
 
 
-def execute(verb: str, config: Config, options: Options) -> None:
+def run(
+    config: str | Path = DEFAULT_CONFIG,
+    overrides: Mapping[str, Any] | None = None,
+    verb: str = "run",
+    **options: Any,
+) -> "Result":
+    """Runs a verb as `python -m pipeline VERB CONFIG` does, and returns what it has left.
+
+    `overrides` are settings by key, `{"tune.max_evals": 20}`; texts are read as YAML. `options`
+    are the verb's: `fresh=True`, and for `compare` `runs=(ID, ID)`. Where a run is active in this
+    thread, the command's is a child of it, in its experiment. A script that calls it should do so
+    under `if __name__ == "__main__":`, as its workers import the script.
+
+    Raises PipelineError: ConfigError, SourceError, ... with the message of the command line.
+    """
+    read_verb([verb])
+    if not VERBS[verb].opens_run:
+        raise ConfigError(f"{verb} leaves no run; start it in a shell: python -m pipeline {verb}")
+    checked = check_options(verb, options)
+    texts = {key: _yaml(value) for key, value in (overrides or {}).items()}
+    result = execute(verb, load(str(config), texts), checked)
+    assert result is not None  # of a verb that opens a run
+    return result
+
+
+def execute(verb: str, config: Config, options: Options) -> "Result | None":
     """Runs a verb. Raises PipelineError for what the user can mend, a store's errors included."""
     if searches(verb, options):
         worker_pool.warm_up(config.tune)
     try:
-        from pipeline.tracking import local_store
+        with _variables():
+            from pipeline.tracking import local_store
 
-        local_store.make()
-        COMMANDS.get(verb, _steps)(verb, config, options)
+            local_store.make()
+            return COMMANDS.get(verb, _steps)(verb, config, options)
     except PipelineError:
         raise
     except Exception as error:
@@ -30,19 +69,45 @@ def execute(verb: str, config: Config, options: Options) -> None:
             raise
         raise mistake from error
     finally:
-        worker_pool.stop()
+        worker_pool.end()
 
 
-def _steps(verb: str, config: Config, options: Options) -> None:
+@contextmanager
+def _variables() -> Iterator[None]:
+    """Meanwhile MLflow shows neither the password of its server nor bars for files of a few KiB."""
+    names = (PROGRESS_BAR, credentials.ADDRESS, credentials.USER, credentials.PASSWORD)
+    before = {name: os.environ.get(name) for name in names}
+    credentials.hide(os.environ)
+    os.environ.setdefault(PROGRESS_BAR, "false")
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _yaml(value: Any) -> str:
+    """A setting as a command has it: JSON is YAML, and a text stays as it is."""
+    return value if isinstance(value, str) else json.dumps(value, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """A path, or a number of NumPy's."""
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def _steps(verb: str, config: Config, options: Options) -> "Result":
     from pipeline import flow
 
-    flow.run(verb, config, options)
+    return flow.run(verb, config, options)
 
 
-def _rollback(_: str, config: Config, options: Options) -> None:
+def _rollback(_: str, config: Config, options: Options) -> "Result":
     from pipeline import flow
 
-    flow.rollback(config, options)
+    return flow.rollback(config, options)
 
 
 def _history(_: str, config: Config, __: Options) -> None:
@@ -57,7 +122,7 @@ def _serve(_: str, config: Config, __: Options) -> None:
     serve(config)
 
 
-COMMANDS: dict[str, Callable[[str, Config, Options], None]] = {  # those without steps
+COMMANDS: dict[str, Callable[[str, Config, Options], "Result | None"]] = {  # those without steps
     "rollback": _rollback,
     "history": _history,
     "serve": _serve,

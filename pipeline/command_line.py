@@ -35,7 +35,8 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, str], Options]
     settings = {name: text for name, text in texts.items() if name not in OPTIONS}
     options = {name: text for name, text in texts.items() if name in OPTIONS}
     config, runs = _arguments(verb, plain)
-    return config, settings, Options(runs=runs, **_checked(verb, options))
+    values = {name: _value(name, text) for name, text in options.items()}
+    return config, settings, check_options(verb, {**values, "runs": runs})
 
 
 def _split(verb: str, words: list[str]) -> tuple[list[str], dict[str, str]]:
@@ -98,8 +99,6 @@ def _arguments(verb: str, plain: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     if VERBS[verb].arguments:
         configs = [word for word in plain if word.endswith(YAML_FILES)]
         runs = tuple(word for word in plain if word not in configs)
-        if len(runs) != len(VERBS[verb].arguments):
-            raise ConfigError(f"{verb} takes two runs: {verb} RUN RUN; a config comes before them")
     else:
         configs, runs = list(plain), ()
     if len(configs) > 1:
@@ -107,15 +106,19 @@ def _arguments(verb: str, plain: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     return (configs or [DEFAULT_CONFIG])[0], runs
 
 
-def _checked(verb: str, texts: Mapping[str, str]) -> dict[str, Any]:
-    """Options with their values. Raises ConfigError for one that the verb does not take."""
-    values = {name: _value(name, text) for name, text in texts.items()}
+def check_options(verb: str, values: Mapping[str, Any]) -> Options:
+    """The options by their names. Raises ConfigError for one that the verb does not take."""
     for name, value in values.items():
         verbs = [one for one in VERBS if name in VERBS[one].options]
-        if value != OPTIONS[name].default and verb not in verbs:
+        if name not in (*OPTIONS, "runs"):
+            raise ConfigError(f"--{name} is not an option of {verb}{_hint(verb, name)}")
+        if name in OPTIONS and value != OPTIONS[name].default and verb not in verbs:
             option = f"--{_dashed(name)}"
             raise ConfigError(f"{option} is an option of {', '.join(verbs)}, not of {verb}")
-    return values
+    options = Options(**values)
+    if len(options.runs) != len(VERBS[verb].arguments):
+        raise ConfigError(f"{verb} takes two runs: {verb} RUN RUN; a config comes before them")
+    return options
 
 
 def _value(name: str, text: str) -> bool | str:

@@ -17,27 +17,38 @@ from pipeline import fingerprint
 from pipeline.config.sections import Config
 from pipeline.datasets.sources import open_source
 from pipeline.models import import_paths
-from pipeline.results import Dataset, Report, Training, Tuning
+from pipeline.results import Dataset, Outcome, Report, Training, Tuning
 from pipeline.tracking import model_files, records, registry, runs
 from pipeline.tracking.earlier_runs import EarlierRuns
 from pipeline.tuning import worker_pool
 from pipeline.verbs import VERBS, Options, searches, steps
 
 if TYPE_CHECKING:  # with scikit-learn: reused steps do without
-    from pipeline.tuning.trial import Outcome
+    from pipeline.tuning import trial
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Finished:
-    """What a command leaves: its run, and the run of each step, a reused one too."""
+class Result:
+    """What a command has left in MLflow."""
 
-    run_id: str
-    steps: Mapping[str, Run]
+    run_id: str  # the command's own run; those of the steps are its children
+    metrics: Mapping[str, float]  # cv/log_loss, test/roc_auc, ...
+    steps: Mapping[str, str]  # verb -> id of its run, which an earlier command may have made
+    decision: Outcome | None  # what became of the registry and why; of promote and rollback
+
+    @cached_property
+    def model(self) -> Any:
+        """The fitted scikit-learn classifier, read from the store; None of a verb without one.
+
+        Raises StoreError, ModelError.
+        """
+        step = self.steps.get("train")
+        return None if step is None else records.load_training(runs.get(step)).model
 
 
-def run(verb: str, config: Config, options: Options) -> Finished:
+def run(verb: str, config: Config, options: Options) -> Result:
     """Runs a step with all that it needs, or all steps for `run`, under one parent run.
 
     Steps whose finished run is in the tracking store are reused, unless `options.fresh`.
@@ -54,11 +65,12 @@ def run(verb: str, config: Config, options: Options) -> Finished:
         for plan in plans:
             _follow(job, plan)
         reused = {plan.step for plan in plans if plan.finished is not None}
-        records.parent(parent_id, job.runs, reused)
-        return Finished(parent_id, job.runs)
+        metrics = records.parent(parent_id, job.runs, reused)
+        step_ids = {step: run.info.run_id for step, run in job.runs.items()}
+        return Result(parent_id, metrics, step_ids, job.decision)
 
 
-def rollback(config: Config, options: Options) -> Finished:
+def rollback(config: Config, options: Options) -> Result:
     """Back to an earlier champion, in a run of its own."""
     from pipeline.promotion import alias  # with the server
     from pipeline.promotion.history import after
@@ -70,7 +82,7 @@ def rollback(config: Config, options: Options) -> Finished:
         message = f"{name}: version {event.version} is champion again{after(event)}"
         runs.log(run_id, tags={**event.tags, runs.NOTE: message})
         log.info("%s", message)
-    return Finished(run_id, {})
+    return Result(run_id, {}, {}, Outcome("rolled back", event.version, message))
 
 
 def history(config: Config) -> None:
@@ -130,6 +142,7 @@ class _Job:
         self.digest = self.source.digest()
         self.earlier = EarlierRuns()
         self.runs: dict[str, Run] = {}
+        self.decision: Outcome | None = None
 
     def plan(self, step: str) -> _Plan:
         """Looks for a finished run of the step with the same inputs."""
@@ -161,7 +174,7 @@ class _Job:
         return fingerprint.search(fingerprint.inputs("tune", self.config, self.digest))
 
     @cached_property
-    def finished_trials(self) -> "dict[int, Outcome]":
+    def finished_trials(self) -> "dict[int, trial.Outcome]":
         """The trials that the search need not run again, by number."""
         from pipeline.tracking import trial_runs
 
@@ -253,9 +266,9 @@ def _promote(job: _Job, run_id: str) -> Report:
         value = evaluated.data.metrics.get(name, nan)
         log.info("promote: this run's model has %s %.4f", name, value)
         among = candidates.of_experiment(job.config.registry.model, primary, evaluated)
-    outcome = Promoter(run_id, job.config, job.dataset, among, job.options).promote()
-    log.info("%s", outcome.sentence)
-    return outcome.report
+    job.decision = Promoter(run_id, job.config, job.dataset, among, job.options).promote()
+    log.info("%s", job.decision.sentence)
+    return job.decision.report
 
 
 def _compare(job: _Job, _: str) -> Report:

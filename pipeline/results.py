@@ -215,12 +215,12 @@ class Decision:
         return tuple(broken or [self.choice, *told])
 
 
-Verdict = Literal["promoted", "unchanged", "kept", "dry run"]
+Verdict = Literal["promoted", "unchanged", "kept", "dry run", "rolled back"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Promote, in deed: what became of the registry."""
+    """Promote and rollback: what became of the registry."""
 
     verdict: Verdict
     version: str | None  # the champion's, None when there is none

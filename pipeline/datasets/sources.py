@@ -1,6 +1,5 @@
 """Where a table comes from: one row for each scheme of `data.source`."""
 
-import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from urllib.parse import unquote
 
 import pandas as pd
 
+from pipeline import event_loop
 from pipeline.config.load import locate, looked_for
 from pipeline.config.sections import Data
 from pipeline.datasets.formats import read_table
@@ -94,7 +94,7 @@ def _download(data: Data) -> FileSource:
             return await response.read()
 
     try:
-        return FileSource(data, asyncio.run(get()))
+        return FileSource(data, event_loop.run(get()))
     except aiohttp.TooManyRedirects:
         reason = "was redirected without end"
     except aiohttp.ClientResponseError as error:

@@ -1,10 +1,10 @@
 """The line of champions: moved on, repaired, rolled back. The ledger leads, the alias follows."""
 
-import asyncio
 import logging
 
 from mlflow.exceptions import MlflowException
 
+from pipeline import event_loop
 from pipeline.errors import RegistryError
 from pipeline.promotion import promotion_log as ledger
 from pipeline.promotion.author import author
@@ -143,7 +143,7 @@ def answering(version: Version, address: str) -> Version:
     with model_files.at(address) as folder:
         served = LoadedModel(version, folder, MOST_ROWS)
     try:
-        asyncio.run(served.warm_up())
+        event_loop.run(served.warm_up())
     finally:
         served.close()
     return version

@@ -1,6 +1,5 @@
 """A real server for a version that is not champion yet, asked over HTTP."""
 
-import asyncio
 import http.client
 import json
 import multiprocessing
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from pipeline import event_loop
 from pipeline.config.sections import Config, Limits, Serve
 from pipeline.errors import ModelError
 from pipeline.inference.model_folder import request
@@ -46,7 +46,7 @@ def rehearse(
         def expect(rows: Sequence[Row]) -> Outcome:
             return proof.refused(proof.expect(original, rows))
 
-        apart = asyncio.run(proof.difference(asked, expect, door.ask))
+        apart = event_loop.run(proof.difference(asked, expect, door.ask))
         return len(asked), apart, door.latency(request(rows.iloc[:1]).encode())
 
 

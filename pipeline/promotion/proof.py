@@ -1,6 +1,5 @@
 """Whether a model, loaded as both doors load it, answers as the pipeline that was fitted."""
 
-import asyncio
 import csv
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel, scoring_server
 
+from pipeline import event_loop
 from pipeline.errors import ContractError
 from pipeline.inference import model_folder
 from pipeline.inference.mlflow_flavor import ServedModel
@@ -65,11 +65,11 @@ def prove(
             except HTTPError as error:
                 return error.rule
 
-        apart = asyncio.run(difference(asked, partial(expect, original), ask))
+        apart = event_loop.run(difference(asked, partial(expect, original), ask))
         if apart:
             return len(asked), apart
         plain = plain_requests(original, rows)
-        apart = asyncio.run(difference(plain, _refusals_alike(original), _plain_door(served)))
+        apart = event_loop.run(difference(plain, _refusals_alike(original), _plain_door(served)))
         return len(asked) + len(plain), apart and f"by MLflow's own command, {apart}"
     finally:
         served.close()

@@ -109,8 +109,11 @@ def _reading(run: Run) -> Iterator[None]:
         ) from error
 
 
-def parent(run_id: str, steps: dict[str, Run], reused: set[str]) -> None:
-    """What a parent shows, so that parents compare: metrics, data, model, and where all is."""
+def parent(run_id: str, steps: dict[str, Run], reused: set[str]) -> dict[str, float]:
+    """What a parent shows, so that parents compare: metrics, data, model, and where all is.
+
+    Returns the metrics.
+    """
     metrics: dict[str, float] = {}
     for step in MEASURED:  # of a metric that two have, the later one's
         metrics |= steps[step].data.metrics if step in steps else {}
@@ -125,6 +128,7 @@ def parent(run_id: str, steps: dict[str, Run], reused: set[str]) -> None:
         tracking.link_model(run_id, tags["model_id"])
     tags[tracking.NOTE] = _summary(steps, reused, metrics)
     tracking.log(run_id, metrics=metrics, tags=tags)
+    return metrics
 
 
 def _summary(steps: dict[str, Run], reused: set[str], metrics: dict[str, float]) -> str:

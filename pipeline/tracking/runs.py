@@ -68,11 +68,13 @@ SAME_START = 5.0  # seconds between two readings of a process's start
 def parent_run(verb: str) -> Iterator[str]:
     """The run that `mlflow run` made, or a new one; FAILED with a note when the body fails.
 
-    Raises ConfigError where the environment names a run or an experiment that cannot be used.
+    It is a child of the active run of this thread, if there is one. Raises ConfigError where the
+    environment names a run or an experiment that cannot be used.
     """
-    experiment = environment.experiment_id()
+    is_nested = mlflow.active_run() is not None
+    experiment = experiment_id() if is_nested else environment.experiment_id()
     with (
-        mlflow.start_run(experiment_id=experiment, tags=_claim(verb)) as run,
+        mlflow.start_run(experiment_id=experiment, nested=is_nested, tags=_claim(verb)) as run,
         _noting_failure(run.info.run_id),
         _without_addresses(),
     ):

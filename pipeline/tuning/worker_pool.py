@@ -5,10 +5,12 @@ It imports next to nothing, so that it can be called before the seconds of impor
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
+from typing import Any
 
 import joblib
 from pebble import CONSTS, ProcessPool
@@ -21,7 +23,10 @@ HEAVY = "pipeline.tuning.trial"  # with all that trials need
 PATIENCE = 0.2  # seconds that a worker has to end: it holds nothing, and a fit hears no signal
 NICENESS = 5  # the process that feeds them comes first
 
+SERVER: Any = vars(forkserver)["_forkserver"]  # Python's own, one for all of a process
+
 _pools: dict[int, ProcessPool] = {}
+_servers: set[int] = set()  # the process that forks workers, if it was started here
 
 
 def count(tune: Tune) -> int:
@@ -64,6 +69,16 @@ def stop() -> None:
         one.join()
 
 
+def end() -> None:
+    """Ends all workers, and the process that forks them if it was started here."""
+    stop()
+    while _servers:
+        if (pid := _servers.pop()) == SERVER._forkserver_pid:
+            os.kill(pid, signal.SIGTERM)  # it may be at its imports
+            SERVER._stop()
+            forkserver.set_forkserver_preload(["__main__"])  # as Python has it
+
+
 def _begin() -> None:
     if hasattr(os, "nice"):
         os.nice(NICENESS)
@@ -74,9 +89,13 @@ def _context() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([HEAVY])
+    is_new = SERVER._forkserver_pid is None
+    if is_new:
+        context.set_forkserver_preload([HEAVY])
     with _environment():
         forkserver.ensure_running()
+    if is_new:
+        _servers.add(SERVER._forkserver_pid)
     return context
 
 
