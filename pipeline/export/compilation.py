@@ -15,8 +15,8 @@ from pipeline.export.onnx_graph import translate, unscaled
 from pipeline.export.random_rows import ROWS, random_rows
 from pipeline.inference.runtimes import Linear, Predict, of_classifier, of_graph
 from pipeline.results import Dataset, Training
-from pipeline.schema.columns import Matrix
 from pipeline.schema.contract import Contract
+from pipeline.schema.matrix import Matrix
 from pipeline.schema.targets import target_of
 
 TOLERANCE = 1e-6  # between probabilities

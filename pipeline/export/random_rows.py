@@ -5,9 +5,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from pipeline.schema.columns import Column, Matrix, Vector
+from pipeline.schema.columns import Column
 from pipeline.schema.contract import Contract
 from pipeline.schema.kinds import kind_of
+from pipeline.schema.matrix import Matrix, Vector
 
 ROWS = 10_000
 MISSING = 0.1  # share of the cells

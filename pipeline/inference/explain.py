@@ -13,7 +13,7 @@ from math import factorial
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.schema.columns import Matrix
+from pipeline.schema.matrix import Matrix
 
 LogOdds = Callable[[Matrix], NDArray[np.float64]]
 MOST_EXACT = 10  # columns: 1,024 coalitions

@@ -23,8 +23,8 @@ from pipeline.errors import ModelError
 from pipeline.inference import runtimes
 from pipeline.inference.predictor import Params, Predictor, Trained, records
 from pipeline.inference.runtimes import Linear, Predict
-from pipeline.schema.columns import Matrix
 from pipeline.schema.contract import Contract
+from pipeline.schema.matrix import Matrix
 from pipeline.schema.rules import to_matrix
 
 if TYPE_CHECKING:  # a compiled model does without

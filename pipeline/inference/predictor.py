@@ -11,9 +11,9 @@ import numpy as np
 from pipeline.errors import ContractError, ModelError
 from pipeline.inference import explain
 from pipeline.inference.runtimes import Predict
-from pipeline.schema.columns import Matrix
 from pipeline.schema.contract import Contract
 from pipeline.schema.faults import MOST_FAULTS, Fault, contract_error
+from pipeline.schema.matrix import Matrix
 from pipeline.schema.rules import Rules
 from pipeline.schema.targets import target_of
 

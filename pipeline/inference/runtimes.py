@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.schema.columns import Matrix
 from pipeline.schema.contract import Contract
+from pipeline.schema.matrix import Matrix
 
 # Read at the import: with it, ONNX Runtime keeps an id in the home and sends what it does.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -1,13 +1,8 @@
-"""What the user says of one column of the table, and the matrix that columns make."""
+"""What the user says of one column of the table."""
 
 from typing import Annotated, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-Vector = NDArray[np.float64]  # the cells of one column as doubles, NaN where a value is missing
-Matrix = NDArray[np.float64]  # rows x columns, in the contract's order, of such cells
 
 
 class Frozen(BaseModel):

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.schema import number
-from pipeline.schema.columns import Column, Vector
+from pipeline.schema.columns import Column
+from pipeline.schema.matrix import Vector
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.schema.columns import Column, Vector
+from pipeline.schema.columns import Column
+from pipeline.schema.matrix import Vector
 
 if TYPE_CHECKING:
     import pandas as pd

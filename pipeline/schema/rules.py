@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ContractError, nearest
-from pipeline.schema.columns import Column, Matrix, Vector
+from pipeline.schema.columns import Column
 from pipeline.schema.faults import MOST_FAULTS, Fault, contract_error, more
 from pipeline.schema.kinds import kind_of
+from pipeline.schema.matrix import Matrix, Vector
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from pipeline.schema.columns import Matrix
 from pipeline.schema.contract import Contract, Label
+from pipeline.schema.matrix import Matrix
 
 LABEL_TYPES = {bool: ("boolean", "boolean"), int: ("integer", "long"), str: ("string", "string")}
 HALF = 0.5  # the threshold of a model that has none

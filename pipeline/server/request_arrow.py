@@ -9,9 +9,10 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from pipeline.datasets import formats
-from pipeline.schema.columns import Column, Matrix, Vector
+from pipeline.schema.columns import Column
 from pipeline.schema.faults import MOST_FAULTS, Fault
 from pipeline.schema.kinds import kind_of
+from pipeline.schema.matrix import Matrix, Vector
 from pipeline.schema.rules import check_names, read_cells, read_columns, wrong_kind
 from pipeline.server import memory_limit
 from pipeline.server.http_error import (

@@ -17,9 +17,10 @@ import orjson
 
 from pipeline.errors import ContractError
 from pipeline.inference.predictor import Params, Predictor
-from pipeline.schema.columns import Column, Matrix, Vector
+from pipeline.schema.columns import Column
 from pipeline.schema.faults import Fault
 from pipeline.schema.kinds import kind_of
+from pipeline.schema.matrix import Matrix, Vector
 from pipeline.schema.rules import check_names, read_cells, read_columns
 from pipeline.server.http_error import (
     HTTPError,

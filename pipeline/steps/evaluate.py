@@ -26,7 +26,7 @@ from pipeline.results import (
     Training,
     cv_metrics,
 )
-from pipeline.schema.columns import Matrix
+from pipeline.schema.matrix import Matrix
 
 WORST_ROWS = 20
 REPEATS = 5

@@ -1,0 +1,7 @@
+"""The doubles that columns make. Apart, as the command line knows columns and not NumPy."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]  # the cells of one column as doubles, NaN where a value is missing
+Matrix = NDArray[np.float64]  # rows x columns, in the contract's order, of such cells
