@@ -9,7 +9,8 @@ from mlflow import MlflowClient
 
 from pipeline import flow
 from pipeline.config.sections import Config
-from pipeline.datasets import row_hash, sources
+from pipeline.datasets import row_hash
+from pipeline.datasets.sources import open_source
 from pipeline.errors import ContractError, RegistryError
 from pipeline.results import Arrays, Candidate, Dataset
 from pipeline.steps.ingest import ingest
@@ -27,7 +28,7 @@ def trained(lab: Lab, client: MlflowClient, **options: object) -> Candidate:
 
 
 def dataset(config: Config) -> Dataset:
-    return ingest(config, sources.fetch(config.data))
+    return ingest(config, open_source(config.data))
 
 
 def test_table_that_grew_is_compared_on_rows_that_the_champion_has_not_seen(lab, client, weak):
