@@ -21,13 +21,7 @@ from pipeline.config.sections import Serve
 from pipeline.server import telemetry
 from pipeline.server.api_keys import ApiKeys
 from pipeline.server.connections import Connections
-from pipeline.server.http_error import (
-    INTERNAL_ERROR,
-    HTTPError,
-    content_too_large,
-    unavailable,
-    unsupported_media_type,
-)
+from pipeline.server.http_error import INTERNAL_ERROR, HTTPError, unavailable
 from pipeline.server.loaded_model import LoadedModel
 from pipeline.server.proxies import TrustedProxies
 from pipeline.server.request_head import Header
@@ -136,7 +130,7 @@ class Guard:
             return
         if self._hosts is not None and _host(headers.get(b"host", b"")) not in self._hosts:
             message = "the header Host names none of this server's hosts; set serve.allowed_hosts"
-            raise HTTPError(421, "PERMISSION_DENIED", "host", message)
+            raise HTTPError(421, "host", message)
         is_locked = bool(self.keys)
         if is_locked:
             exchange.owner = self.keys.owner(headers)
@@ -149,10 +143,10 @@ class Guard:
         if is_locked:
             message = "send a valid API key as Authorization: Bearer KEY, or as X-API-Key"
             challenge = {"www-authenticate": "Bearer"}
-            raise HTTPError(401, "UNAUTHENTICATED", "key", message, challenge)
+            raise HTTPError(401, "key", message, challenge)
         if path not in METHODS:
             message = f"there is no such path; try {', '.join(METHODS)}"
-            raise HTTPError(404, "ENDPOINT_NOT_FOUND", "path", message)
+            raise HTTPError(404, "path", message)
         _check_method(exchange)
 
     def _check_rate(self, who: str) -> None:
@@ -161,7 +155,7 @@ class Guard:
             seconds = max(1, math.ceil(reset - time.time()))
             message = f"more than {self.limits.rate} requests; wait {seconds} seconds"
             after = {"retry-after": str(seconds)}
-            raise HTTPError(429, "REQUEST_LIMIT_EXCEEDED", "rate", message, after)
+            raise HTTPError(429, "rate", message, after)
 
     async def _invocations(self, exchange: Exchange, receive: Receive) -> Response:
         """Returns the answer; a request takes a place among those that wait once it is whole."""
@@ -185,7 +179,7 @@ class Guard:
         headers, limit = exchange.headers, self.limits.body_bytes
         if b"content-encoding" in headers:
             message = "a body with Content-Encoding is not read; send it as it is"
-            raise unsupported_media_type("content_encoding", message)
+            raise HTTPError(415, "content_encoding", message)
         length = headers.get(b"content-length")
         if length is not None and int(length) > limit:
             raise _body_too_large(limit)
@@ -197,11 +191,11 @@ class Guard:
         part, more = self._part(await receive(), 0)
         if not more:
             return part
-        with self.uploads.partial_body(exchange.client or "") as body:
+        with self.uploads.parts(exchange.client or "") as parts:
             while more:
-                body.add(part)
-                part, more = self._part(await receive(), body.size)
-            return body.whole(part)
+                parts.append(part)
+                part, more = self._part(await receive(), parts.size)
+            return b"".join([*parts, part])
 
     def _part(self, message: Message, size: int) -> tuple[bytes, bool]:
         """Returns what follows on the first `size` bytes, and whether there is more to come."""
@@ -305,10 +299,10 @@ def _check_method(exchange: Exchange) -> None:
     method = METHODS[exchange.path]
     if exchange.method != method:
         message = f"{exchange.path} takes {method} only"
-        raise HTTPError(405, "BAD_REQUEST", "method", message, {"allow": method})
+        raise HTTPError(405, "method", message, {"allow": method})
 
 
 def _body_too_large(limit: int) -> HTTPError:
-    return content_too_large(
-        "body_bytes", f"the body is larger than {limit} bytes; send fewer rows a time"
+    return HTTPError(
+        413, "body_bytes", f"the body is larger than {limit} bytes; send fewer rows a time"
     )

@@ -1,24 +1,37 @@
-"""The error responses of the REST contract: an HTTP status and MLflow's error code each."""
+"""The error responses of the REST contract: HTTP statuses with MLflow's error codes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
 import orjson
 
+CODES = {  # MLflow's, by the status
+    **{400: "BAD_REQUEST", 401: "UNAUTHENTICATED", 404: "ENDPOINT_NOT_FOUND", 405: "BAD_REQUEST"},
+    **{408: "DEADLINE_EXCEEDED", 411: "BAD_REQUEST", 413: "REQUEST_LIMIT_EXCEEDED"},
+    **{415: "UNSUPPORTED_MEDIA_TYPE", 421: "PERMISSION_DENIED", 429: "REQUEST_LIMIT_EXCEEDED"},
+    **{431: "REQUEST_LIMIT_EXCEEDED", 500: "INTERNAL_ERROR", 501: "NOT_IMPLEMENTED"},
+    **{503: "TEMPORARILY_UNAVAILABLE", 504: "DEADLINE_EXCEEDED", 505: "BAD_REQUEST"},
+}
 
-@dataclass
+
 class HTTPError(Exception):
-    """An error response to a request; its message holds none of the caller's data."""
+    """An error response to a request.
 
-    status: int
-    code: str  # MLflow's
-    rule: str  # that was broken, for the metrics and the log: json, range, body_bytes, key, ...
-    message: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    `rule` is what was broken, for the metrics and the log: json, range, body_bytes, key, ...
+    `message` holds none of the caller's data.
+    """
 
-    def __reduce__(self) -> Any:  # dataclass and Exception do not agree on how to be pickled
-        return HTTPError, (self.status, self.code, self.rule, self.message, self.headers)
+    def __init__(
+        self,
+        status: int,
+        rule: str,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        code: str | None = None,
+    ) -> None:
+        super().__init__(status, rule, message, headers, code)
+        self.status, self.rule, self.message = status, rule, message
+        self.headers = headers or {}
+        self.code = code or CODES[status]
 
     def body(self, request_id: str) -> bytes:
         """Returns the JSON object with `error_code`, `message` and `request_id`."""
@@ -27,36 +40,14 @@ class HTTPError(Exception):
         )
 
 
-INTERNAL_ERROR = HTTPError(
-    500, "INTERNAL_ERROR", "fault", "the server has a fault; it is logged there"
-)
-
-
-def bad_request(rule: str, message: str) -> HTTPError:
-    """Returns the error of a request that cannot be read."""
-    return HTTPError(400, "BAD_REQUEST", rule, message)
+INTERNAL_ERROR = HTTPError(500, "fault", "the server has a fault; it is logged there")
 
 
 def invalid_parameter(rule: str, message: str) -> HTTPError:
     """Returns the error of a request that can be read, but breaks the contract."""
-    return HTTPError(400, "INVALID_PARAMETER_VALUE", rule, message)
-
-
-def content_too_large(rule: str, message: str) -> HTTPError:
-    """Returns the error of a request that is larger than the limits allow."""
-    return HTTPError(413, "REQUEST_LIMIT_EXCEEDED", rule, message)
-
-
-def unsupported_media_type(rule: str, message: str) -> HTTPError:
-    """Returns the error of a body in a type or encoding that is not read."""
-    return HTTPError(415, "UNSUPPORTED_MEDIA_TYPE", rule, message)
+    return HTTPError(400, rule, message, code="INVALID_PARAMETER_VALUE")
 
 
 def unavailable(rule: str, message: str, seconds: int = 1) -> HTTPError:
     """Returns the error of a request for which there is no room for so many seconds."""
-    return HTTPError(503, "TEMPORARILY_UNAVAILABLE", rule, message, {"retry-after": str(seconds)})
-
-
-def timed_out(message: str) -> HTTPError:
-    """Returns the error of a request whose answer takes too long."""
-    return HTTPError(504, "DEADLINE_EXCEEDED", "answer_seconds", message)
+    return HTTPError(503, rule, message, {"retry-after": str(seconds)})

@@ -84,16 +84,14 @@ def _schemas(model: LoadedModel, example: dict[str, Any]) -> dict[str, Schema]:
                 _form("dataframe_records", rows),
                 _form("dataframe_split", _split(columns, required)),
                 *(_form(name, {"anyOf": [rows, by_column, row]}) for name in COLUMN_FORMS),
-            ],
+            ]
         },
         # A list of cells per column, all of one length.
         "Columns": _closed({name: _array(cell) for name, cell in cells.items()}, required),
         "Params": {"type": "object", "properties": params, "additionalProperties": False},
         "Answer": _object(predictions=_array(answer)),
         "Error": _object(
-            error_code={"type": "string"},
-            message={"type": "string"},
-            request_id={"type": "string"},
+            error_code={"type": "string"}, message={"type": "string"}, request_id={"type": "string"}
         ),
     }
 
@@ -113,10 +111,7 @@ def _split(columns: Mapping[str, Column], required: list[str]) -> Schema:
         "uniqueItems": True,
         "allOf": [{"contains": {"const": name}} for name in required],
     }
-    index = {
-        "type": ["array", "null"],
-        "description": "as many entries as rows; they are not read",
-    }
+    index = {"type": ["array", "null"], "description": "as many entries as rows; they are not read"}
     properties = {"columns": names, "data": _array(row), "index": index}
     return _closed(properties, ["columns", "data"])
 

@@ -8,7 +8,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from pipeline.server import request_head, telemetry
 from pipeline.server.guard import FIELDS, Guard
-from pipeline.server.http_error import INTERNAL_ERROR, HTTPError, bad_request, unavailable
+from pipeline.server.http_error import INTERNAL_ERROR, HTTPError, unavailable
 
 CHECK_SECONDS = 0.5  # between two checks of a connection's times
 NOT_HTTP = "the request is not HTTP/1.1"
@@ -202,7 +202,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._waiting_since = now
         elif now - since > limit:
             message = f"the request took over {limit:g} seconds to arrive; send it faster"
-            self._refuse(HTTPError(408, "DEADLINE_EXCEEDED", "receive_seconds", message))
+            self._refuse(HTTPError(408, "receive_seconds", message))
         elif not (self._in_head or self._is_slow) and now - since > CHECK_SECONDS:
             try:
                 self.guard.uploads.begin(self._address)
@@ -218,7 +218,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _headers_too_large(self) -> HTTPError:
         limit = self.limits.header_bytes
         message = f"the headers are larger than {limit} bytes; send shorter ones"
-        return HTTPError(431, "REQUEST_LIMIT_EXCEEDED", "header_bytes", message)
+        return HTTPError(431, "header_bytes", message)
 
     def _refuse(self, error: HTTPError) -> None:
         """Reads no more; answers when all before is answered, and ends the connection."""
@@ -278,4 +278,4 @@ def _http_error(error: httptools.HttpParserError) -> HTTPError:
     if reason.startswith(UNREADABLE_VERSIONS):
         return request_head.unsupported_version()
     is_method = isinstance(error, httptools.HttpParserInvalidMethodError)
-    return bad_request("http", NOT_HTTP if is_method else f"{NOT_HTTP}: {reason}")
+    return HTTPError(400, "http", NOT_HTTP if is_method else f"{NOT_HTTP}: {reason}")

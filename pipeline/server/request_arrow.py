@@ -15,12 +15,7 @@ from pipeline.schema.kinds import kind_of
 from pipeline.schema.matrix import Matrix, Vector
 from pipeline.schema.rules import check_names, read_cells, read_columns, wrong_kind
 from pipeline.server import memory_limit
-from pipeline.server.http_error import (
-    HTTPError,
-    bad_request,
-    content_too_large,
-    invalid_parameter,
-)
+from pipeline.server.http_error import HTTPError, invalid_parameter
 
 QUOTED = re.compile(  # a cell (RFC 4180); the quote comes first, since that is found quickest
     rb'"(?:(?<=^")|(?<=[,\r\n]"))[^"]*+(?:""[^"]*+)*+"(?=[,\r\n]|\Z)'
@@ -41,12 +36,12 @@ def read_csv(body: bytes, columns: Mapping[str, Column], max_rows: int) -> Cells
     try:
         body.decode("utf-8")
     except UnicodeDecodeError:
-        raise bad_request("csv", "the body is not in UTF-8") from None
+        raise HTTPError(400, "csv", "the body is not in UTF-8") from None
     body = body.removeprefix(BYTE_ORDER_MARK)
     if b'"' in body:
         if b'"' in QUOTED.sub(b"", body):
-            raise bad_request(
-                "csv", "a quote is neither around a whole cell nor doubled within one"
+            raise HTTPError(
+                400, "csv", "a quote is neither around a whole cell nor doubled within one"
             )
     elif body.count(b"\n") > max_rows + 1:
         raise _too_many_rows(max_rows)
@@ -75,7 +70,7 @@ def _as_texts(body: bytes, columns: Mapping[str, Column]) -> pa.Table:
         # In a table of one column an empty line is a missing value.
         table, ragged = formats.read_csv(body, convert, ignore_empty_lines=len(columns) > 1)
     except (pa.ArrowException, KeyError):
-        raise bad_request("csv", "the body is not CSV with a header and commas") from None
+        raise HTTPError(400, "csv", "the body is not CSV with a header and commas") from None
     if ragged:
         line = ragged[0]
         counts = f"{line.actual_columns} cells for {line.expected_columns} columns"
@@ -102,7 +97,7 @@ def read_parquet(body: bytes, columns: Mapping[str, Column], max_rows: int) -> C
     except MemoryError:
         raise _too_large_unpacked() from None
     except (pa.ArrowException, OSError, ValueError, KeyError):
-        raise bad_request("parquet", "the body is not a whole Parquet file") from None
+        raise HTTPError(400, "parquet", "the body is not a whole Parquet file") from None
     finally:
         pa.default_memory_pool().release_unused()
 
@@ -143,9 +138,9 @@ def _size(metadata: pq.FileMetaData) -> tuple[int, int]:
 
 
 def _too_large_unpacked() -> HTTPError:
-    return content_too_large("rows", "the Parquet file is far larger unpacked than its rows can be")
+    return HTTPError(413, "rows", "the Parquet file is far larger unpacked than its rows can be")
 
 
 def _too_many_rows(limit: int) -> HTTPError:
     message = f"the request has more than {limit} rows, the most that are allowed"
-    return content_too_large("rows", message)
+    return HTTPError(413, "rows", message)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from pipeline.server.http_error import HTTPError, bad_request
+from pipeline.server.http_error import HTTPError
 
 Header = tuple[bytes, bytes]
 # Headers that a request may have once: of two, each reader could believe another.
@@ -41,32 +41,34 @@ def check(
     host = fields.get(b"host")
     if host is None:
         if version == "1.1":
-            raise bad_request("host", "HTTP/1.1 asks for the header Host; send it")
+            raise HTTPError(400, "host", "HTTP/1.1 asks for the header Host; send it")
     elif not _is_host(host):
-        raise bad_request("host", "the header Host is not a name or address with an optional port")
+        raise HTTPError(
+            400, "host", "the header Host is not a name or address with an optional port"
+        )
     if b"transfer-encoding" in fields:
         _check_codings(version, headers)
     elif method in WITH_BODY and b"content-length" not in fields:
         message = f"{method.decode()} takes a body; send Content-Length or chunks"
-        raise HTTPError(411, "BAD_REQUEST", "content_length", message)
+        raise HTTPError(411, "content_length", message)
     return target if target[:1] == b"/" and target.isascii() else _origin_form(method, target, host)
 
 
 def unsupported_version() -> HTTPError:
     """Returns the error of HTTP/2 by prior knowledge, HTTP/0.9, and versions that do not exist."""
     message = "this HTTP version is not spoken here; use HTTP/1.1"
-    return HTTPError(505, "BAD_REQUEST", "http_version", message)
+    return HTTPError(505, "http_version", message)
 
 
 def _not_implemented(rule: str, message: str) -> HTTPError:
-    return HTTPError(501, "NOT_IMPLEMENTED", rule, message)
+    return HTTPError(501, rule, message)
 
 
 def _check_single(headers: Sequence[Header]) -> None:
     names = [name for name, _ in headers]
     for name in SINGLE:
         if names.count(name) > 1:
-            raise bad_request("repeated_header", f"the header {name.decode()} is there twice")
+            raise HTTPError(400, "repeated_header", f"the header {name.decode()} is there twice")
 
 
 @lru_cache(CACHED_HOSTS)
@@ -77,7 +79,7 @@ def _is_host(host: bytes) -> bool:
 def _check_codings(version: str, headers: Sequence[Header]) -> None:
     """RFC 9112, sections 6.1 and 6.3; a Content-Length beside it is refused by the parser."""
     if version == "1.0":
-        raise bad_request("transfer_encoding", "HTTP/1.0 has no Transfer-Encoding; use HTTP/1.1")
+        raise HTTPError(400, "transfer_encoding", "HTTP/1.0 has no Transfer-Encoding; use HTTP/1.1")
     values = b",".join(value for name, value in headers if name == b"transfer-encoding")
     codings = [coding.strip(b" \t").lower() for coding in values.split(b",")]
     if codings == [b"chunked"]:
@@ -85,7 +87,7 @@ def _check_codings(version: str, headers: Sequence[Header]) -> None:
     if codings[-1] == b"chunked" and codings.count(b"chunked") == 1:
         message = "of Transfer-Encoding only chunked is read; send the body as it is"
         raise _not_implemented("transfer_encoding", message)
-    raise bad_request("transfer_encoding", "Transfer-Encoding must be chunked, and nothing else")
+    raise HTTPError(400, "transfer_encoding", "Transfer-Encoding must be chunked, and nothing else")
 
 
 def _origin_form(method: bytes, target: bytes, host: bytes | None) -> bytes:
@@ -94,8 +96,10 @@ def _origin_form(method: bytes, target: bytes, host: bytes | None) -> bytes:
         return target
     absolute = ABSOLUTE.fullmatch(target)
     if absolute is None or not target.isascii():
-        raise bad_request("target", "the request's target must be a path, such as /invocations")
+        raise HTTPError(400, "target", "the request's target must be a path, such as /invocations")
     if host is None or absolute[1].lower() != host.lower():
-        raise bad_request("host", "the request's target and its header Host name different hosts")
+        raise HTTPError(
+            400, "host", "the request's target and its header Host name different hosts"
+        )
     path = absolute[2]
     return path if path[:1] == b"/" else b"/" + path

@@ -22,13 +22,7 @@ from pipeline.schema.faults import Fault
 from pipeline.schema.kinds import kind_of
 from pipeline.schema.matrix import Matrix, Vector
 from pipeline.schema.rules import check_names, read_cells, read_columns
-from pipeline.server.http_error import (
-    HTTPError,
-    bad_request,
-    content_too_large,
-    invalid_parameter,
-    unsupported_media_type,
-)
+from pipeline.server.http_error import HTTPError, invalid_parameter
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 MEDIA_TYPES = (JSON, CSV, PARQUET)
@@ -52,10 +46,10 @@ def media_type(header: bytes) -> str:
     if name not in MEDIA_TYPES:
         fault = "is none of these" if header else "is missing"
         message = f"the header Content-Type {fault}; send {', '.join(MEDIA_TYPES)}"
-        raise unsupported_media_type("content_type", message)
+        raise HTTPError(415, "content_type", message)
     if any(re.fullmatch(r'(charset="?utf-8"?)?', option) is None for option in options):
         message = "the header Content-Type may say charset=utf-8 and nothing else"
-        raise unsupported_media_type("content_type", message)
+        raise HTTPError(415, "content_type", message)
     return name
 
 
@@ -93,9 +87,11 @@ class Reader:
             tree = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             # Where, but not what: orjson's message holds no data of the body.
-            raise bad_request("json", f"the body is not valid JSON: {error}") from None
+            raise HTTPError(400, "json", f"the body is not valid JSON: {error}") from None
         if type(tree) is not dict:
-            raise bad_request("form", f"the body must be an object with one of {', '.join(FORMS)}")
+            raise HTTPError(
+                400, "form", f"the body must be an object with one of {', '.join(FORMS)}"
+            )
         params = tree.pop("params", None)
         if len(tree) != 1 or (form := next(iter(tree))) not in FORMS:
             raise _wrong_keys(tree)
@@ -161,7 +157,7 @@ class Reader:
         if form != "dataframe_records" and type(table) is dict:
             return self._column_cells(form, table)
         if type(table) is not list or not all(type(row) is dict for row in table):
-            raise bad_request("form", f"{form} must be a list of objects, one per row")
+            raise HTTPError(400, "form", f"{form} must be a list of objects, one per row")
         _check_count(len(table), self.max_rows)
         for number, row in enumerate(table, 1):
             if row.keys() != self.columns.keys():
@@ -177,14 +173,16 @@ class Reader:
 
     def _split_cells(self, table: Any) -> tuple[Matrix, list[Fault]]:
         if type(table) is not dict or not {"columns", "data"} <= table.keys() <= SPLIT_KEYS:
-            raise bad_request(
-                "form", "dataframe_split must hold columns and data, and may hold index"
+            raise HTTPError(
+                400, "form", "dataframe_split must hold columns and data, and may hold index"
             )
         columns, data, index = table["columns"], table["data"], table.get("index")
         if type(columns) is not list or not all(type(name) is str for name in columns):
-            raise bad_request("form", "dataframe_split.columns must be a list of names")
+            raise HTTPError(400, "form", "dataframe_split.columns must be a list of names")
         if type(data) is not list or not all(type(row) is list for row in data):
-            raise bad_request("form", "dataframe_split.data must be a list of lists, one per row")
+            raise HTTPError(
+                400, "form", "dataframe_split.data must be a list of lists, one per row"
+            )
         _check_count(len(data), self.max_rows)
         check_names(self.columns, columns, with_names=False)
         for number, row in enumerate(data, 1):
@@ -203,8 +201,8 @@ class Reader:
         check_names(self.columns, list(table), with_names=False)
         lists = [type(value) is list for value in table.values()]
         if not all(lists) and any(lists):
-            raise bad_request(
-                "form", f"{form} must hold a list per column, or one value per column"
+            raise HTTPError(
+                400, "form", f"{form} must hold a list per column, or one value per column"
             )
         columns = table if all(lists) else {name: [value] for name, value in table.items()}
         lengths = {len(values) for values in columns.values()}
@@ -229,7 +227,7 @@ def _count_keys(params: Any, others: int) -> int:
 def _check_count(rows: int, limit: int) -> None:
     """Raises HTTPError (413) for more rows than the limit."""
     if rows > limit:
-        raise content_too_large("rows", f"the request has {rows} rows; at most {limit} are allowed")
+        raise HTTPError(413, "rows", f"the request has {rows} rows; at most {limit} are allowed")
 
 
 def _getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
@@ -246,7 +244,7 @@ def _wrong_keys(tree: Mapping[str, Any]) -> HTTPError:
     if others:
         keys += f" and {others} other key{'s' * (others > 1)}"
     message = f"the body must hold one of {', '.join(FORMS)}, and may hold params; {keys}"
-    return bad_request("form", message)
+    return HTTPError(400, "form", message)
 
 
 def _check_duplicate_keys(body: bytes) -> None:
@@ -254,10 +252,10 @@ def _check_duplicate_keys(body: bytes) -> None:
 
     def check(pairs: list[tuple[str, Any]]) -> None:
         if len({key for key, _ in pairs}) < len(pairs):
-            raise bad_request("duplicate_key", "an object of the body has a key twice")
+            raise HTTPError(400, "duplicate_key", "an object of the body has a key twice")
 
     try:
         # All that is of interest is the keys: numbers stay texts, however long they are.
         json.loads(body, object_pairs_hook=check, parse_int=str, parse_float=str)
     except RecursionError:
-        raise bad_request("json", "the body is nested too deeply") from None
+        raise HTTPError(400, "json", "the body is nested too deeply") from None

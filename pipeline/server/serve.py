@@ -16,7 +16,7 @@ from uvicorn.main import main as uvicorn_command
 
 from pipeline.config.sections import Config, Serve
 from pipeline.errors import ConfigError
-from pipeline.server import api_keys, background_call, telemetry, temporary_folder
+from pipeline.server import api_keys, background_call, telemetry, temporary_folder, tls
 from pipeline.server.api_keys import ApiKeys
 from pipeline.server.connections import raise_limit
 from pipeline.server.guard import is_loopback
@@ -27,11 +27,7 @@ from pipeline.server.tls import Certificates, TLSTimeoutLoop
 
 HEALTHCHECK = "timeout_worker_healthcheck"
 HEALTHCHECK_SECONDS = 60  # for which a worker that was up may be silent: a machine may be busy
-FROM_UVICORN = (
-    *("ssl_keyfile", "ssl_certfile", "ssl_keyfile_password", "ssl_version", "ssl_cert_reqs"),
-    *("ssl_ca_certs", "ssl_ciphers", "backlog", "timeout_keep_alive", "root_path"),
-    HEALTHCHECK,
-)
+FROM_UVICORN = (*tls.OPTIONS, "backlog", "timeout_keep_alive", "root_path", HEALTHCHECK)
 PROTOCOL = "pipeline.server.protocol:GuardedProtocol"
 
 

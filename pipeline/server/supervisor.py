@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import FrameType
 
 import uvicorn
@@ -92,13 +93,13 @@ class Worker(Process):
         return now - self._asked_at if self.is_up else 0.0
 
 
+@dataclass
 class Slot:
     """The place of one worker: the one that is there, or the time at which one is started."""
 
-    def __init__(self) -> None:
-        self.worker: Worker | None = None
-        self.failed_starts = 0
-        self.start_at = 0.0
+    worker: Worker | None = None
+    failed_starts: int = 0
+    start_at: float = 0.0
 
 
 class Supervisor:

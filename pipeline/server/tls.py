@@ -10,16 +10,11 @@ from pipeline.errors import ConfigError
 from pipeline.server import telemetry
 from pipeline.server.file_watch import FileWatch
 
-FILES = ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs")  # uvicorn's names
-CONTEXT_ARGUMENTS = {  # of create_ssl_context, by the names of uvicorn's options
-    "ssl_certfile": "certfile",
-    "ssl_keyfile": "keyfile",
-    "ssl_keyfile_password": "password",
-    "ssl_version": "ssl_version",
-    "ssl_cert_reqs": "cert_reqs",
-    "ssl_ca_certs": "ca_certs",
-    "ssl_ciphers": "ciphers",
-}
+FILES = ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs")
+OPTIONS = (  # uvicorn's, in the order of the arguments of create_ssl_context
+    *("ssl_certfile", "ssl_keyfile", "ssl_keyfile_password", "ssl_version", "ssl_cert_reqs"),
+    *("ssl_ca_certs", "ssl_ciphers"),
+)
 Unreadable = (OSError, ValueError)  # ssl.SSLError is an OSError
 
 
@@ -97,9 +92,7 @@ class Certificates:
             telemetry.log("certificates_read")
 
     def _read(self) -> ssl.SSLContext:
-        return create_ssl_context(
-            **{argument: self._options[name] for name, argument in CONTEXT_ARGUMENTS.items()}
-        )
+        return create_ssl_context(*(self._options[name] for name in OPTIONS))
 
 
 def _reason(error: Exception) -> str:

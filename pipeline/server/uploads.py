@@ -31,14 +31,14 @@ class Uploads:
         _subtract(self._slow, client, 1)
 
     @contextmanager
-    def partial_body(self, client: str) -> Iterator["PartialBody"]:
-        """Yields a body without parts; its bytes count until it is whole or given up."""
-        body = PartialBody(self, client)
+    def parts(self, client: str) -> Iterator["Parts"]:
+        """Yields the parts of a body; their bytes count until it is whole or given up."""
+        parts = Parts(self, client)
         try:
-            yield body
+            yield parts
         finally:
-            self._free_bytes += body.size
-            _subtract(self._bytes, client, body.size)
+            self._free_bytes += parts.size
+            _subtract(self._bytes, client, parts.size)
 
     def take(self, client: str, size: int) -> None:
         """Counts bytes. Raises HTTPError if the client would hold more than it leaves others."""
@@ -48,24 +48,19 @@ class Uploads:
         self._bytes[client] += size
 
 
-class PartialBody:
-    """The parts of a body that are here."""
+class Parts(list[bytes]):
+    """The parts of a body that are here, and their size."""
 
     def __init__(self, uploads: Uploads, client: str) -> None:
-        self._uploads = uploads
-        self._client = client
-        self._parts: list[bytes] = []
+        super().__init__()
+        self._uploads, self._client = uploads, client
         self.size = 0
 
-    def add(self, part: bytes) -> None:
+    def append(self, part: bytes) -> None:
         """Adds a part. Raises HTTPError if there is no room for it."""
         self._uploads.take(self._client, len(part))
-        self._parts.append(part)
+        super().append(part)
         self.size += len(part)
-
-    def whole(self, last: bytes) -> bytes:
-        """Returns the body, with its last part."""
-        return b"".join([*self._parts, last])
 
 
 def _subtract(counter: Counter[str], client: str, number: int) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from pipeline.errors import PipelineError
 from pipeline.inference import model_folder
 from pipeline.server import background_call, memory_limit, telemetry
-from pipeline.server.http_error import INTERNAL_ERROR, HTTPError, timed_out, unavailable
+from pipeline.server.http_error import INTERNAL_ERROR, HTTPError, unavailable
 from pipeline.server.request_json import Reader
 from pipeline.server.response import Response, respond
 
@@ -58,7 +58,9 @@ class WorkerProcess:
                 await self._start()
                 return await self._ask_in_thread(body, media_type)
         except TimeoutError:
-            raise timed_out(f"the answer takes over {seconds:g} seconds; send fewer rows") from None
+            raise HTTPError(
+                504, "answer_seconds", f"the answer takes over {seconds:g} seconds; send fewer rows"
+            ) from None
         except NotStarted:
             message = "the process for this request does not start; try again later"
             raise unavailable("batch", message, round(LONGEST_PAUSE)) from None

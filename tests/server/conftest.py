@@ -1,7 +1,9 @@
 """Models that are served in several files: to fit and save one takes a second."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,23 @@ def _log_is_written() -> Iterator[None]:
     telemetry.flush()
 
 
+@pytest.fixture
+def log_lines(capfd: pytest.CaptureFixture[str]) -> Callable[[], list[Any]]:
+    """Returns the lines that were logged since it was last called."""
+
+    def log_lines() -> list[Any]:
+        telemetry.flush()
+        return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+
+    return log_lines
+
+
+@pytest.fixture
+def events(log_lines: Callable[[], list[Any]]) -> Callable[[], list[str]]:
+    """Returns the events of those lines."""
+    return lambda: [line["event"] for line in log_lines()]
+
+
 @pytest.fixture(scope="session")
 def pima_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folders.save(tmp_path_factory.mktemp("pima") / "model", folders.pima())
@@ -26,15 +45,21 @@ def pima_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def pima(pima_folder: Path) -> Iterator[LoadedModel]:
     """Two classes, eight columns with units, ranges and marks."""
-    served = folders.serve(pima_folder)
-    yield served
-    served.close()
+    model = folders.serve(pima_folder)
+    yield model
+    model.close()
 
 
 @pytest.fixture(scope="session")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoadedModel]:
     """Three classes that are texts, four columns, one of them optional."""
     dataset = make_dataset(("a", "b", "c"), None)
-    served = folders.serve(folders.save(tmp_path_factory.mktemp("three") / "model", dataset))
-    yield served
-    served.close()
+    model = folders.serve(folders.save(tmp_path_factory.mktemp("three") / "model", dataset))
+    yield model
+    model.close()
+
+
+@pytest.fixture(params=["pima", "three"])
+def model(request: pytest.FixtureRequest) -> LoadedModel:
+    """Each of both."""
+    return request.getfixturevalue(request.param)

@@ -1,19 +1,10 @@
-import hashlib
-import json
-import os
+"""Who holds a key, where keys come from, and files of keys that change."""
 
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.server import api_keys, telemetry
-from pipeline.server.api_keys import ApiKeys
-
-SECRET = "tok-SECRET-987654"
-OTHER = "tok-other"
-
-
-def sha256(key):
-    return hashlib.sha256(key.encode()).hexdigest()
+from pipeline.server import api_keys
+from tests.support.guards import KEY, OTHER_KEY, hashed, make_keys
 
 
 @pytest.fixture(autouse=True)
@@ -33,72 +24,60 @@ def write(tmp_path):
     return write
 
 
-def owner(loaded, key):
-    return loaded.owner({b"authorization": b"Bearer " + key.encode()})
+def owners(keys):
+    """The owners of both keys, None for one that is not known."""
+    return tuple(keys.owner({b"x-api-key": key.encode()}) for key in (KEY, OTHER_KEY))
 
 
 # Who asks.
 
 
-@pytest.fixture
-def two():
-    return ApiKeys(
-        {name: bytes.fromhex(sha256(key)) for name, key in (("ann", SECRET), ("bo", OTHER))}
-    )
-
-
 @pytest.mark.parametrize(
-    ("headers", "who"),
+    ("headers", "owner"),
     [
-        ({b"authorization": f"Bearer {SECRET}".encode()}, "ann"),
-        ({b"authorization": f"Bearer {OTHER}".encode()}, "bo"),
-        ({b"authorization": f"bearer {SECRET}".encode()}, "ann"),
-        ({b"authorization": f"BEARER   {SECRET} ".encode()}, "ann"),
-        ({b"x-api-key": SECRET.encode()}, "ann"),
-        ({b"x-api-key": f" {OTHER} ".encode()}, "bo"),
-        ({b"x-api-key": OTHER.encode(), b"authorization": b"Basic YTpi"}, "bo"),
+        ({"authorization": f"Bearer {KEY}"}, "ann"),
+        ({"authorization": f"Bearer {OTHER_KEY}"}, "bo"),
+        ({"authorization": f"bearer {KEY}"}, "ann"),
+        ({"authorization": f"BEARER   {KEY} "}, "ann"),
+        ({"x-api-key": KEY}, "ann"),
+        ({"x-api-key": f" {OTHER_KEY} "}, "bo"),
+        ({"x-api-key": OTHER_KEY, "authorization": "Basic YTpi"}, "bo"),
         ({}, None),
-        ({b"authorization": b""}, None),
-        ({b"authorization": b"Bearer"}, None),
-        ({b"authorization": b"Bearer "}, None),
-        ({b"authorization": SECRET.encode()}, None),
-        ({b"authorization": f"Basic {SECRET}".encode()}, None),
-        ({b"authorization": f"Bearer {SECRET}x".encode()}, None),
-        ({b"authorization": f"Bearer {SECRET[:-1]}".encode()}, None),
-        ({b"authorization": f"Bearer {SECRET.upper()}".encode()}, None),
-        ({b"authorization": f"Bearer {sha256(SECRET)}".encode()}, None),
-        ({b"authorization": b"Bearer \xff\x00\xfe"}, None),
-        ({b"x-api-key": b""}, None),
-        ({b"x-api-key": f"Bearer {SECRET}".encode()}, None),
-        ({b"x-api-key": b"wrong", b"authorization": f"Bearer {SECRET}".encode()}, None),
-        ({b"cookie": f"key={SECRET}".encode()}, None),
+        *(
+            ({"authorization": value}, None)
+            for value in (
+                *("", "Bearer", "Bearer ", KEY, f"Basic {KEY}", f"Bearer {KEY}x"),
+                *(f"Bearer {KEY[:-1]}", f"Bearer {KEY.upper()}", f"Bearer {hashed(KEY)}"),
+                "Bearer \xff\x00\xfe",
+            )
+        ),
+        ({"x-api-key": ""}, None),
+        ({"x-api-key": f"Bearer {KEY}"}, None),
+        ({"x-api-key": "wrong", "authorization": f"Bearer {KEY}"}, None),
+        ({"cookie": f"key={KEY}"}, None),
     ],
 )
-def test_owner_is_who_holds_the_key(two, headers, who):
-    assert two.owner(headers) == who
+def test_owner_is_who_holds_the_key(headers, owner):
+    fields = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
+
+    assert make_keys(ann=KEY, bo=OTHER_KEY).owner(fields) == owner
 
 
-def test_all_keys_are_compared_whichever_it_is(two, monkeypatch):
+def test_all_keys_are_compared_whichever_it_is(monkeypatch):
     """The time must not tell how far down the list a key is."""
     compared = []
+    keys = make_keys(ann=KEY, bo=OTHER_KEY)
+    monkeypatch.setattr(
+        api_keys.hmac, "compare_digest", lambda *pair: compared.append(pair) or pair[0] == pair[1]
+    )
 
-    def compare(one, other):
-        compared.append(other)
-        return one == other
-
-    monkeypatch.setattr(api_keys.hmac, "compare_digest", compare)
-
-    for key in (SECRET, OTHER, "none"):
-        compared.clear()
-        owner(two, key)
-        assert len(compared) == 2
+    assert owners(keys) == ("ann", "bo")
+    assert len(compared) == 4
 
 
 def test_without_keys_nobody_is_known():
-    none = ApiKeys({})
-
-    assert not none
-    assert owner(none, SECRET) is None
+    assert not make_keys()
+    assert owners(make_keys()) == (None, None)
 
 
 # Where keys come from.
@@ -107,32 +86,25 @@ def test_without_keys_nobody_is_known():
 def test_keys_come_from_the_file_one_a_line(write):
     text = (
         "# who may ask\n\n"
-        f"ann:{sha256(SECRET)}\n"
-        f"  bo@site-1.org:{sha256(OTHER).upper()}  # the other one\r\n"
+        f"ann:{hashed(KEY)}\n"
+        f"  bo@site-1.org:{hashed(OTHER_KEY).upper()}  # the other one\r\n"
     )
 
-    loaded = api_keys.load(write(text))
-
-    assert loaded
-    assert (owner(loaded, SECRET), owner(loaded, OTHER)) == ("ann", "bo@site-1.org")
+    assert owners(api_keys.load(write(text))) == ("ann", "bo@site-1.org")
 
 
 @pytest.mark.parametrize("between", [",", " ", "\n", " , ", "\t"])
 def test_keys_come_from_the_environment(monkeypatch, between):
-    entries = [f"ann:{sha256(SECRET)}", f"bo:{sha256(OTHER)}"]
+    entries = [f"ann:{hashed(KEY)}", f"bo:{hashed(OTHER_KEY)}"]
     monkeypatch.setenv(api_keys.VARIABLE, between.join(entries) + between)
 
-    loaded = api_keys.load(None)
-
-    assert (owner(loaded, SECRET), owner(loaded, OTHER)) == ("ann", "bo")
+    assert owners(api_keys.load(None)) == ("ann", "bo")
 
 
 def test_keys_of_both_places_count(write, monkeypatch):
-    monkeypatch.setenv(api_keys.VARIABLE, f"bo:{sha256(OTHER)}")
+    monkeypatch.setenv(api_keys.VARIABLE, f"bo:{hashed(OTHER_KEY)}")
 
-    loaded = api_keys.load(write(f"ann:{sha256(SECRET)}"))
-
-    assert (owner(loaded, SECRET), owner(loaded, OTHER)) == ("ann", "bo")
+    assert owners(api_keys.load(write(f"ann:{hashed(KEY)}"))) == ("ann", "bo")
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", ",\n"])
@@ -149,22 +121,13 @@ def test_no_file_and_no_variable_mean_no_keys(monkeypatch, value):
 @pytest.mark.parametrize(
     "entry",
     [
-        SECRET,
-        f"ann:{SECRET}",
-        f"ann={sha256(SECRET)}",
-        f"ann: {sha256(SECRET)}",
-        f"an n:{sha256(SECRET)}",
-        f":{sha256(SECRET)}",
-        f"ann:{sha256(SECRET)[:-1]}",
-        f"ann:{sha256(SECRET)}0",
-        f"ann:{'g' * 64}",
-        f"ann:{sha256(SECRET)}:{SECRET}",
-        f"{sha256(SECRET)}",
-        f"ann/b:{sha256(SECRET)}",
+        *(KEY, f"ann:{KEY}", f"ann={hashed(KEY)}", f"ann: {hashed(KEY)}", f"an n:{hashed(KEY)}"),
+        *(f":{hashed(KEY)}", f"ann:{hashed(KEY)[:-1]}", f"ann:{hashed(KEY)}0", f"ann:{'g' * 64}"),
+        *(f"ann:{hashed(KEY)}:{KEY}", f"{hashed(KEY)}", f"ann/b:{hashed(KEY)}"),
     ],
 )
 def test_entry_that_is_no_key_is_refused_unseen(write, monkeypatch, entry):
-    path = write(f"bo:{sha256(OTHER)}\n{entry}\n")
+    path = write(f"bo:{hashed(OTHER_KEY)}\n{entry}\n")
     with pytest.raises(ConfigError) as of_file:
         api_keys.load(path)
     monkeypatch.setenv(api_keys.VARIABLE, entry)
@@ -177,112 +140,105 @@ def test_entry_that_is_no_key_is_refused_unseen(write, monkeypatch, entry):
 
 
 def test_name_that_is_there_twice_is_refused(write, monkeypatch):
-    once = f"ann:{sha256(SECRET)}"
-    path = write(f"{once}\nann:{sha256(OTHER)}")
+    path = write(f"ann:{hashed(KEY)}\nann:{hashed(OTHER_KEY)}")
     with pytest.raises(ConfigError, match="names 'ann' twice; give each key its own name"):
         api_keys.load(path)
 
-    monkeypatch.setenv(api_keys.VARIABLE, f"ann:{sha256(OTHER)}")
+    monkeypatch.setenv(api_keys.VARIABLE, f"ann:{hashed(OTHER_KEY)}")
     with pytest.raises(ConfigError, match="names 'ann' twice"):
-        api_keys.load(write(once))
+        api_keys.load(write(f"ann:{hashed(KEY)}"))
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "holds no key; a key is written NAME:SHA256"),
         ("# nobody\n\n", "holds no key; a key is written NAME:SHA256"),
         (b"\xff\xfe", "cannot be read: it is not in UTF-8"),
     ],
 )
-def test_file_without_a_key_is_refused(write, text, told):
+def test_file_without_a_key_is_refused(write, text, message):
     """It would leave the endpoint open to all."""
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         api_keys.load(write(text))
 
 
-def test_file_that_is_not_there_or_a_folder_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="cannot be read: No such file or directory"):
-        api_keys.load(str(tmp_path / "none"))
-    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
-        api_keys.load(str(tmp_path))
+@pytest.mark.parametrize(
+    ("name", "reason"), [("none", "No such file or directory"), ("", "Is a directory")]
+)
+def test_file_that_is_not_there_or_a_folder_is_refused(tmp_path, name, reason):
+    with pytest.raises(ConfigError, match=f"cannot be read: {reason}"):
+        api_keys.load(str(tmp_path / name))
 
 
 # Read again.
 
 
 def entry(name, key):
-    return f"{name}:{sha256(key)}\n"
+    return f"{name}:{hashed(key)}\n"
 
 
 def test_revoked_key_opens_no_more_and_a_new_one_does(write):
-    loaded = api_keys.load(write(entry("ann", SECRET)))
-    loaded.refresh()
-    assert (owner(loaded, SECRET), owner(loaded, OTHER)) == ("ann", None)
+    keys = api_keys.load(write(entry("ann", KEY)))
+    keys.refresh()
+    assert owners(keys) == ("ann", None)
 
-    write(entry("bo", OTHER))
-    loaded.refresh()
+    write(entry("bo", OTHER_KEY))
+    keys.refresh()
 
-    assert (owner(loaded, SECRET), owner(loaded, OTHER)) == (None, "bo")
+    assert owners(keys) == (None, "bo")
 
 
 def test_file_that_was_replaced_through_a_link_is_read_again(tmp_path):
     """As secrets are mounted."""
-    for name, key in (("1", SECRET), ("2", OTHER)):
+    for name, key in (("1", KEY), ("2", OTHER_KEY)):
         (tmp_path / name).write_text(entry("ann", key))
     link = tmp_path / "keys"
     link.symlink_to(tmp_path / "1")
-    loaded = api_keys.load(str(link))
+    keys = api_keys.load(str(link))
 
     (tmp_path / "new").symlink_to(tmp_path / "2")
     (tmp_path / "new").replace(link)
-    loaded.refresh()
+    keys.refresh()
 
-    assert (owner(loaded, SECRET), owner(loaded, OTHER)) == (None, "ann")
+    assert owners(keys) == (None, "ann")
 
 
 @pytest.mark.parametrize("text", ["", "# none\n", "ann:1234", "ann", b"\xff", None])
-def test_file_that_is_not_right_any_more_changes_nothing(write, capfd, text):
-    path = write(entry("ann", SECRET))
-    loaded = api_keys.load(path)
+def test_file_that_is_not_right_any_more_changes_nothing(write, tmp_path, log_lines, text):
+    keys = api_keys.load(write(entry("ann", KEY)))
     if text is None:
-        os.unlink(path)
+        (tmp_path / "keys").unlink()
     else:
         write(text)
 
     for _ in range(3):
-        loaded.refresh()
+        keys.refresh()
 
-    assert loaded
-    assert (owner(loaded, SECRET), owner(loaded, OTHER)) == ("ann", None)
-    telemetry.flush()
-    (line,) = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert owners(keys) == ("ann", None)
+    (line,) = log_lines()
     assert line["event"] == "keys_refused"
     assert "serve.keys" in line["message"]
     assert "the keys that were read before stay" in line["message"]
-    write(entry("bo", OTHER))
-    loaded.refresh()
-    assert owner(loaded, OTHER) == "bo"
+    write(entry("bo", OTHER_KEY))
+    keys.refresh()
+    assert owners(keys) == (None, "bo")
 
 
 def test_keys_of_the_environment_stay_whatever_becomes_of_the_file(write, monkeypatch):
-    monkeypatch.setenv(api_keys.VARIABLE, entry("env", "tok-env").strip())
-    loaded = api_keys.load(write(entry("ann", SECRET)))
+    monkeypatch.setenv(api_keys.VARIABLE, entry("env", OTHER_KEY).strip())
+    keys = api_keys.load(write(entry("ann", KEY)))
 
     write("")
-    loaded.refresh()
+    keys.refresh()
 
-    assert (owner(loaded, SECRET), owner(loaded, "tok-env")) == (None, "env")
+    assert owners(keys) == (None, "env")
 
 
-def test_signal_reads_a_file_that_looks_as_before(write, capfd):
-    loaded = api_keys.load(write(entry("ann", SECRET)))
+def test_signal_reads_a_file_that_looks_as_before(write, log_lines):
+    keys = api_keys.load(write(entry("ann", KEY)))
 
-    loaded.refresh(is_forced=True)
+    keys.refresh(is_forced=True)
 
-    telemetry.flush()
-    assert json.loads(capfd.readouterr().out) | {"time": 0} == {
-        "time": 0,
-        "event": "keys_read",
-        "keys": 1,
-    }
+    (line,) = log_lines()
+    assert (line["event"], line["keys"]) == ("keys_read", 1)

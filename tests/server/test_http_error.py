@@ -3,36 +3,31 @@ import pickle
 
 import pytest
 
-from pipeline.server import http_error
-from pipeline.server.http_error import HTTPError
-
-EVERY = [
-    (http_error.bad_request("json", "told"), 400, "BAD_REQUEST"),
-    (http_error.invalid_parameter("range", "told"), 400, "INVALID_PARAMETER_VALUE"),
-    (http_error.content_too_large("rows", "told"), 413, "REQUEST_LIMIT_EXCEEDED"),
-    (http_error.unavailable("batch", "told", 3), 503, "TEMPORARILY_UNAVAILABLE"),
-    (http_error.timed_out("told"), 504, "DEADLINE_EXCEEDED"),
-]
+from pipeline.server.http_error import CODES, HTTPError, invalid_parameter, unavailable
 
 
-@pytest.mark.parametrize(("told", "status", "code"), EVERY)
-def test_refusal_has_the_status_and_the_code_of_its_kind(told, status, code):
-    assert (told.status, told.code) == (status, code)
-    assert json.loads(told.body("r1")) == {
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        *((HTTPError(status, "rule", "message"), code) for status, code in CODES.items()),
+        (invalid_parameter("rule", "message"), "INVALID_PARAMETER_VALUE"),
+    ],
+)
+def test_body_holds_mlflows_code_of_the_status(error, code):
+    assert json.loads(error.body("r1")) == {
         "error_code": code,
-        "message": "told",
+        "message": "message",
         "request_id": "r1",
     }
 
 
-@pytest.mark.parametrize(("told", "status", "code"), EVERY)
-def test_refusal_crosses_to_another_process_whole(told, status, code):
-    other = pickle.loads(pickle.dumps(told))
+@pytest.mark.parametrize("error", [unavailable("batch", "x", 3), invalid_parameter("range", "x")])
+def test_error_crosses_to_another_process_whole(error):
+    other = pickle.loads(pickle.dumps(error))
 
     assert type(other) is HTTPError
-    assert vars(other) == vars(told)
+    assert vars(other) == vars(error)
 
 
-def test_busy_tells_when_to_come_back():
-    assert http_error.unavailable("batch", "told", 3).headers == {"retry-after": "3"}
-    assert http_error.bad_request("json", "told").headers == {}
+def test_unavailable_says_when_to_come_back():
+    assert unavailable("batch", "busy", 3).headers == {"retry-after": "3"}

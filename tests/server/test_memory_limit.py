@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.schema.columns import Column
-from pipeline.server import memory_limit
-from pipeline.server import request_arrow as tables
+from pipeline.server import memory_limit, request_arrow
 from pipeline.server.http_error import HTTPError
 
 ROWS = 2**25  # 256 MiB as doubles
@@ -62,22 +61,22 @@ def lying(says: int, groups_too: bool = True, **options) -> bytes:
 def reader():
     """A process like the one beside the server, of which the bodies of a pipe are read."""
     spawn = multiprocessing.get_context("spawn")
-    own, other = spawn.Pipe()
-    process = spawn.Process(target=read_bodies, args=(other,), daemon=True)
+    here, there = spawn.Pipe()
+    process = spawn.Process(target=read_bodies, args=(there,), daemon=True)
     process.start()
-    yield own
-    own.send_bytes(b"")
+    yield here
+    here.send_bytes(b"")
     process.join(30)
     assert process.exitcode == 0
 
 
 def read_bodies(connection) -> None:
     memory_limit.allocate_from_the_system()
-    from pipeline.server import request_arrow as tables
+    from pipeline.server import request_arrow
 
     while body := connection.recv_bytes():
         try:
-            X, _ = tables.read_parquet(body, COLUMNS, 100_000)
+            X, _ = request_arrow.read_parquet(body, COLUMNS, 100_000)
             outcome = len(X)
         except HTTPError as refusal:
             outcome = refusal
@@ -113,7 +112,7 @@ def test_rows_are_counted_in_each_group_whatever_the_file_says_of_all():
     assert len(body) < 1000
 
     with pytest.raises(HTTPError, match="more than 100000 rows") as refused:
-        tables.read_parquet(body, COLUMNS, 100_000)
+        request_arrow.read_parquet(body, COLUMNS, 100_000)
 
     assert refused.value.status == 413
 
@@ -124,7 +123,7 @@ def test_as_many_rows_as_are_allowed_are_read_within_the_bound():
     file = io.BytesIO()
     pq.write_table(pa.table(dict(zip(columns, numbers.T, strict=True))), file)
 
-    X, faults = tables.read_parquet(file.getvalue(), columns, 100_000)
+    X, faults = request_arrow.read_parquet(file.getvalue(), columns, 100_000)
 
     assert faults == []
     np.testing.assert_array_equal(X, numbers)

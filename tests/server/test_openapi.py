@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402  comes 
 from schemathesis.checks import positive_data_acceptance  # noqa: E402
 
 FEW = settings(
-    max_examples=200,
+    max_examples=100,
     derandomize=True,
     database=None,
     deadline=None,
@@ -28,9 +28,9 @@ JSON = "application/json"
 MODE = schemathesis.GenerationMode
 
 
-def described(served: LoadedModel, *forms: str) -> Any:
+def described(model: LoadedModel, *forms: str) -> Any:
     """The operation of the JSON body, of those forms if any are named, asked of the door."""
-    document = copy.deepcopy(openapi.describe(served))
+    document = copy.deepcopy(openapi.describe(model))
     content = document["paths"]["/invocations"]["post"]["requestBody"]["content"]
     for kind in [kind for kind in content if kind != JSON]:
         del content[kind]
@@ -39,13 +39,8 @@ def described(served: LoadedModel, *forms: str) -> Any:
         request["oneOf"] = [one for one in request["oneOf"] if set(forms) & set(one["properties"])]
     schema = schemathesis.openapi.from_dict(document)
     serve = Serve(allowed_hosts=("*",))
-    schema.app = Guard(serve, ApiKeys({}), served, scoring_application(served, docs=True))
+    schema.app = Guard(serve, ApiKeys({}), model, scoring_application(model, docs=True))
     return schema["/invocations"]["POST"]
-
-
-@pytest.fixture(params=["pima", "three"])
-def served(request: pytest.FixtureRequest) -> LoadedModel:
-    return request.getfixturevalue(request.param)
 
 
 def ask(operation: Any, mode: Any, *excluded: Any) -> None:
@@ -66,10 +61,10 @@ def test_records_as_they_are_described_are_answered(pima: LoadedModel) -> None:
     ask(described(pima, "dataframe_records"), MODE.POSITIVE)
 
 
-def test_answers_and_refusals_are_as_described_whatever_the_form(served: LoadedModel) -> None:
+def test_answers_and_refusals_are_as_described_whatever_the_form(model: LoadedModel) -> None:
     """Lists of one length, and the range of a cell by the name at its place, cannot be said."""
-    ask(described(served), MODE.POSITIVE, positive_data_acceptance)
+    ask(described(model), MODE.POSITIVE, positive_data_acceptance)
 
 
-def test_what_breaks_the_description_is_refused(served: LoadedModel) -> None:
-    ask(described(served), MODE.NEGATIVE)
+def test_what_breaks_the_description_is_refused(model: LoadedModel) -> None:
+    ask(described(model), MODE.NEGATIVE)

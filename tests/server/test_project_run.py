@@ -11,9 +11,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 
+from pipeline.config.load import PROJECT
 from pipeline.server import project_run as project_runs
 from pipeline.server.project_run import VARIABLE, project_run
-from pipeline.tracking import runs as tracking
+from pipeline.tracking import runs
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_run_of_a_server_that_is_killed_can_be_closed_by_the_next(run_id, launch
     with project_run(lambda: None):
         tags = mlflow.get_run(run_id).data.tags
         assert tags["verb"] == "serve"
-        assert str(os.getpid()) in tags[tracking.PROCESS]
+        assert str(os.getpid()) in tags[runs.PROCESS]
 
 
 def test_failure_is_left_to_mlflow(run_id, launcher):
@@ -84,7 +85,7 @@ def test_run_of_another_kind_is_left_alone(monkeypatch, launcher, entry_point):
 
     with project_run(stopped.set):
         launcher.kill()
-        assert not stopped.wait(0.3)
+        assert not stopped.wait(0.1)
 
     assert status(run_id) == "RUNNING"
 
@@ -96,7 +97,7 @@ def test_run_that_is_not_there_is_none(monkeypatch, launcher, run_id):
 
     with project_run(stopped.set):
         launcher.kill()
-        assert not stopped.wait(0.2)
+        assert not stopped.wait(0.1)
 
 
 def test_server_without_a_run_needs_no_tracking_server(monkeypatch):
@@ -126,7 +127,7 @@ def test_launcher_is_the_process_that_has_not_the_run_of_those_that_it_starts(sh
     done = subprocess.run(
         command,
         env={**os.environ, VARIABLE: "r1"},
-        cwd=project_runs.__file__.partition("/pipeline/server")[0],
+        cwd=PROJECT,
         capture_output=True,
         text=True,
         check=True,

@@ -1,14 +1,14 @@
 """Clients behind proxies: X-Forwarded-For counts as far as trusted proxies wrote it."""
 
 import asyncio
-import json
+from contextlib import AsyncExitStack
 
 import pytest
 
-from pipeline.server import protocol, telemetry
+from pipeline.server import protocol
 from pipeline.server.proxies import TrustedProxies
-from tests.server.test_guard import GOOD, Slow
-from tests.server.test_request_head import LENGTH, head, make_guard
+from tests.server.test_request_head import LENGTH, head
+from tests.support.guards import GOOD, make_guard
 from tests.support.wire import Server, exchange, serve
 
 TRUSTED = ("10.0.0.0/8", "::1", "2001:db8:1::/48", "fe80::/10", "::ffff:192.168.0.0/112")
@@ -99,58 +99,52 @@ def forwarded(*clients: str) -> bytes:
     ("trusted", "statuses"),
     [(("127.0.0.1",), [200, 200, 429, 429]), (("127.0.0.2",), [200, 429, 429, 429])],
 )
-def test_clients_behind_a_trusted_proxy_each_have_their_rate(capfd, trusted, statuses):
+def test_clients_behind_a_trusted_proxy_each_have_their_rate(log_lines, trusted, statuses):
     guard = make_guard(trusted_proxies=trusted, limits={"rate": "1/hour"})
     clients = ["1.1.1.1", "2.2.2.2", "1.1.1.1", "2.2.2.2"]
 
     talk = exchange(guard, *(forwarded("6.6.6.6", each) for each in clients))
 
     assert talk.statuses == statuses
-    telemetry.flush()
-    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    believed = trusted == ("127.0.0.1",)
-    assert [line["client"] for line in lines] == (clients if believed else ["127.0.0.1"] * 4)
-
-
-def test_request_without_the_header_is_the_proxys_after_one_with_it(capfd):
-    guard = make_guard(trusted_proxies=("127.0.0.1",), limits={"rate": "1/hour"})
-
-    talk = exchange(
-        guard, forwarded("1.1.1.1"), head(LENGTH) + GOOD, forwarded("2.2.2.2"), b"?\r\n"
+    is_trusted = trusted == ("127.0.0.1",)
+    assert [line["client"] for line in log_lines()] == (
+        clients if is_trusted else ["127.0.0.1"] * 4
     )
 
+
+def test_request_without_the_header_is_the_proxys_after_one_with_it(log_lines):
+    guard = make_guard(trusted_proxies=("127.0.0.1",), limits={"rate": "1/hour"})
+    requests = [forwarded("1.1.1.1"), head(LENGTH) + GOOD, forwarded("2.2.2.2"), b"?\r\n"]
+
+    talk = exchange(guard, *requests)
+
     assert talk.statuses == [200, 200, 200, 400]
-    telemetry.flush()
-    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    assert [line["client"] for line in lines] == ["1.1.1.1", "127.0.0.1", "2.2.2.2", "127.0.0.1"]
+    clients = [line["client"] for line in log_lines()]
+    assert clients == ["1.1.1.1", "127.0.0.1", "2.2.2.2", "127.0.0.1"]
 
 
-def test_clients_behind_a_trusted_proxy_each_have_their_bodies_on_the_way(monkeypatch, capfd):
+def test_clients_behind_a_trusted_proxy_each_have_their_bodies_on_the_way(monkeypatch, log_lines):
     monkeypatch.setattr(protocol, "CHECK_SECONDS", 0.05)
-    guard = make_guard(Slow(), trusted_proxies=("127.0.0.1",), limits={"uploads": 1})
-    guard.model.go.set()
+    guard = make_guard(trusted_proxies=("127.0.0.1",), limits={"uploads": 1})
+    addresses = ("1.1.1.1", "1.1.1.1", "2.2.2.2")
 
     async def talk(server: Server):
-        stalled = [server.connect() for _ in range(3)]
-        connections = [await connection.__aenter__() for connection in stalled]
-        for connection, address in zip(connections, ("1.1.1.1", "1.1.1.1", "2.2.2.2"), strict=True):
-            await connection.send(forwarded(address)[:-9])
-            await asyncio.sleep(0.4)
-        counted = dict(server.guard.uploads._slow)
-        refused = await connections[1].all()
-        for connection in (connections[0], connections[2]):
-            await connection.send(GOOD[-9:])
-        whole = [await connections[at].all() for at in (0, 2)]
-        for connection in stalled:
-            await connection.__aexit__(None, None, None)
-        return counted, refused, whole, dict(server.guard.uploads._slow)
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(server.connect()) for _ in addresses]
+            for client, address in zip(clients, addresses, strict=True):
+                await client.send(forwarded(address)[:-9])
+            refused = await clients[1].all()
+            await asyncio.sleep(0.2)
+            counts = dict(server.guard.uploads._slow)
+            for client in clients[::2]:
+                await client.send(GOOD[-9:])
+            return refused, counts, [await client.all() for client in clients[::2]]
 
-    counted, refused, whole, left = serve(guard, talk)
+    refused, counts, whole = serve(guard, talk)
 
-    assert counted == {"1.1.1.1": 1, "2.2.2.2": 1}
     assert refused.statuses == [503]
+    assert counts == {"1.1.1.1": 1, "2.2.2.2": 1}
     assert [talk.statuses for talk in whole] == [[200], [200]]
-    assert left == {}
-    telemetry.flush()
-    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    assert [line["client"] for line in lines if line["rule"] == "uploads"] == ["1.1.1.1"]
+    assert dict(guard.uploads._slow) == {}
+    refusals = [line["client"] for line in log_lines() if line["rule"] == "uploads"]
+    assert refusals == ["1.1.1.1"]

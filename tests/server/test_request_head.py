@@ -1,12 +1,8 @@
 """Whole requests, and those whose end or meaning is in doubt, over the wire before a stub model."""
 
-import json
-
 import pytest
 
-from pipeline.server import telemetry
-from tests.server import test_guard
-from tests.server.test_guard import GOOD, Slow
+from tests.support.guards import GOOD, SlowModel, make_guard
 from tests.support.pima import PATIENT, text
 from tests.support.wire import Server, exchange, exchanges, serve
 
@@ -19,18 +15,6 @@ UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
 PING = b"GET /ping HTTP/1.1\r\n" + HOST + b"\r\n"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-
-
-async def pages(scope, receive, send):
-    """In place of MLflow's application: it says which page was asked for."""
-    body = scope["path"].encode()
-    headers = [(b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-def make_guard(served=None, **settings):
-    return test_guard.make_guard(served, application=pages, **settings)
 
 
 def head(*headers: bytes, first: bytes = b"POST /invocations HTTP/1.1") -> bytes:
@@ -58,10 +42,7 @@ ANSWERED = {
     "an upgrade, and then the end": (
         head(LENGTH, UPGRADE.replace(b"n: U", b"n: close, U")) + GOOD,
     ),
-    "an upgrade in HTTP/1.0": (
-        head(LENGTH, UPGRADE, first=b"POST /invocations HTTP/1.0"),
-        GOOD,
-    ),
+    "an upgrade in HTTP/1.0": (head(LENGTH, UPGRADE, first=b"POST /invocations HTTP/1.0"), GOOD),
     "HTTP/1.0": (head(LENGTH, first=b"POST /invocations HTTP/1.0") + GOOD,),
     **{
         f"an upgrade to {name}{where}": segments
@@ -191,15 +172,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("before", [b"", PING, POST + PING], ids=["first", "second", "third"])
-def test_request_in_doubt_is_refused_in_its_turn_and_ends_the_connection(before, capfd):
+def test_request_in_doubt_is_refused_in_its_turn_and_ends_the_connection(before, log_lines):
     """What follows is not read: it may be its body."""
     talks = exchanges(
         make_guard(), {name: [before + request + PING] for name, (request, *_) in REFUSED.items()}
     )
 
-    telemetry.flush()
-    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    rules = {line["request_id"]: line["rule"] for line in lines}
+    rules = {line["request_id"]: line["rule"] for line in log_lines()}
     wrong = {}
     for name, (_, status, rule, words) in REFUSED.items():
         *answered, refused = talks[name].replies
@@ -247,19 +226,59 @@ def test_body_is_never_read_as_a_request(upgrade, is_late):
     assert not talk.is_closed
 
 
-def test_many_upgrades_in_one_segment_are_each_answered():
-    talk = exchange(make_guard(), (head(LENGTH, UPGRADE) + GOOD) * 500 + PING)
+EXPECT = b"Expect: 100-continue\r\n"
+OLD = b"POST /invocations HTTP/1.0"
+# They could name another host or key than the one that a proxy has looked at.
+TRAILERS = b"Host: evil.org\r\nContent-Type: text/csv\r\nX-API-Key: x\r\n\r\n"
+TALKS = {
+    # The statuses of all answers, whether the connection ends behind them, and the segments.
+    "many upgrades": ([200] * 501, False, (head(LENGTH, UPGRADE) + GOOD) * 500 + PING),
+    **{
+        f"requests before the garbage {garbage}": ([200, 200, 400], True, POST * 2 + garbage)
+        for garbage in (b"garbage\r\n\r\n", b"\x00\xff", b"{}")
+    },
+    "the end": ([200], True, head(LENGTH, b"Connection: close\r\n") + GOOD + PING),
+    "trailers": ([200, 200], False, head(CHUNKED) + CHUNKS[:-2] + TRAILERS + PING),
+    # What belongs to no body is bounded as headers are.
+    "a long trailer": ([431], True, head(CHUNKED) + CHUNKS[:-2] + b"X: ", *[b"a" * 400] * 6),
+    "many trailers": ([431], True, head(CHUNKED) + CHUNKS[:-2], *[b"X: a\r\n" * 100] * 6),
+    "a long chunk's extension": ([431], True, head(CHUNKED) + b"5;a=", *[b"a" * 400] * 6),
+    "empty lines": ([431], True, *[b"\r\n" * 200] * 6),
+    "small requests in a large segment": ([200] * 51, False, POST * 50 + PING[:-4], PING[-4:]),
+    "large headers": ([200, 431], True, POST + get(b"/ping", HOST, b"X: " + b"a" * 2000 + b"\r\n")),
+    "a body that waits to be asked for": ([100, 200], False, head(LENGTH, EXPECT), GOOD),
+    # It may leave the body out: its next request must not be read as the body.
+    "a body that is refused unasked": (
+        *([413], True),
+        *(head(b"Content-Length: 99999999999\r\n", EXPECT), PING),
+    ),
+    "a body that waits in HTTP/1.0": ([200], True, head(LENGTH, EXPECT, first=OLD), GOOD),
+    **{
+        f"a body for {method}, {framing}": (
+            *([status, 200], False),
+            head(framing, first=method + b" /ping HTTP/1.1") + body + PING,
+        )
+        for method, status in ((b"GET", 200), (b"OPTIONS", 405))
+        for framing, body in ((LENGTH, GOOD), (CHUNKED, CHUNKS))
+    },
+    **{
+        f"OPTIONS {target}": (
+            [404],
+            False,
+            b"OPTIONS " + target + b" HTTP/1.1\r\n" + HOST + b"\r\n",
+        )
+        for target in (b"*", b"http://localhost")
+    },
+}
 
-    assert talk.statuses == [200] * 501
-    assert not talk.is_closed
 
+def test_requests_are_answered_as_far_as_their_bounds_are_certain():
+    segments = {name: segments for name, (_, _, *segments) in TALKS.items()}
 
-@pytest.mark.parametrize("garbage", [b"garbage\r\n\r\n", b"\x00\xff", b"{}"])
-def test_what_came_before_garbage_is_answered_first(garbage):
-    talk = exchange(make_guard(), POST * 2 + garbage)
+    talks = exchanges(make_guard(limits={"header_bytes": 1000}), segments)
 
-    assert talk.statuses == [200, 200, 400]
-    assert talk.is_closed
+    expected = {name: (statuses, is_closed) for name, (statuses, is_closed, *_) in TALKS.items()}
+    assert {name: (talk.statuses, talk.is_closed) for name, talk in talks.items()} == expected
 
 
 def test_slow_answer_comes_before_the_refusal_of_what_follows():
@@ -272,7 +291,7 @@ def test_slow_answer_comes_before_the_refusal_of_what_follows():
             server.guard.model.go.set()
             return await client.all()
 
-    talked = serve(make_guard(Slow()), talk)
+    talked = serve(make_guard(SlowModel()), talk)
 
     assert talked.statuses == [200, 200, 400]
     assert "chunk size" in talked.replies[2].message
@@ -285,106 +304,7 @@ def test_answered_request_whose_body_goes_wrong_gets_no_second_answer():
 
     talk = exchange(guard, head(CHUNKED) + b"40\r\n" + b"x" * 64 + b"\r\n", b"zz\r\n")
 
-    assert talk.statuses == [413]
-    assert talk.is_closed
-
-
-def test_trailers_do_not_pass_for_headers():
-    """They could name another host or key than the one that a proxy has looked at."""
-    trailers = b"Host: evil.org\r\nContent-Type: text/csv\r\nX-API-Key: x\r\n\r\n"
-
-    talk = exchange(make_guard(), head(CHUNKED) + CHUNKS[:-2] + trailers + PING)
-
-    assert talk.statuses == [200, 200]
-    assert not talk.is_closed
-
-
-@pytest.mark.parametrize(
-    ("begun", "more"),
-    [
-        (head(CHUNKED) + CHUNKS[:-2] + b"X: ", b"a" * 400),
-        (head(CHUNKED) + CHUNKS[:-2], b"X: a\r\n" * 100),
-        (head(CHUNKED) + b"5;a=", b"a" * 400),
-        (b"", b"\r\n" * 200),
-    ],
-    ids=["a trailer", "trailers", "a chunk's extension", "empty lines"],
-)
-def test_what_belongs_to_no_body_is_bounded_as_headers_are(begun, more):
-    talk = exchange(make_guard(limits={"header_bytes": 1000}), begun, *[more] * 6)
-
-    assert talk.is_closed
-    assert talk.statuses == [431]
-
-
-def test_large_segment_of_small_requests_is_not_taken_for_large_headers():
-    guard = make_guard(limits={"header_bytes": 1000})
-
-    talk = exchange(guard, POST * 50 + PING[:-4], PING[-4:])
-
-    assert talk.statuses == [200] * 51
-    assert not talk.is_closed
-
-
-def test_large_headers_behind_other_requests_are_refused():
-    guard = make_guard(limits={"header_bytes": 1000})
-
-    talk = exchange(guard, POST + get(b"/ping", HOST, b"X: " + b"a" * 2000 + b"\r\n"))
-
-    assert talk.statuses == [200, 431]
-    assert talk.is_closed
-
-
-def test_client_that_expects_to_be_asked_is_asked_for_its_body():
-    talk = exchange(make_guard(), head(LENGTH, b"Expect: 100-continue\r\n"), GOOD)
-
-    assert talk.statuses == [100, 200]
-    assert not talk.is_closed
-
-
-def test_refused_client_that_has_not_been_asked_for_its_body_is_not_read_any_more():
-    """It may leave the body out: its next request must not be read as the body."""
-    expects = head(b"Content-Length: 99999999999\r\n", b"Expect: 100-continue\r\n")
-
-    talk = exchange(make_guard(), expects, PING)
-
-    assert [(reply.status, reply.headers["connection"]) for reply in talk.replies] == [
-        (413, "close")
-    ]
-    assert talk.is_closed
-
-
-def test_client_of_http_1_0_is_not_asked_to_continue():
-    first = b"POST /invocations HTTP/1.0"
-
-    talk = exchange(make_guard(), head(LENGTH, b"Expect: 100-continue\r\n", first=first), GOOD)
-
-    assert talk.statuses == [200]
-
-
-@pytest.mark.parametrize("method", [b"GET", b"OPTIONS"])
-@pytest.mark.parametrize("framing", [LENGTH, CHUNKED], ids=["a length", "chunks"])
-def test_body_that_nobody_asked_for_is_passed_over(method, framing):
-    body = GOOD if framing is LENGTH else CHUNKS
-
-    talk = exchange(make_guard(), head(framing, first=method + b" /ping HTTP/1.1") + body + PING)
-
-    assert talk.statuses == [200 if method == b"GET" else 405, 200]
-    assert not talk.is_closed
-
-
-@pytest.mark.parametrize("target", [b"*", b"http://localhost"])
-def test_options_of_the_server_itself_are_answered(target):
-    talk = exchange(make_guard(), b"OPTIONS " + target + b" HTTP/1.1\r\n" + HOST * 1 + b"\r\n")
-
-    assert talk.statuses == [404]
-    assert not talk.is_closed
-
-
-def test_nothing_is_read_behind_a_request_that_ends_the_connection():
-    talk = exchange(make_guard(), head(LENGTH, b"Connection: close\r\n") + GOOD + PING)
-
-    assert talk.statuses == [200]
-    assert talk.is_closed
+    assert (talk.statuses, talk.is_closed) == ([413], True)
 
 
 def test_fault_in_the_protocol_is_500_and_is_logged(monkeypatch, caplog):
@@ -402,15 +322,15 @@ def test_fault_in_the_protocol_is_500_and_is_logged(monkeypatch, caplog):
     assert text(PATIENT) not in caplog.text
 
 
-@pytest.mark.parametrize("target", [b"/ping", b"/models/a/ping", b"http://localhost/models/a/ping"])
-def test_path_before_all_paths_may_be_there_or_not(target):
+def test_path_before_all_paths_may_be_there_or_not():
     """A proxy passes it on or takes it off."""
-    talk = exchange(make_guard(), get(target, HOST) + POST, root_path="/models/a")
+    statuses = {
+        **{b"/ping": 200, b"/models/a/ping": 200, b"http://localhost/models/a/ping": 200},
+        **{b"/models/a": 404, b"/models/aping": 404, b"/models": 404, b"/models/a/x": 404},
+    }
 
-    assert talk.statuses == [200, 200]
-    assert talk.replies[0].body == b"/models/a/ping"
+    requests = [get(target, HOST) for target in statuses]
+    talk = exchange(make_guard(), b"".join(requests) + POST, root_path="/models/a")
 
-
-@pytest.mark.parametrize("target", [b"/models/a", b"/models/aping", b"/models", b"/models/a/x"])
-def test_other_paths_are_unknown_there_too(target):
-    assert exchange(make_guard(), get(target, HOST), root_path="/models/a").statuses == [404]
+    assert talk.statuses == [*statuses.values(), 200]
+    assert {reply.body for reply in talk.replies[:3]} == {b"/models/a/ping"}

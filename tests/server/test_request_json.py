@@ -10,7 +10,6 @@ import pytest
 from pipeline.config.sections import Limits
 from pipeline.inference.predictor import Params, Predictor, Trained
 from pipeline.schema.columns import Column
-from pipeline.schema.contract import Contract
 from pipeline.server.http_error import HTTPError
 from pipeline.server.request_json import Reader, media_type
 from pipeline.server.response import respond
@@ -35,11 +34,11 @@ MOST_ROWS = Limits().rows
 NAN = float("nan")
 
 
-def make_reader(columns=None, most_rows=MOST_ROWS) -> Reader:
+def make_reader(columns=None, max_rows=MOST_ROWS) -> Reader:
     contract = CONTRACT if columns is None else CONTRACT.model_copy(update={"columns": columns})
     trained = Trained(0.5, *np.ones((2, len(contract.columns))))
     scorer = Predictor(contract, lambda X: np.tile([0.3, 0.7], (len(X), 1)), trained, {})
-    return Reader(scorer, most_rows)
+    return Reader(scorer, max_rows)
 
 
 @pytest.fixture(scope="module")
@@ -48,21 +47,19 @@ def reader():
 
 
 def outcome(reader, body, kind=JSON):
-    """The matrix and the params, or the whole refusal; any other error is a fault."""
+    """The matrix and the params, or status, rule and message; any other error is a fault."""
     try:
         request = reader.read(body, kind)
-    except HTTPError as refusal:
-        return (refusal.status, refusal.code, refusal.rule, refusal.message)
+    except HTTPError as error:
+        return (error.status, error.rule, error.message)
     return (request.X.shape, request.X.tobytes(), request.params)
 
 
+def read(reader, body, kind=JSON):
+    return reader.read(body if isinstance(body, bytes) else body.encode(), kind)
+
+
 # Refused.
-
-
-def test_the_malformed_requests_are_many_and_each_has_a_name_of_its_own():
-    names = [case.name for case in MALFORMED]
-
-    assert len(names) == len(set(names)) > 400
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name[:80]) for case in MALFORMED])
@@ -70,12 +67,12 @@ def test_malformed_request_is_refused_without_an_echo(reader, case):
     with pytest.raises(HTTPError) as caught:
         respond(reader, case.body, media_type(case.kind.encode()), is_quick=False)
 
-    refusal = caught.value
-    assert refusal.status == case.status
-    assert refusal.rule in case.rule.split("|")
-    assert [word for word in case.words if word not in refusal.message] == []
-    assert [sentinel for sentinel in SENTINELS if sentinel in refusal.message] == []
-    assert len(refusal.message) < LONGEST_MESSAGE
+    error = caught.value
+    assert error.status == case.status
+    assert error.rule in case.rule.split("|")
+    assert [word for word in case.words if word not in error.message] == []
+    assert [sentinel for sentinel in SENTINELS if sentinel in error.message] == []
+    assert len(error.message) < LONGEST_MESSAGE
 
 
 @pytest.mark.parametrize("kind", [JSON, CSV, PARQUET])
@@ -92,31 +89,17 @@ def test_body_with_bytes_astray_is_read_or_refused_and_nothing_else(reader, kind
         CSV: [csv(LINE, LINE), csv(line(BMI='"33.6"'), header=HEADER.replace("BMI", '"BMI"'))],
         PARQUET: [parquet(), parquet(rows=50)],
     }[kind]
-    pieces = [
-        b'"',
-        b":",
-        b",",
-        b"{",
-        b"}",
-        b"[",
-        b"\\",
-        b"\n",
-        b"\r",
-        b"\0",
-        b"\xff",
-        b"\x80",
-        b"1",
-    ]
+    pieces = [bytes([byte]) for byte in b'":,{}[\\\n\r\0\xff\x801']
     pieces += [b"null", b"1e400", b"\\u0041", b"\xef\xbb\xbf", b'"Age":1,', b"SECRET"]
     refused = 0
-    for _ in range(1500):
+    for _ in range(1000):
         body = rng.choice(bodies)
         for _ in range(rng.choice([1, 1, 2, 4])):
             at, out = rng.randrange(len(body)), rng.choice([0, 1, 1, 3])
             body = body[:at] + rng.choice(pieces) + body[at + out :]
         refused += outcome(reader, body, kind)[0] == 400
 
-    assert 0 < refused < 1500
+    assert 0 < refused < 1000
 
 
 # Read: every form gives the same matrix.
@@ -187,7 +170,7 @@ GOOD = {
 def test_every_form_gives_the_same_matrix(reader, name):
     kind, body = GOOD[name]
 
-    request = reader.read(body if isinstance(body, bytes) else body.encode(), kind)
+    request = read(reader, body, kind)
 
     np.testing.assert_array_equal(request.X, np.array([VALUES, VALUES], dtype=float))
     assert request.X.dtype == np.float64
@@ -199,19 +182,17 @@ def test_every_form_gives_the_same_matrix(reader, name):
 def test_cells_of_one_kind_alone_are_doubles_too(cell, rows):
     """NumPy would make integers or objects of them, which no graph takes."""
     columns = {f"c{place}": Column(missing=0) for place in range(8)}
-    told = [dict.fromkeys(columns, cell)] * rows
+    body = text({"inputs": [dict.fromkeys(columns, cell)] * rows})
 
-    X = make_reader(columns).read(text({"inputs": told}).encode(), JSON).X
+    X = read(make_reader(columns), body).X
 
     assert X.dtype == np.float64
     np.testing.assert_array_equal(X, np.full((rows, 8), NAN if cell is None else 1.0))
 
 
-def test_one_value_per_column_is_one_row(reader):
-    for form in ("inputs", "instances"):
-        request = reader.read(text({form: PATIENT}).encode(), JSON)
-
-        np.testing.assert_array_equal(request.X, [VALUES])
+@pytest.mark.parametrize("form", ["inputs", "instances"])
+def test_one_value_per_column_is_one_row(reader, form):
+    np.testing.assert_array_equal(read(reader, text({form: PATIENT})).X, [VALUES])
 
 
 def test_parquet_of_pandas_comes_with_its_index(reader, tmp_path):
@@ -223,9 +204,9 @@ def test_parquet_of_pandas_comes_with_its_index(reader, tmp_path):
 
 
 def test_line_ends_of_old_macs_are_read_or_refused(reader):
-    told = outcome(reader, csv(LINE, LINE, end="\r"), CSV)
+    old = outcome(reader, csv(LINE, LINE, end="\r"), CSV)
 
-    assert told[0] == 400 or told == outcome(reader, csv(LINE, LINE), CSV)
+    assert old[0] == 400 or old == outcome(reader, csv(LINE, LINE), CSV)
 
 
 @pytest.mark.parametrize(
@@ -236,16 +217,19 @@ def test_line_ends_of_old_macs_are_read_or_refused(reader):
         ({"explain": True}, Params(explain=True)),
     ],
 )
-def test_params_come_with_every_form_of_json(reader, params, expected):
-    for form, told in {
-        "inputs": [PATIENT],
-        "instances": PATIENT,
-        "dataframe_split": {"columns": NAMES, "data": [VALUES]},
-    }.items():
-        request = reader.read(text({"params": params, form: told}).encode(), JSON)
+@pytest.mark.parametrize(
+    ("form", "table"),
+    [
+        ("inputs", [PATIENT]),
+        ("instances", PATIENT),
+        ("dataframe_split", {"columns": NAMES, "data": [VALUES]}),
+    ],
+)
+def test_params_come_with_every_form_of_json(reader, form, table, params, expected):
+    request = read(reader, text({"params": params, form: table}))
 
-        assert request.params == expected
-        assert request.X.shape == (1, 8)
+    assert request.params == expected
+    assert request.X.shape == (1, 8)
 
 
 @pytest.mark.parametrize(
@@ -257,16 +241,11 @@ def test_params_come_with_every_form_of_json(reader, params, expected):
         (JSON, text({"dataframe_split": {"columns": NAMES, "data": []}})),
         (JSON, text({"dataframe_split": {"columns": NAMES[::-1], "data": [], "index": []}})),
         (CSV, HEADER + "\n"),
+        (PARQUET, parquet(pa.table({name: pa.array([], pa.float64()) for name in NAMES}))),
     ],
 )
 def test_no_rows_are_read_as_none(reader, kind, body):
-    assert reader.read(body.encode(), kind).X.shape == (0, 8)
-
-
-def test_no_rows_of_parquet_are_read_as_none(reader):
-    table = pa.table({name: pa.array([], pa.float64()) for name in NAMES})
-
-    assert reader.read(parquet(table), PARQUET).X.shape == (0, 8)
+    assert read(reader, body, kind).X.shape == (0, 8)
 
 
 @pytest.mark.parametrize(
@@ -282,10 +261,10 @@ def test_no_rows_of_parquet_are_read_as_none(reader):
     ],
 )
 def test_as_many_rows_are_read_as_may_be_and_not_one_more(kind, body):
-    assert make_reader(most_rows=3).read(body, kind).X.shape == (3, 8)
-    status, _, rule, told = outcome(make_reader(most_rows=2), body, kind)
+    assert make_reader(max_rows=3).read(body, kind).X.shape == (3, 8)
+    status, rule, message = outcome(make_reader(max_rows=2), body, kind)
     assert (status, rule) == (413, "rows")
-    assert "2" in told
+    assert "2" in message
 
 
 # What stands for a missing value.
@@ -308,7 +287,7 @@ def test_as_many_rows_are_read_as_may_be_and_not_one_more(kind, body):
     ],
 )
 def test_null_mark_and_empty_cell_mean_missing(reader, kind, body):
-    request = reader.read(body if isinstance(body, bytes) else body.encode(), kind)
+    request = read(reader, body, kind)
 
     np.testing.assert_array_equal(request.X, [[6, NAN, *VALUES[2:]]])
 
@@ -353,15 +332,14 @@ def test_column_may_have_any_name_and_be_the_only_one(name):
 
     for kind, each in bodies.items():
         for body in each:
-            read = reader.read(body if isinstance(body, bytes) else body.encode(), kind)
-            np.testing.assert_array_equal(read.X, [[1], [NAN]])
+            np.testing.assert_array_equal(read(reader, body, kind).X, [[1], [NAN]])
 
 
-@pytest.mark.parametrize("told", ['["od: x"]', '"od: x"', "[[1]]", "[null]", "[3]"])
-def test_lone_column_takes_rows_and_nothing_else(told):
+@pytest.mark.parametrize("rows", ['["od: x"]', '"od: x"', "[[1]]", "[null]", "[3]"])
+def test_lone_column_takes_rows_and_nothing_else(rows):
     reader = make_reader({"od: x": Column()})
 
-    assert outcome(reader, f'{{"dataframe_records": {told}}}'.encode())[:3:2] == (400, "form")
+    assert outcome(reader, f'{{"dataframe_records": {rows}}}'.encode())[:2] == (400, "form")
 
 
 @pytest.mark.parametrize(
@@ -376,10 +354,8 @@ def test_lone_column_takes_rows_and_nothing_else(told):
         rb'{"dataframe_split": {"columns": ["od: x"], "columns": ["od\u003a x"], "data": [[1]]}}',
     ],
 )
-def test_key_that_is_there_twice_is_found_among_names_with_colons(body):
-    told = outcome(make_reader({"od: x": Column()}), body)
-
-    assert told[:3:2] == (400, "duplicate_key")
+def test_key_that_is_there_twice_is_refused_among_names_with_colons(body):
+    assert outcome(make_reader({"od: x": Column()}), body)[:2] == (400, "duplicate_key")
 
 
 # The quick look and the close one.
@@ -433,21 +409,21 @@ ODD_NAMES = {
 
 def test_quick_look_and_close_look_come_to_the_same(monkeypatch):
     rng = random.Random(0)
-    bodies = [some_request(rng) for _ in range(3000)]
-    reader = make_reader(ODD_NAMES, most_rows=4)
+    bodies = [some_request(rng) for _ in range(2000)]
+    reader = make_reader(ODD_NAMES, max_rows=4)
     looks = []
     quick = Reader._quick
     monkeypatch.setattr(Reader, "_quick", lambda *a: looks.append(quick(*a)) or looks[-1])
-    found = [outcome(reader, body) for body in bodies]
+    outcomes = [outcome(reader, body) for body in bodies]
     monkeypatch.setattr(Reader, "_quick", lambda *_: None)
 
-    for body, told in zip(bodies, found, strict=True):
-        assert outcome(reader, body) == told, body
+    for body, expected in zip(bodies, outcomes, strict=True):
+        assert outcome(reader, body) == expected, body
     # The requests are of all kinds.
-    assert sum(look is not None for look in looks) > 500
-    rules = {told[2] for told in found if told[0] in (400, 413)}
+    assert sum(look is not None for look in looks) > 300
+    rules = {each[1] for each in outcomes if each[0] in (400, 413)}
     assert rules >= {"columns", "type", "range", "rows", "params", "duplicate_key"}
-    assert sum(told[0] not in (400, 413) for told in found) > 1000
+    assert sum(each[0] not in (400, 413) for each in outcomes) > 600
 
 
 def test_well_formed_body_needs_no_close_look(monkeypatch):
@@ -463,11 +439,11 @@ def test_well_formed_body_needs_no_close_look(monkeypatch):
         assert reader.read(body.encode(), JSON).X.shape[1] == 8
 
 
-def test_fault_is_found_in_the_close_look_where_the_quick_one_was_beaten(reader):
+def test_close_look_refuses_what_might_beat_the_quick_one(reader):
     """A text with a colon makes up for a key: neither look may take it for one."""
     body = records(row().replace('"Age": 50', '"BMI": 3').replace("33.6", '":"'))
 
-    assert outcome(reader, body.encode())[:3:2] == (400, "duplicate_key")
+    assert outcome(reader, body.encode())[:2] == (400, "duplicate_key")
 
 
 # Content-Type.
@@ -476,16 +452,14 @@ def test_fault_is_found_in_the_close_look_where_the_quick_one_was_beaten(reader)
 @pytest.mark.parametrize(
     ("header", "kind"),
     [
-        ("application/json", JSON),
-        ("Application/JSON", JSON),
-        (" application/json ", JSON),
-        ("application/json; charset=utf-8", JSON),
-        ("application/json;charset=UTF-8", JSON),
-        ('application/json; charset="utf-8"', JSON),
-        ("application/json;", JSON),
-        ("application/json; ; charset=utf-8", JSON),
-        ("text/csv", CSV),
-        ("text/csv; charset=utf-8", CSV),
+        *((name, JSON) for name in (JSON, "Application/JSON", " application/json ")),
+        *(
+            (f"application/json;{options}", JSON)
+            for options in (
+                *("", " charset=utf-8", "charset=UTF-8", ' charset="utf-8"', " ; charset=utf-8"),
+            )
+        ),
+        *((name, CSV) for name in ("text/csv", "text/csv; charset=utf-8")),
         ("application/vnd.apache.parquet", PARQUET),
     ],
 )
@@ -505,7 +479,6 @@ def test_content_type_that_is_no_ascii_is_refused(header):
 
 def test_contract_with_as_many_columns_as_may_be_is_read():
     columns = {f"c{place}": Column() for place in range(500)}
-    contract = Contract(columns=columns, target="y", classes=(0, 1), positive=1)
-    body = text({"inputs": [dict.fromkeys(columns, 1.5)] * 2}).encode()
+    body = text({"inputs": [dict.fromkeys(columns, 1.5)] * 2})
 
-    assert make_reader(contract.columns).read(body, JSON).X.sum() == 1500
+    assert read(make_reader(columns), body).X.sum() == 1500

@@ -21,12 +21,16 @@ class Reached(Exception):
     """All that comes before the model was in order."""
 
 
+def raises(error):
+    def fails(*_):
+        raise error
+
+    return fails
+
+
 @pytest.fixture(autouse=True)
 def _nothing_is_served(monkeypatch):
-    def reached(*_):
-        raise Reached
-
-    monkeypatch.setattr(server, "_run", reached)
+    monkeypatch.setattr(server, "_run", raises(Reached()))
     monkeypatch.setattr(server.signal, "signal", lambda *_: None)
     monkeypatch.setattr(logging.root, "handlers", logging.root.handlers)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -34,19 +38,13 @@ def _nothing_is_served(monkeypatch):
 
 
 @pytest.fixture
-def port():
-    """A port that is free."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture
-def serve(port):
+def serve():
+    """Serves on any port that is free, if none is named."""
     config = load("configs/pima.yaml", {})
 
-    def serve(**settings):
-        server.serve(config.model_copy(update={"serve": Serve(**{"port": port, **settings})}))
+    def serve(port=0, **settings):
+        section = Serve(**settings).model_copy(update={"port": port})
+        server.serve(config.model_copy(update={"serve": section}))
 
     return serve
 
@@ -72,7 +70,7 @@ def test_beyond_loopback_not_anyone_may_ask(serve, host):
         {"UVICORN_SSL_CERTFILE": "c.pem", "UVICORN_SSL_CERT_REQS": "1"},
     ],
 )
-def test_a_certificate_that_clients_need_not_have_is_not_enough(serve, monkeypatch, variables):
+def test_certificate_that_clients_need_not_have_is_not_enough(serve, monkeypatch, variables):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
@@ -81,60 +79,60 @@ def test_a_certificate_that_clients_need_not_have_is_not_enough(serve, monkeypat
 
 
 @pytest.mark.parametrize(
-    "way", ["keys in a file", "keys in a variable", "certificates", "insecure"]
+    ("settings", "variables"),
+    [
+        ({"keys": "keys"}, {}),
+        ({}, {api_keys.VARIABLE: f"ann:{HASH}"}),
+        ({}, {"UVICORN_SSL_CERTFILE": "c.pem", "UVICORN_SSL_CERT_REQS": "2"}),
+        ({"insecure": True}, {}),
+    ],
+    ids=["keys in a file", "keys in a variable", "certificates", "insecure"],
 )
-def test_beyond_loopback_it_takes_one_of_these(serve, monkeypatch, tmp_path, way):
-    settings = {}
-    if way == "keys in a file":
-        (tmp_path / "keys").write_text(f"ann:{HASH}")
-        settings["keys"] = str(tmp_path / "keys")
-    elif way == "keys in a variable":
-        monkeypatch.setenv(api_keys.VARIABLE, f"ann:{HASH}")
-    elif way == "certificates":
-        monkeypatch.setenv("UVICORN_SSL_CERTFILE", "c.pem")
-        monkeypatch.setenv("UVICORN_SSL_CERT_REQS", "2")
-    else:
-        settings["insecure"] = True
+def test_beyond_loopback_it_takes_one_of_these(serve, monkeypatch, tmp_path, settings, variables):
+    (tmp_path / "keys").write_text(f"ann:{HASH}")
+    if "keys" in settings:
+        settings = {"keys": str(tmp_path / "keys")}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
 
     with pytest.raises(Reached):
         serve(host="0.0.0.0", **settings)
 
 
-def test_port_that_is_taken_is_told_with_the_remedy(serve):
+def test_port_that_is_taken_is_refused_with_the_remedy(serve):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = other.getsockname()[1]
 
-        told = f"serve.port {taken} cannot be listened on: Address already in use; choose another"
-        with pytest.raises(ConfigError, match=told):
+        message = f"serve.port {taken} cannot be listened on: Address already in use; choose"
+        with pytest.raises(ConfigError, match=message):
             serve(port=taken)
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "999.1.1.1", "fe80::zz"])
-def test_host_that_is_none_is_told(serve, host):
+def test_host_that_is_none_is_refused(serve, host):
     with pytest.raises(ConfigError, match=f"serve.host '{host}' and serve.port .* cannot be"):
         serve(host=host, insecure=True)
 
 
-def test_wrong_variable_of_uvicorn_is_told(serve, monkeypatch):
+def test_wrong_variable_of_uvicorn_is_refused(serve, monkeypatch):
     monkeypatch.setenv("UVICORN_BACKLOG", "lots")
 
     with pytest.raises(ConfigError, match=r"a variable UVICORN_\.\.\. is wrong: .*lots"):
         serve()
 
 
-def test_keys_that_cannot_be_read_are_told(serve):
+def test_keys_that_cannot_be_read_are_refused(serve):
     with pytest.raises(ConfigError, match=r"serve\.keys 'none' cannot be read"):
         serve(keys="none")
 
 
 def test_tls_may_take_no_longer_than_a_request_to_arrive():
     serve = Serve(limits={"receive_seconds": 7.0})
+    certificates = Certificates(dict.fromkeys(FILES))
 
-    loop = server._uvicorn_config(
-        "a:b", serve, Certificates(dict.fromkeys(FILES)), {}
-    ).get_loop_factory()()
+    loop = server._uvicorn_config("a:b", serve, certificates, {}).get_loop_factory()()
 
     loop.close()
     assert isinstance(loop, TLSTimeoutLoop)
@@ -151,7 +149,7 @@ def test_root_path_is_taken_from_uvicorns_variable(monkeypatch, path, root):
 
 
 @pytest.mark.parametrize("path", ["x", "x/", "//", "/x//y", "/x y", "/é", "http://x/", "/x?y"])
-def test_root_path_that_is_none_is_told(serve, monkeypatch, path):
+def test_root_path_that_is_none_is_refused(serve, monkeypatch, path):
     monkeypatch.setenv("UVICORN_ROOT_PATH", path)
 
     with pytest.raises(ConfigError, match=r"UVICORN_ROOT_PATH is .* a path such as /models"):
@@ -159,12 +157,9 @@ def test_root_path_that_is_none_is_told(serve, monkeypatch, path):
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("error", "message"),
     [
-        (
-            OSError(errno.ENOSPC, "No space left on device"),
-            "is full: No space left on device; make",
-        ),
+        (OSError(errno.ENOSPC, "No space left"), "is full: No space left; make room"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "is full: Disk quota exceeded; make room"),
         (
             FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"),
@@ -172,24 +167,15 @@ def test_root_path_that_is_none_is_told(serve, monkeypatch, path):
         ),
     ],
 )
-@pytest.mark.parametrize("workers", [1, 2])
-def test_folder_for_temporary_files_that_takes_none_is_told(
-    serve, monkeypatch, fault, words, workers
-):
-    def fails(*_):
-        raise fault
+def test_folder_for_temporary_files_that_takes_none_is_named(serve, monkeypatch, error, message):
+    monkeypatch.setattr(server, "_run", raises(error))
 
-    monkeypatch.setattr(server, "_run", fails)
-
-    with pytest.raises(ConfigError, match=words):
-        serve(workers=workers)
+    with pytest.raises(ConfigError, match=message):
+        serve()
 
 
 def test_other_faults_of_the_system_keep_their_traceback(serve, monkeypatch):
-    def fails(*_):
-        raise PermissionError(errno.EACCES, "Permission denied", "x")
-
-    monkeypatch.setattr(server, "_run", fails)
+    monkeypatch.setattr(server, "_run", raises(PermissionError(errno.EACCES, "Denied", "x")))
 
     with pytest.raises(PermissionError):
         serve()

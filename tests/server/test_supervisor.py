@@ -1,17 +1,18 @@
 """When workers are replaced, waited for and given up: made up ones, then real ones."""
 
-import json
 import os
 import signal
 import socket
 import threading
 import time
+from functools import partial
+from pathlib import Path
 
 import pytest
 import uvicorn
 
 from pipeline.errors import ModelError
-from pipeline.server import supervisor, telemetry
+from pipeline.server import supervisor
 from pipeline.server.supervisor import Supervisor
 
 
@@ -71,7 +72,7 @@ def _signals():
 
 
 @pytest.fixture
-def run(monkeypatch, capfd):
+def run(monkeypatch, events):
     """Runs with workers that come one after the other, until there are no more to come."""
     monkeypatch.setattr(supervisor, "CHECK_SECONDS", 0.005)
     monkeypatch.setattr(supervisor, "LONGEST_PAUSE", 0.01)
@@ -79,21 +80,17 @@ def run(monkeypatch, capfd):
     def run(count, *workers):
         coming = list(workers)
         config = uvicorn.Config("none", workers=count, timeout_worker_healthcheck=60)
-        one = Supervisor(config, [])
+        running = Supervisor(config, [])
 
         def next_worker(*_):
             worker = coming.pop(0)
             if not coming:
-                threading.Timer(0.2, one._is_stopping.set).start()
+                threading.Timer(0.2, running._is_stopping.set).start()
             return worker
 
         monkeypatch.setattr(supervisor, "Worker", next_worker)
-        try:
-            one.run()
-        finally:
-            telemetry.flush()
-        lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-        return [line["event"] for line in lines]
+        running.run()
+        return events()
 
     return run
 
@@ -150,10 +147,9 @@ def test_worker_that_was_up_and_is_silent_for_too_long_is_replaced(run):
 async def application(scope, receive, send):
     """It lives, and answers with its process."""
     if scope["type"] == "lifespan":
-        await receive()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await send({"type": "lifespan.shutdown.complete"})
+        for event in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{event}.complete"})
         return
     pid = str(os.getpid()).encode()
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -161,72 +157,68 @@ async def application(scope, receive, send):
 
 
 def slow_to_import():
-    time.sleep(2.5)
+    time.sleep(1.5)
     return application
 
 
-def deaf():
+def deaf(ready):
     """It neither hears SIGTERM nor ends."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(ready).touch()
     time.sleep(600)
 
 
 @pytest.fixture
-def listener():
+def start(monkeypatch):
+    """Starts a supervisor in a thread: its workers make the application by the factory."""
+    monkeypatch.setattr(signal, "signal", lambda *_: signal.SIG_DFL)
+    monkeypatch.setattr(supervisor, "MARGIN", 0.2)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        yield listener
+
+        def start(factory, **settings):
+            settings |= {"factory": True, "workers": 1, "log_config": None}
+            config = uvicorn.Config(factory, timeout_graceful_shutdown=1, **settings)
+            running = Supervisor(config, [listener])
+            running.thread = threading.Thread(target=running.run)
+            running.thread.start()
+            running.address = listener.getsockname()
+            return running
+
+        yield start
 
 
-def start(factory, listener, **settings):
-    config = uvicorn.Config(
-        factory,
-        factory=True,
-        workers=1,
-        log_config=None,
-        timeout_graceful_shutdown=1,
-        **settings,
-    )
-    return Supervisor(config, [listener])
+def stop(running):
+    running._is_stopping.set()
+    running.thread.join(60)
+    assert not running.thread.is_alive()
 
 
-def in_a_thread(monkeypatch, one):
-    monkeypatch.setattr(signal, "signal", lambda *_: signal.SIG_DFL)
-    thread = threading.Thread(target=one.run)
-    thread.start()
-    return thread
+def wait_for(condition):
+    until = time.monotonic() + 60
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.05)
 
 
-def test_real_worker_may_import_for_longer_than_it_may_be_silent(listener, monkeypatch):
-    one = start(slow_to_import, listener, timeout_worker_healthcheck=1)
-    thread = in_a_thread(monkeypatch, one)
+def test_real_worker_may_import_for_longer_than_it_may_be_silent(start):
+    running = start(slow_to_import, timeout_worker_healthcheck=1)
+    (slot,) = running.slots
     try:
-        until = time.monotonic() + 60
-        while time.monotonic() < until and not (one.slots[0].worker and one.slots[0].worker.is_up):
-            time.sleep(0.05)
-        with socket.create_connection(listener.getsockname(), timeout=30) as client:
+        wait_for(lambda: slot.worker and slot.worker.is_up)
+        with socket.create_connection(running.address, timeout=30) as client:
             client.sendall(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
             answer = client.makefile("rb").read()
-        assert str(one.slots[0].worker.pid).encode() in answer
-        assert one.slots[0].failed_starts == 0
+        assert str(slot.worker.pid).encode() in answer
+        assert slot.failed_starts == 0
     finally:
-        one._is_stopping.set()
-        thread.join(60)
-    assert not thread.is_alive()
+        stop(running)
 
 
-def test_real_worker_that_does_not_end_is_killed_after_the_grace(listener, monkeypatch):
-    monkeypatch.setattr(supervisor, "MARGIN", 0.2)
-    one = start(deaf, listener)
-    thread = in_a_thread(monkeypatch, one)
-    until = time.monotonic() + 60
-    while time.monotonic() < until and one.slots[0].worker is None:
-        time.sleep(0.05)
-    time.sleep(1)
-    process = one.slots[0].worker.process
+def test_real_worker_that_does_not_end_is_killed_after_the_grace(start, tmp_path):
+    running = start(partial(deaf, str(tmp_path / "ready")))
+    wait_for((tmp_path / "ready").exists)
+    process = running.slots[0].worker.process
 
-    one._is_stopping.set()
-    thread.join(60)
+    stop(running)
 
-    assert not thread.is_alive()
-    assert process.exitcode is not None
+    assert process.exitcode == -signal.SIGKILL

@@ -1,15 +1,17 @@
-"""Certificates that change under a running server, by handshakes in memory."""
+"""Certificates that change under a running server, and handshakes that stall."""
 
+import asyncio
 import os
 import pickle
+import shutil
+import socket
 import ssl
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.server import telemetry
-from pipeline.server.tls import Certificates
+from pipeline.server.tls import Certificates, TLSTimeoutLoop
 from tests.support import certificates as made
 
 
@@ -30,16 +32,12 @@ def authority(tmp_path):
 @pytest.fixture
 def paths(tmp_path, authority):
     """The files that the options name."""
-    certificate, key = map(Path, authority.issue("server"))
-    paths = {
-        "ssl_certfile": tmp_path / "tls.crt",
-        "ssl_keyfile": tmp_path / "tls.key",
-        "ssl_ca_certs": tmp_path / "clients.crt",
+    files = (*authority.issue("server"), path_of(authority))
+    names = ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs")
+    return {
+        name: Path(shutil.copy(file, tmp_path / name))
+        for name, file in zip(names, files, strict=True)
     }
-    paths["ssl_certfile"].write_bytes(certificate.read_bytes())
-    paths["ssl_keyfile"].write_bytes(key.read_bytes())
-    paths["ssl_ca_certs"].write_bytes(path_of(authority).read_bytes())
-    return paths
 
 
 @pytest.fixture
@@ -75,10 +73,8 @@ def handshake(server, trusted, client=None):
 
 def replace(paths, authority, name):
     """As an issuer of certificates does: one file after the other."""
-    for path, new in zip(
-        (paths["ssl_certfile"], paths["ssl_keyfile"]), authority.issue(name), strict=True
-    ):
-        os.replace(new, path)
+    for option, new in zip(("ssl_certfile", "ssl_keyfile"), authority.issue(name), strict=True):
+        os.replace(new, paths[option])
 
 
 def test_new_connections_get_the_new_certificate(options, paths, authority):
@@ -119,7 +115,7 @@ def test_authority_that_is_taken_out_lets_nobody_in_any_more(options, paths, aut
     ],
     ids=["empty", "deleted", "no authority", "another's key"],
 )
-def test_files_that_are_not_right_change_nothing(options, paths, authority, capfd, spoil):
+def test_files_that_are_not_right_change_nothing(options, paths, authority, events, spoil):
     certificates = Certificates(options)
     context = certificates.context()
     spoil(paths, Path(authority.issue("other")[1]))
@@ -130,11 +126,10 @@ def test_files_that_are_not_right_change_nothing(options, paths, authority, capf
     assert handshake(context, authority, authority.issue("client")) == "server"
     with pytest.raises(ConfigError, match=r"UVICORN_SSL_CERTFILE=.* cannot be used"):
         certificates.check()
-    telemetry.flush()
-    assert capfd.readouterr().out.count("certificates_refused") == 1
+    assert events() == ["certificates_refused"]
 
 
-def test_each_worker_has_a_context_of_its_own(options, authority):
+def test_context_of_a_worker_is_made_there(options, authority):
     certificates = pickle.loads(pickle.dumps(Certificates(options)))
 
     context = certificates.context()
@@ -145,6 +140,37 @@ def test_each_worker_has_a_context_of_its_own(options, authority):
 def test_server_without_a_certificate_has_none(options):
     certificates = Certificates(dict.fromkeys(options))
 
-    assert not certificates
     certificates.check()
     certificates.refresh(is_forced=True)
+
+    assert not certificates
+
+
+# uvloop's own server of TLS warns when its loop is closed, and hangs if that is an error.
+@pytest.mark.filterwarnings("ignore:unclosed resource:ResourceWarning")
+@pytest.mark.parametrize("begun", [b"", b"\x16\x03\x01\x02\x00"], ids=["nothing", "a part"])
+def test_handshake_that_stalls_is_cut_in_the_time_of_a_request(options, begun):
+    """uvloop would wait for a minute."""
+    context = Certificates(options).context()
+
+    async def run():
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0, ssl=context)
+        with socket.create_connection(server.sockets[0].getsockname()) as client:
+            client.sendall(begun)
+            client.setblocking(False)
+            async with asyncio.timeout(20):
+                return await loop.sock_recv(client, 100)
+
+    with asyncio.Runner(loop_factory=lambda: TLSTimeoutLoop(0.1)) as runner:
+        assert runner.run(run()) == b""
+
+
+def test_server_without_tls_takes_no_times_of_tls():
+    async def run():
+        loop = asyncio.get_running_loop()
+        async with await loop.create_server(asyncio.Protocol, "127.0.0.1", 0) as server:
+            return server.is_serving()
+
+    with asyncio.Runner(loop_factory=lambda: TLSTimeoutLoop(0.5)) as runner:
+        assert runner.run(run())

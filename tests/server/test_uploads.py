@@ -1,6 +1,7 @@
 """Bodies that are on their way: they take no places, and their number and bytes are bounded."""
 
 import asyncio
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 
@@ -8,9 +9,9 @@ from pipeline.config.sections import Limits
 from pipeline.server import protocol
 from pipeline.server.http_error import HTTPError
 from pipeline.server.uploads import FULL_BODIES, Uploads
-from tests.server.test_guard import GOOD, Fake, Slow
-from tests.server.test_request_head import LENGTH, POST, head, make_guard
+from tests.server.test_request_head import LENGTH, POST, head
 from tests.support.asgi import GONE, ask, exchange, parts_of
+from tests.support.guards import GOOD, SlowModel, make_guard, post
 from tests.support.wire import Server, serve
 
 STALLED = head(LENGTH) + GOOD[:9]
@@ -20,64 +21,62 @@ def uploads(**limits) -> Uploads:
     return Uploads(Limits(**limits))
 
 
-def is_refused(call, *arguments) -> str | None:
+def broken_rule(call, *arguments) -> str | None:
     try:
         call(*arguments)
-    except HTTPError as refusal:
-        return refusal.rule
+    except HTTPError as error:
+        return error.rule
     return None
 
 
 def test_client_has_so_many_bodies_on_their_way_and_others_theirs():
     bodies = uploads(uploads=2)
 
-    assert [is_refused(bodies.begin, "a") for _ in range(4)] == [None, None, "uploads", "uploads"]
-    assert is_refused(bodies.begin, "b") is None
+    assert [broken_rule(bodies.begin, "a") for _ in range(3)] == [None, None, "uploads"]
+    assert broken_rule(bodies.begin, "b") is None
     bodies.end("a")
-    assert [is_refused(bodies.begin, "a") for _ in range(2)] == [None, "uploads"]
+    assert [broken_rule(bodies.begin, "a") for _ in range(2)] == [None, "uploads"]
 
 
 def test_client_holds_no_more_than_it_leaves_others():
     bodies = uploads(body_bytes=1000)
-    fitting = []
+    sizes = []
     for client in "abcd":
         size = 0
-        while is_refused(bodies.take, client, 100) is None:
+        while broken_rule(bodies.take, client, 100) is None:
             size += 100
-        fitting.append(size)
+        sizes.append(size)
 
     room = FULL_BODIES * 1000
-    assert fitting == [room / 2, room / 4, room / 8, room / 16]
+    assert sizes == [room / 2, room / 4, room / 8, room / 16]
 
 
 @pytest.mark.parametrize("size", [1, 1000])
 def test_largest_body_fits_where_there_is_no_other(size):
-    with uploads(body_bytes=1000).partial_body("a") as parts:
+    with uploads(body_bytes=1000).parts("a") as parts:
         for _ in range(1000 // size):
-            parts.add(b"x" * size)
-        assert len(parts.whole(b"y")) == 1001
+            parts.append(b"x" * size)
+        assert b"".join(parts) == b"x" * 1000
 
 
-@pytest.mark.parametrize("end", [None, HTTPError(413, "", "", ""), asyncio.CancelledError()])
+@pytest.mark.parametrize("end", [None, HTTPError(413, "", ""), asyncio.CancelledError()])
 def test_room_is_free_again_however_a_body_ends(end):
     bodies = uploads(body_bytes=1000)
 
     def fill():
-        with bodies.partial_body("a") as parts:
-            while is_refused(parts.add, b"x" * 100) is None:
+        with bodies.parts("a") as parts:
+            while broken_rule(parts.append, b"x" * 100) is None:
                 pass
+            sizes.append(parts.size)
             if end is not None:
                 raise end
-            return parts.size
 
+    sizes = []
     for _ in range(3):
-        if end is None:
-            assert fill() == FULL_BODIES * 500
-        else:
-            with pytest.raises(type(end)):
-                fill()
-    assert bodies.partial_body("a").__enter__().size == 0
-    assert is_refused(bodies.take, "b", 1000) is None
+        with suppress(HTTPError, asyncio.CancelledError):
+            fill()
+    assert sizes == [FULL_BODIES * 500] * 3
+    assert broken_rule(bodies.take, "b", 1000) is None
 
 
 def test_body_that_is_not_here_takes_no_place():
@@ -96,7 +95,7 @@ def test_body_that_is_not_here_takes_no_place():
     assert asyncio.run(run()).status == 200
 
 
-def test_body_that_arrives_when_all_places_are_taken_is_told_to_come_back():
+def test_body_that_arrives_when_all_places_are_taken_is_asked_to_come_back():
     async def talk(server: Server):
         async with server.connect() as late, server.connect() as first:
             await late.send(STALLED)
@@ -106,7 +105,7 @@ def test_body_that_arrives_when_all_places_are_taken_is_told_to_come_back():
             server.guard.model.go.set()
             return refused, await first.all()
 
-    refused, first = serve(make_guard(Slow(), limits={"concurrency": 1}), talk)
+    refused, first = serve(make_guard(SlowModel(), limits={"concurrency": 1}), talk)
 
     assert refused.statuses == [503]
     assert refused.replies[0].headers["retry-after"] == "1"
@@ -117,10 +116,9 @@ def test_part_of_a_body_for_which_there_is_no_room_is_refused():
     """With many clients at once: one alone has room for several of the largest bodies."""
     guard = make_guard(limits={"body_bytes": 1000})
     for number in range(40):
-        is_refused(guard.uploads.take, f"10.0.0.{number}", 500)
+        broken_rule(guard.uploads.take, f"10.0.0.{number}", 500)
 
-    refused = ask(guard, messages=parts_of(b"x" * 900, b"x"))
-    fits = ask(guard, messages=parts_of(GOOD))
+    refused, fits = post(guard, b"x" * 900, b"x"), post(guard)
 
     assert (refused.status, refused.headers["retry-after"]) == (503, "1")
     assert fits.status == 200
@@ -133,44 +131,31 @@ def test_client_that_is_gone_holds_nothing(messages):
     for _ in range(3):
         ask(guard, messages=messages)
 
-    assert is_refused(guard.uploads.take, "10.0.0.9", FULL_BODIES * 500) is None
+    assert broken_rule(guard.uploads.take, "10.0.0.9", FULL_BODIES * 500) is None
 
 
-@pytest.fixture
-def _quick_looks(monkeypatch):
+@pytest.mark.parametrize("segments", [(POST,), (POST[: -len(GOOD)], GOOD)], ids=["one", "two"])
+def test_stalled_uploads_do_not_shut_the_endpoint(monkeypatch, segments):
+    """For others, nor for the same client, as long as its bodies come."""
     monkeypatch.setattr(protocol, "CHECK_SECONDS", 0.05)
 
-
-@pytest.mark.usefixtures("_quick_looks")
-@pytest.mark.parametrize("segments", [(POST,), (POST[: -len(GOOD)], GOOD)], ids=["one", "two"])
-def test_stalled_uploads_do_not_shut_the_endpoint(segments):
-    """For others, nor for the same client, as long as its bodies come."""
-
     async def talk(server: Server):
-        stalled = [server.connect() for _ in range(20)]
-        clients = [await client.__aenter__() for client in stalled]
-        for client in clients:
-            await client.send(STALLED)
-        await asyncio.sleep(0.4)
-        talks = [await server.exchange(*segments) for _ in range(2)]
-        async with server.connect("127.0.0.2") as other:
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(server.connect()) for _ in range(20)]
+            await asyncio.gather(*(client.send(STALLED) for client in clients))
+            first = await asyncio.gather(*(client.all() for client in clients))
+            stalled = [c for c, talk in zip(clients, first, strict=True) if not talk.is_closed]
+            talks = [await server.exchange(*segments) for _ in range(2)]
+            other = await stack.enter_async_context(server.connect("127.0.0.2"))
             await other.send(STALLED)
-            await asyncio.sleep(0.4)
-            await other.send(GOOD[9:])
-            talks.append(await other.all())
-        cut = [(await client.all()).statuses for client in clients[4:]]
-        for client in clients[:4]:
-            await client.send(GOOD[9:])
-        whole = [(await client.all()).statuses for client in clients[:4]]
-        for client in stalled:
-            await client.__aexit__(None, None, None)
-        return talks, cut, whole, dict(server.guard.uploads._slow)
+            await asyncio.sleep(0.2)
+            await asyncio.gather(*(client.send(GOOD[9:]) for client in (other, *stalled)))
+            talks += await asyncio.gather(*(client.all() for client in (other, *stalled)))
+            return talks, [talk.statuses for talk in first], dict(server.guard.uploads._slow)
 
-    guard = make_guard(Fake(), limits={"uploads": 4, "concurrency": 4})
+    monkeypatch.setattr("tests.support.wire.PATIENCE", 0.5)
+    talks, first, left = serve(make_guard(limits={"uploads": 4, "concurrency": 4}), talk)
 
-    talks, cut, whole, left = serve(guard, talk)
-
-    assert [talk.statuses for talk in talks] == [[200]] * 3
-    assert cut == [[503]] * 16
-    assert whole == [[200]] * 4
+    assert [talk.statuses for talk in talks] == [[200]] * 7
+    assert sorted(first) == [[]] * 4 + [[503]] * 16
     assert left == {}
