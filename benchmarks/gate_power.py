@@ -29,7 +29,7 @@ from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Predictions, Values
 from pipeline.models import families as models
 from pipeline.promotion import gate
-from pipeline.promotion.gate import Duel, Exam
+from pipeline.promotion.gate import Evidence, PairedComparison
 from pipeline.results import Dataset
 from pipeline.schema.columns import Column
 
@@ -178,22 +178,22 @@ def _judged(config: Config, dataset: Dataset, first: Side, second: Side) -> dict
     """What the gate, and rules that are simpler, say of the first as challenger of the second."""
     dummy = DummyClassifier(strategy="prior").fit(dataset.X_train, dataset.y_train)
     cv = (first.cross_validated, second.cross_validated)
-    exam = Exam(
+    evidence = Evidence(
         logged={},
         predictions=first.predictions,
         dummy=metrics.predict(dataset, dummy, None),
         X=dataset.X_test,
-        duel=Duel(
+        comparison=PairedComparison(
             "version 1", first.predictions, second.predictions, rows_digest="", cross_validated=cv
         ),
         classes=dataset.contract.classes,
     )
-    rulings, claim = gate.judge(config, exam)
-    broken = [ruling.rule for ruling in rulings if ruling.passed is False]
-    (gain,) = (ruling.figures["gain"] for ruling in rulings if ruling.rule == "gate.rule")
+    rules, claim = gate.check(config, evidence)
+    broken = [rule.rule for rule in rules if rule.passed is False]
+    (gain,) = (rule.figures["gain"] for rule in rules if rule.rule == "gate.rule")
     found = {
         NON_INFERIORITY: not broken,
-        "superiority": not broken and _superior(config, exam),  # it asks for more
+        "superiority": not broken and _superior(config, evidence),  # it asks for more
         "gate.rule alone": "gate.rule" not in broken,
         "cv alone": "gate.primary" not in broken,
         "bare number": gain > 0,
@@ -202,9 +202,9 @@ def _judged(config: Config, dataset: Dataset, first: Side, second: Side) -> dict
     return found | {"gain": gain, "broken": broken}
 
 
-def _superior(config: Config, exam: Exam) -> bool:
-    rulings, _ = gate.judge(_with(config, "gate", rule="superiority"), exam)
-    return all(ruling.passed is not False for ruling in rulings)
+def _superior(config: Config, evidence: Evidence) -> bool:
+    rules, _ = gate.check(_with(config, "gate", rule="superiority"), evidence)
+    return all(rule.passed is not False for rule in rules)
 
 
 def _made_rows(count: int, seed: int) -> pd.DataFrame:
@@ -247,9 +247,9 @@ def _show_aims(name: str, pairs: dict[str, Pair]) -> None:
     for pair, rule, words, bound in AIMS:
         shares = 100 * pairs[pair].rows[rule]
         beyond = (shares.mean() - bound) * (1 if words == "at most" else -1)
-        verdict = "reached within two standard errors" if beyond <= 2 * shares.sem() else "MISSED"
-        verdict = "reached" if beyond <= 0 else verdict
-        print(f"{name}, {pair}: {rule} {_mean(shares, 1)} %, aim {words} {bound} %: {verdict}")
+        action = "reached within two standard errors" if beyond <= 2 * shares.sem() else "MISSED"
+        action = "reached" if beyond <= 0 else action
+        print(f"{name}, {pair}: {rule} {_mean(shares, 1)} %, aim {words} {bound} %: {action}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pipeline import fingerprint
 from pipeline.config.sections import Config
 from pipeline.datasets.sources import open_source
 from pipeline.models import import_paths
-from pipeline.results import Dataset, Outcome, Report, Training, Tuning
+from pipeline.results import Dataset, Promotion, Report, Training, Tuning
 from pipeline.tracking import model_files, records, registry, runs
 from pipeline.tracking.earlier_runs import EarlierRuns
 from pipeline.tuning import worker_pool
@@ -36,7 +36,7 @@ class Result:
     run_id: str  # the command's own run; those of the steps are its children
     metrics: Mapping[str, float]  # cv/log_loss, test/roc_auc, ...
     steps: Mapping[str, str]  # verb -> id of its run, which an earlier command may have made
-    decision: Outcome | None  # what became of the registry and why; of promote and rollback
+    decision: Promotion | None  # what became of the registry and why; of promote and rollback
 
     @cached_property
     def model(self) -> Any:
@@ -72,17 +72,17 @@ def run(verb: str, config: Config, options: Options) -> Result:
 
 def rollback(config: Config, options: Options) -> Result:
     """Back to an earlier champion, in a run of its own."""
-    from pipeline.promotion import alias  # with the server
     from pipeline.promotion.history import after
+    from pipeline.promotion.rollback import roll_back  # with the server
 
     name = config.registry.model
     with runs.parent_run("rollback") as run_id:
         runs.log_config(run_id, fingerprint.flatten(config, ["registry"]))
-        event = alias.rollback(name, options)
+        event = roll_back(name, options)
         message = f"{name}: version {event.version} is champion again{after(event)}"
         runs.log(run_id, tags={**event.tags, runs.NOTE: message})
         log.info("%s", message)
-    return Result(run_id, {}, {}, Outcome("rolled back", event.version, message))
+    return Result(run_id, {}, {}, Promotion("rolled back", event.version, message))
 
 
 def history(config: Config) -> None:
@@ -99,7 +99,7 @@ def history(config: Config) -> None:
     now = registry.champion_version(name)
     if not entries.is_done:
         log.info("%s: the last is under way, or was killed: the next verb finishes it", name)
-    elif now != entries.last.version:
+    elif now != entries.champion:
         log.info("%s now: version %s, by other means than the pipeline", name, now or "none")
 
 
@@ -142,7 +142,7 @@ class _Job:
         self.digest = self.source.digest()
         self.earlier = EarlierRuns()
         self.runs: dict[str, Run] = {}
-        self.decision: Outcome | None = None
+        self.decision: Promotion | None = None
 
     def plan(self, step: str) -> _Plan:
         """Looks for a finished run of the step with the same inputs."""

@@ -115,7 +115,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Trial:
-    """One configuration of one family, judged by cross-validation on the training part."""
+    """One configuration of one family, cross-validated on the training part."""
 
     number: int
     family: Family
@@ -160,7 +160,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Evaluate: the test part, seen once."""
+    """Evaluate: what the model reaches on the test part."""
 
     metrics: dict[Metric, float]
     intervals: dict[Metric, tuple[float, float]]  # 95 %, by bootstrap
@@ -180,7 +180,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Ruling:
+class RuleResult:
     """A rule of the gate, and whether the candidate keeps it; None where that was not asked."""
 
     rule: str  # gate.floors.roc_auc
@@ -198,31 +198,31 @@ class Decision:
 
     candidate: Candidate
     choice: str  # how the candidate came to be the challenger
-    rulings: tuple[Ruling, ...]
+    rules: tuple[RuleResult, ...]
     claim: Claim
     rows_digest: str = ""  # of the rows that candidate and champion were compared on
 
     @property
     def passed(self) -> bool:
         """Whether no rule is broken."""
-        return all(ruling.passed is not False for ruling in self.rulings)
+        return all(rule.passed is not False for rule in self.rules)
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """The rules that are broken, or else how it was chosen and what may be said of it."""
-        broken = [ruling.sentence for ruling in self.rulings if ruling.passed is False]
-        told = [ruling.sentence for ruling in self.rulings if ruling.rule == "gate.rule"]
-        return tuple(broken or [self.choice, *told])
+        broken = [rule.sentence for rule in self.rules if rule.passed is False]
+        compared = [rule.sentence for rule in self.rules if rule.rule == "gate.rule"]
+        return tuple(broken or [self.choice, *compared])
 
 
-Verdict = Literal["promoted", "unchanged", "kept", "dry run", "rolled back"]
+Action = Literal["promoted", "unchanged", "kept", "dry run", "rolled back"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Promotion:
     """Promote and rollback: what became of the registry."""
 
-    verdict: Verdict
+    action: Action
     version: str | None  # the champion's, None when there is none
     sentence: str
 
@@ -230,12 +230,12 @@ class Outcome:
     def report(self) -> Report:
         """What the step leaves in its run."""
         version = {"model_version": self.version} if self.version else {}
-        return Report(tags={"decision": self.verdict, **version}, note=self.sentence)
+        return Report(tags={"decision": self.action, **version}, note=self.sentence)
 
 
 @dataclass(frozen=True)
 class Event:
-    """A change of champion, as the ledger keeps it."""
+    """A change of champion, as the promotion log holds it."""
 
     action: Literal["promoted", "rolled back", "found"]  # found: set by other means
     version: str | None  # None: the alias was taken away

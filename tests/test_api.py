@@ -80,7 +80,7 @@ def test_result_has_run_metrics_steps_model_and_decision(result):
     assert list(result.steps) == ["ingest", "tune", "train", "evaluate", "promote"]
     assert is_classifier(result.model)
     assert result.model.predict(make_table().drop(columns="label")).shape == (120,)
-    assert (result.decision.verdict, result.decision.version) == ("promoted", "1")
+    assert (result.decision.action, result.decision.version) == ("promoted", "1")
     assert "people: version 1 is champion now" in result.decision.sentence
 
 
@@ -96,7 +96,7 @@ def test_second_call_reuses_the_steps_and_leaves_the_world_as_it_was(config, res
     assert set(threading.enumerate()) <= threads
     assert again.steps["train"] == result.steps["train"]
     assert again.run_id != result.run_id
-    assert again.decision.verdict == "unchanged"
+    assert again.decision.action == "unchanged"
 
 
 def test_search_leaves_the_world_as_it_was(config, result):
@@ -167,12 +167,12 @@ def test_thread_and_a_running_event_loop_will_do(config, result):
     async def cell():
         return pipeline.run(config, verb="promote")
 
-    assert asyncio.run(cell()).decision.verdict == "unchanged"
+    assert asyncio.run(cell()).decision.action == "unchanged"
     results = []
     thread = threading.Thread(target=lambda: results.append(pipeline.run(config, verb="promote")))
     thread.start()
     thread.join()
-    assert results[0].decision.verdict == "unchanged"
+    assert results[0].decision.action == "unchanged"
 
 
 def test_rollback_says_what_became_of_the_registry(config, result):
@@ -180,9 +180,9 @@ def test_rollback_says_what_became_of_the_registry(config, result):
     for number, C in enumerate((0.01, 1.0), start=1):
         overrides = {**name, space: {"logistic_regression": {"C": C, "transform": "standard"}}}
         promoted = pipeline.run(config, overrides, verb="promote")
-        assert (promoted.decision.verdict, promoted.decision.version) == ("promoted", str(number))
+        assert (promoted.decision.action, promoted.decision.version) == ("promoted", str(number))
     back = pipeline.run(config, name, verb="rollback", reason="a drill")
-    assert (back.decision.verdict, back.decision.version) == ("rolled back", "1")
+    assert (back.decision.action, back.decision.version) == ("rolled back", "1")
     assert mlflow.get_run(back.run_id).data.tags["reasons"] == "a drill"
 
 

@@ -44,7 +44,7 @@ def _account() -> str:
 
 def _of_git() -> str:
     try:
-        told = subprocess.run(
+        result = subprocess.run(
             ["git", "config", "user.name"],
             capture_output=True,
             encoding="utf-8",
@@ -53,7 +53,7 @@ def _of_git() -> str:
         )
     except OSError:  # there is no git
         return ""
-    return told.stdout.strip()
+    return result.stdout.strip()
 
 
 def _login() -> str:

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from pipeline.config.sections import Evaluate
 from pipeline.evaluation import metrics
 from pipeline.inference.model_folder import request
-from pipeline.promotion.gate import Exam
+from pipeline.promotion.gate import Evidence
 from pipeline.promotion.record import Record
 from pipeline.reporting.markdown import cell, one_line
 from pipeline.results import Dataset
@@ -41,7 +41,7 @@ def card(record: Record, weights: Mapping[str, float]) -> str:
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, autoescape=False)
     environment.filters |= {"cell": cell, "one_line": one_line, "quoted": shlex.quote}
     template = environment.from_string(TEMPLATE.read_text("utf-8"))
-    dataset, exam = record.dataset, record.exam
+    dataset, evidence = record.dataset, record.evidence
     primary = record.config.gate.primary
     return template.render(
         record=record,
@@ -49,13 +49,13 @@ def card(record: Record, weights: Mapping[str, float]) -> str:
         contract=dataset.contract,
         dataset=dataset,
         rows=len(dataset.X_test),
-        metrics=_metrics(record.config.evaluate, exam),
-        rulings=record.decision.rulings,
+        metrics=_metrics(record.config.evaluate, evidence),
+        rules=record.decision.rules,
         source=record.config.data.source,
         shares=_shares(dataset),
         columns=_columns(dataset.contract.columns),
         weights=", ".join(f"{name} {weight:.0%}" for name, weight in weights.items() if weight),
-        threshold=exam.predictions.threshold,
+        threshold=evidence.predictions.threshold,
         primary=primary,
         cross_validated=record.decision.candidate.metrics[f"cv/{primary}"],
         example=request(dataset.examples(1)),
@@ -71,16 +71,16 @@ def html(page: str, pictures: Mapping[str, bytes]) -> str:
     return f"<!doctype html><meta charset=utf-8><style>{STYLE}</style>{body}"
 
 
-def _metrics(evaluate: Evaluate, exam: Exam) -> list[tuple[str, float, str, float]]:
+def _metrics(evaluate: Evaluate, evidence: Evidence) -> list[tuple[str, float, str, float]]:
     """Name, value, interval, and what the class shares alone reach."""
-    drawing = (exam.predictions, evaluate.resamples, evaluate.seed)
+    drawing = (evidence.predictions, evaluate.resamples, evaluate.seed)
     intervals = metrics.intervals(*drawing)
     return [
         (
             name,
-            metrics.value(name, exam.predictions),
+            metrics.value(name, evidence.predictions),
             _interval(*intervals[name], metrics.doubt(name, *drawing)),
-            metrics.value(name, exam.dummy),
+            metrics.value(name, evidence.dummy),
         )
         for name in metrics.ALL
     ]

@@ -1,9 +1,10 @@
-"""Models of the store on rows that none of them was trained on, each loaded as it is served."""
+"""Models of the store, loaded as they are served, and what the gate looks at: both asked afresh."""
 
+import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,44 +13,55 @@ import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
+from sklearn.dummy import DummyClassifier
 
+from pipeline.config.sections import Config
 from pipeline.datasets import row_hash
-from pipeline.errors import ContractError, FilesError, MissingFilesError
+from pipeline.errors import (
+    ContractError,
+    FilesError,
+    MissingFilesError,
+    ModelError,
+    RegistryError,
+)
 from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Predictions
 from pipeline.inference import manifest, model_folder
 from pipeline.inference.predictor import Predictor
+from pipeline.promotion import gate
+from pipeline.promotion.gate import Evidence, PairedComparison
 from pipeline.results import DIGESTS, Candidate, Dataset
 from pipeline.schema.rules import Rules, to_matrix
-from pipeline.tracking import model_files, registry
-from pipeline.tracking import runs as tracking
+from pipeline.tracking import model_files, registry, runs
 from pipeline.tracking.arrays import FormatError, unpack
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """A model that can be asked."""
+class StoredModel:
+    """A challenger or a champion: a model of the store, with its files verified and loaded."""
 
-    shown: str  # "version 3"
+    title: str  # "version 3"
     model_id: str
     digests: Mapping[str, str]  # of the table and the split that it was trained on
     metrics: Mapping[str, float]  # as logged: cv/log_loss, test/accuracy, ...
     folder: Path  # its verified files
-    scorer: Predictor
+    predictor: Predictor
 
-    def ask(self, X: pd.DataFrame, y: "pd.Series[Any]") -> Predictions:
-        """What it says of rows. Raises ContractError for those that its contract refuses."""
-        columns = self.scorer.contract.columns
-        rows = to_matrix(Rules(columns), X[[name for name in columns if name in X]])
-        return metrics.of_rows(
-            self.scorer.contract, y, self.scorer.predict(rows), self.scorer.threshold
-        )
+    def predict(self, X: pd.DataFrame, y: "pd.Series[Any]") -> Predictions:
+        """What it predicts for labelled rows. Raises ContractError for one outside its contract."""
+        contract = self.predictor.contract
+        given = X[[name for name in contract.columns if name in X]]
+        rows = to_matrix(Rules(contract.columns), given)
+        return metrics.of_rows(contract, y, self.predictor.predict(rows), self.predictor.threshold)
+
+    def is_of(self, dataset: Dataset) -> bool:
+        """Whether it was trained, and cross-validated, on this table and split."""
+        return self.digests == dataset.digests
 
 
 @contextmanager
-def of_candidate(shown: str, candidate: Candidate) -> Iterator[Entrant]:
+def of_candidate(title: str, candidate: Candidate) -> Iterator[StoredModel]:
     """A logged model, held against what was logged. Raises FilesError, ModelError."""
-    digests, measured = candidate.digests, candidate.metrics
     with ExitStack() as stack:
         try:
             folder = stack.enter_context(model_files.verified(candidate.model_id))
@@ -59,21 +71,28 @@ def of_candidate(shown: str, candidate: Candidate) -> Iterator[Entrant]:
             raise FilesError(
                 f"logged model {candidate.model_id} is not in the store any more; {manifest.REMEDY}"
             ) from error
-        loaded = model_folder.load(folder)
-        yield Entrant(shown, candidate.model_id, digests, measured, folder, loaded)
+        yield StoredModel(
+            title,
+            candidate.model_id,
+            candidate.digests,
+            candidate.metrics,
+            folder,
+            model_folder.load(folder),
+        )
 
 
 @contextmanager
-def of_version(known: ModelVersion) -> Iterator[Entrant]:
+def of_version(registered: ModelVersion) -> Iterator[StoredModel]:
     """A promoted version, held against its manifest. Raises ModelError, RegistryError."""
-    version, address = registry.served(known)
-    digests = {key: known.tags[key] for key in DIGESTS if key in known.tags}
-    shown, model_id = f"version {known.version}", registry.logged(known)
+    version, address = registry.with_manifest(registered)
+    digests = {key: registered.tags[key] for key in DIGESTS if key in registered.tags}
+    title, model_id = f"version {registered.version}", registry.logged_model_id(registered)
     with model_files.at(address) as source, tempfile.TemporaryDirectory() as copy:
         folder = Path(copy)
         manifest.copy(source, version.manifest, folder)
-        loaded = model_folder.load(folder)
-        yield Entrant(shown, model_id, digests, version.metrics, folder, loaded)
+        yield StoredModel(
+            title, model_id, digests, version.metrics, folder, model_folder.load(folder)
+        )
 
 
 def why_unusable(version: ModelVersion) -> str:
@@ -87,63 +106,108 @@ def why_unusable(version: ModelVersion) -> str:
         return ""
 
 
-def unseen(dataset: Dataset, entrants: Sequence[Entrant]) -> NDArray[np.bool_]:
-    """Which rows of the table none of them was trained on.
+def gather_evidence(
+    config: Config, dataset: Dataset, challenger: StoredModel, champion: ModelVersion | None
+) -> Evidence:
+    """The challenger on its test part, and beside the champion on what neither was trained on."""
+    evidence = Evidence(
+        logged=gate.tested(challenger.metrics),
+        predictions=challenger.predict(dataset.X_test, dataset.y_test),
+        dummy=_dummy(dataset),
+        X=dataset.X_test,
+        comparison=None,
+        classes=dataset.contract.classes,
+    )
+    if champion is None:
+        return evidence
+    try:
+        with of_version(champion) as holder:
+            comparison = _compare(config, dataset, challenger, holder, evidence.predictions)
+            return replace(evidence, comparison=comparison)
+    except (ContractError, ModelError, RegistryError) as error:
+        return replace(evidence, comparison=str(error))
+
+
+def _compare(
+    config: Config,
+    dataset: Dataset,
+    challenger: StoredModel,
+    champion: StoredModel,
+    tested: Predictions,
+) -> PairedComparison:
+    """On the same rows; `tested` are the challenger's of the test part. Raises ContractError."""
+    where = held_out(dataset, [challenger, champion])
+    if np.array_equal(where, _test_part(dataset)):
+        first, X, y = tested, dataset.X_test, dataset.y_test
+    else:
+        X, y = dataset.X[where], dataset.y[where]
+        first = challenger.predict(X, y)
+    name = f"cv/{config.gate.primary}"
+    is_alike = champion.is_of(dataset) and name in champion.metrics
+    return PairedComparison(
+        champion=champion.title,
+        first=first,
+        second=champion.predict(X, y),
+        rows_digest=hashlib.sha256(np.flatnonzero(where).astype("<i8").tobytes()).hexdigest(),
+        cross_validated=(challenger.metrics[name], champion.metrics[name]) if is_alike else None,
+    )
+
+
+def _dummy(dataset: Dataset) -> Predictions:
+    """The shares of the classes in the training part, for every row of the test part."""
+    model = DummyClassifier(strategy="prior").fit(dataset.X_train, dataset.y_train)
+    return metrics.predict(dataset, model, None)
+
+
+def held_out(dataset: Dataset, models: Sequence[StoredModel]) -> NDArray[np.bool_]:
+    """Which rows of the table none of the models was trained on.
 
     Raises ContractError where that cannot be told, or they do not answer the same question.
     """
-    left = np.ones(len(dataset.X), dtype=bool)
-    for entrant in entrants:
-        _check_question(dataset, entrant)
-        left &= _unseen_by(dataset, entrant)
-    return left
+    where = np.ones(len(dataset.X), dtype=bool)
+    for model in models:
+        _check_question(dataset, model)
+        where &= _test_part(dataset) if model.is_of(dataset) else _not_trained_on(dataset, model)
+    return where
 
 
-def test_part(dataset: Dataset) -> NDArray[np.bool_]:
-    """Which rows of the table are its."""
+def _test_part(dataset: Dataset) -> NDArray[np.bool_]:
+    """Which rows of the table are in its test part."""
     return np.asarray(dataset.X.index.isin(dataset.X_test.index))
 
 
-def same_rows(dataset: Dataset, entrant: Entrant) -> bool:
-    """Whether it was trained, and cross-validated, on this table and split."""
-    return entrant.digests == dataset.digests
-
-
-def _unseen_by(dataset: Dataset, entrant: Entrant) -> NDArray[np.bool_]:
-    if same_rows(dataset, entrant):
-        return test_part(dataset)
-    trained = _training_rows(entrant)
-    hashes = row_hash.hash_rows(entrant.scorer.contract, dataset.X, dataset.y)
-    unseen = np.isin(hashes, trained, invert=True)
-    if unseen.all() and entrant.digests.get("data_digest") == dataset.digest:
+def _not_trained_on(dataset: Dataset, model: StoredModel) -> NDArray[np.bool_]:
+    hashes = row_hash.hash_rows(model.predictor.contract, dataset.X, dataset.y)
+    where = np.isin(hashes, _training_rows(model), invert=True)
+    if where.all() and model.digests.get("data_digest") == dataset.digest:
         # Or else every row would count as one that the model was not trained on.
         raise ContractError(
-            f"{entrant.shown} was trained on this same table, and none of the rows that it was "
+            f"{model.title} was trained on this same table, and none of the rows that it was "
             f"trained on is found in it: its {row_hash.FILE} was made by another version of the "
             "pipeline, or from other data.columns; train the model anew"
         )
-    return unseen
+    return where
 
 
-def _check_question(dataset: Dataset, entrant: Entrant) -> None:
-    asked, answered = dataset.contract, entrant.scorer.contract
-    for what in ("target", "classes", "positive"):
-        here, there = getattr(asked, what), getattr(answered, what)
+def _check_question(dataset: Dataset, model: StoredModel) -> None:
+    """Raises ContractError for a model of another target or other classes than the config's."""
+    for name in ("target", "classes", "positive"):
+        here, there = getattr(dataset.contract, name), getattr(model.predictor.contract, name)
         if here != there:
             raise ContractError(
-                f"{entrant.shown} has the {what} {there!r}, and the config {here!r}; "
+                f"{model.title} has the {name} {there!r}, and the config {here!r}; "
                 "name the config that it was trained with"
             )
 
 
-def _training_rows(entrant: Entrant) -> NDArray[np.uint64]:
+def _training_rows(model: StoredModel) -> NDArray[np.uint64]:
+    """The hashes that the training run holds. Raises ContractError where they cannot be read."""
     try:
-        run_id = registry.training_run(entrant.model_id)
-        content = tracking.read_artifact(run_id, row_hash.FILE)
+        content = runs.read_artifact(registry.training_run(model.model_id), row_hash.FILE)
         return unpack(content, row_hash.FORMAT)["identities"]
     except (MlflowException, OSError, ValueError, KeyError) as error:
         why = str(error) if isinstance(error, FormatError) else "is gone or damaged"
         raise ContractError(
-            f"which rows {entrant.shown} was trained on is not known: {row_hash.FILE} of its "
+            f"which rows {model.title} was trained on is not known: {row_hash.FILE} of its "
             f"training run {why}"
         ) from None

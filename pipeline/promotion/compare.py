@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 from pipeline.config.sections import Config
 from pipeline.errors import ContractError, RegistryError
-from pipeline.promotion import challenger as contest
+from pipeline.promotion.challenger import held_out, of_candidate
 from pipeline.results import Candidate, Dataset, Report
 from pipeline.steps.compare import compare
 
@@ -21,14 +21,14 @@ def compare_runs(config: Config, dataset: Dataset, pair: Sequence[Candidate]) ->
         )
     names = [f"run {one.run_id[:8]}" for one in pair]
     with ExitStack() as stack:
-        entrants = [
-            stack.enter_context(contest.of_candidate(name, one))
+        models = [
+            stack.enter_context(of_candidate(name, one))
             for name, one in zip(names, pair, strict=True)
         ]
-        where = contest.unseen(dataset, entrants)
+        where = held_out(dataset, models)
         if not where.any():
             raise ContractError("there is no row that neither was trained on")
         X, y = dataset.X[where], dataset.y[where]
-        contestants = {entrant.shown: entrant.ask(X, y) for entrant in entrants}
+        predictions = {model.title: model.predict(X, y) for model in models}
     params = {name: one.params for name, one in zip(names, pair, strict=True)}
-    return compare(config.evaluate, contestants, params, dataset.contract.classes)
+    return compare(config.evaluate, predictions, params, dataset.contract.classes)

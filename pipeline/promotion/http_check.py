@@ -19,7 +19,7 @@ from pipeline.errors import ModelError
 from pipeline.inference.model_folder import request
 from pipeline.inference.predictor import Predictor
 from pipeline.promotion import proof
-from pipeline.promotion.proof import REFUSED, Outcome, Request, Row
+from pipeline.promotion.proof import REFUSED, Answer, Request, Row
 from pipeline.server.request_json import JSON
 from pipeline.tracking import model_files, registry
 
@@ -29,7 +29,7 @@ TIMED = 200  # requests of one row
 SHARE = 0.95
 
 
-def rehearse(
+def check(
     config: Config, number: str, original: Predictor, rows: pd.DataFrame
 ) -> tuple[int, str, float]:
     """How many requests, in which one it differs, and seconds for 95 % of single rows.
@@ -39,15 +39,15 @@ def rehearse(
     """
     version, address = registry.promoted(config.registry.model, number)
     with model_files.at(address) as folder:
-        asked = proof.requests(folder, original, rows)
+        requests = proof.requests(folder, original, rows)
     with _served(config, version.version) as port, closing(_connect(port)) as connection:
-        door = _Door(connection)
+        server = _Connection(connection)
 
-        def expect(rows: Sequence[Row]) -> Outcome:
+        def expect(rows: Sequence[Row]) -> Answer:
             return proof.refused(proof.expect(original, rows))
 
-        apart = event_loop.run(proof.difference(asked, expect, door.ask))
-        return len(asked), apart, door.latency(request(rows.iloc[:1]).encode())
+        apart = event_loop.run(proof.difference(requests, expect, server.ask))
+        return len(requests), apart, server.latency(request(rows.iloc[:1]).encode())
 
 
 def _connect(port: int) -> http.client.HTTPConnection:
@@ -55,12 +55,12 @@ def _connect(port: int) -> http.client.HTTPConnection:
 
 
 @dataclass
-class _Door:
+class _Connection:
     """A connection to the server."""
 
     connection: http.client.HTTPConnection
 
-    async def ask(self, one: Request) -> Outcome:
+    async def ask(self, one: Request) -> Answer:
         status, answer = self._post(one.body, one.kind)
         if status == http.client.BAD_REQUEST:
             return REFUSED
@@ -75,7 +75,7 @@ class _Door:
             seconds.append(time.perf_counter() - start)
         return float(np.quantile(seconds, SHARE))
 
-    def _post(self, body: bytes, kind: str = JSON) -> tuple[int, Outcome]:
+    def _post(self, body: bytes, kind: str = JSON) -> tuple[int, Answer]:
         self.connection.request("POST", "/invocations", body, {"Content-Type": kind})
         response = self.connection.getresponse()
         return response.status, json.loads(response.read())

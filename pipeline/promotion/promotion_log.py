@@ -1,4 +1,4 @@
-"""The line of champions of a registered model: entries that are written once and never changed.
+"""The champions of a registered model, one after the other: entries that are never changed.
 
 It is a run of its own. Entry n is its param `n`, and MLflow lets nobody overwrite a param: of two
 that would be the next entry at the same moment one is refused, and has to look again. An entry
@@ -20,11 +20,10 @@ from pipeline.errors import StoreError
 from pipeline.promotion.select import alike
 from pipeline.reporting.markdown import shortened
 from pipeline.results import Event
-from pipeline.tracking import registry
-from pipeline.tracking import runs as tracking
-from pipeline.tracking import store_errors as store
+from pipeline.tracking import registry, runs, store_errors
 
-TAG = "ledger"  # of the registered model: the id of the run
+TAG = "ledger"  # of the registered model: the id of the run; and the tag `step` of that run
+FORMAT = "1"  # the tag `format` of that run, of the entries; a run without the tag has it too
 DONE = ".done"
 WITHDRAWN = "withdrawn"  # how the outcome of an entry begins that was refused
 LONGEST_REASON = 2000  # characters; MLflow takes 6000 for the entry
@@ -32,8 +31,8 @@ TAKEN = ("INVALID_PARAMETER_VALUE",)  # a param that has another value
 
 
 @dataclass(frozen=True)
-class Ledger:
-    """The entries so far that stand, the oldest first."""
+class PromotionLog:
+    """The entries of a registered model that stand, the oldest first."""
 
     run_id: str
     events: tuple[Event, ...]
@@ -46,67 +45,81 @@ class Ledger:
         return self.events[-1] if self.events else None
 
     @property
-    def state(self) -> tuple[int, int]:
+    def champion(self) -> str | None:
+        """The version that the last entry says is champion."""
+        return self.last.version if self.last else None
+
+    @property
+    def length(self) -> tuple[int, int]:
         """How many entries stand, and how many were withdrawn."""
         return len(self.events), self.withdrawn
 
     def earlier(self) -> list[str]:
         """The champions to go back to, the latest first, without those that were rolled back."""
-        line = self._line()
-        gone = self.last is not None and self.last.version is None
-        return line[::-1] if gone else line[-2::-1]
+        champions = self._champions()
+        is_vacant = self.last is not None and self.last.version is None
+        return champions[::-1] if is_vacant else champions[-2::-1]
 
-    def _line(self) -> list[str]:
-        """A return to an earlier champion takes those after it out of the line."""
-        line: list[str] = []
+    def _champions(self) -> list[str]:
+        """The versions in the order in which they succeed one another, up to the champion.
+
+        A return to an earlier champion takes those after it out.
+        """
+        champions: list[str] = []
         for event in self.events:
-            if event.before is not None and not line:
-                line.append(event.before)
+            if event.before is not None and not champions:
+                champions.append(event.before)
             if event.version is None:
                 continue
-            if event.action != "promoted" and event.version in line:
-                del line[line.index(event.version) + 1 :]
+            if event.action != "promoted" and event.version in champions:
+                del champions[champions.index(event.version) + 1 :]
                 continue
-            if event.action == "rolled back" and line[-1:] == [event.before]:
-                line.pop()
-            line.append(event.version)
-        return line
+            if event.action == "rolled back" and champions[-1:] == [event.before]:
+                champions.pop()
+            champions.append(event.version)
+        return champions
 
     def rolled_back(self) -> dict[str, Mapping[str, float]]:
         """The models that had to go and have not been champion since: id -> metrics."""
         made = {event.version: event for event in self.events if event.action != "rolled back"}
-        out: dict[str, Mapping[str, float]] = {}
+        rejected: dict[str, Mapping[str, float]] = {}
         for event in self.events:
-            back = made.get(event.version, event)
-            for model_id, metrics in list(out.items()):
-                if model_id == back.model_id or alike(metrics, back.metrics):
-                    del out[model_id]
+            champion = made.get(event.version, event)
+            for model_id, metrics in list(rejected.items()):
+                if model_id == champion.model_id or alike(metrics, champion.metrics):
+                    del rejected[model_id]
             if event.action == "rolled back" and event.before in made:
-                gone = made[event.before]
-                out[gone.model_id] = gone.metrics
-        return out
+                before = made[event.before]
+                rejected[before.model_id] = before.metrics
+        return rejected
 
 
-def read(name: str) -> Ledger | None:
-    """The model's ledger, if it has one that was not deleted."""
-    run = tracking.find_run(_tag(name))
+def read(name: str) -> PromotionLog | None:
+    """The model's log, if it has one that was not deleted. Raises StoreError for a later format."""
+    run = runs.find_run(_tag(name))
     if run is None:
         return None
+    number = run.data.tags.get("format", FORMAT)
+    if number != FORMAT:
+        raise StoreError(
+            f"the promotion log of {name!r} has the format {number}, and this version of the "
+            f"pipeline reads {FORMAT}: go on with the later version that wrote it"
+        )
     params = run.data.params
     keys = sorted((key for key in params if key.isdigit()), key=int)
     standing = [key for key in keys if not params.get(key + DONE, "").startswith(WITHDRAWN)]
     events = tuple(Event(**json.loads(params[key])) for key in standing)
     is_done = not keys or keys[-1] + DONE in params
-    return Ledger(run.info.run_id, events, is_done, len(keys) - len(standing))
+    return PromotionLog(run.info.run_id, events, is_done, len(keys) - len(standing))
 
 
-def begin(name: str, experiment_id: str) -> Ledger:
-    """The model's ledger, made if it has none, with the registered model if there is none."""
-    known = read(name)
-    if known is not None:
-        return known
+def begin(name: str, experiment_id: str) -> PromotionLog:
+    """The model's log, made if it has none, with the registered model if there is none."""
+    existing = read(name)
+    if existing is not None:
+        return existing
     client = MlflowClient()
-    tags = {tracking.STEP: "ledger", "registered_model": name}
+    tags = {runs.STEP: TAG, "registered_model": name, "format": FORMAT}
     run = client.create_run(experiment_id, run_name=f"champions of {name}", tags=tags)
     client.set_terminated(run.info.run_id)
     try:
@@ -118,13 +131,13 @@ def begin(name: str, experiment_id: str) -> Ledger:
         if other is not None:  # of one who came first
             _discard(run.info.run_id)
             return other
-        # Registered by hand, or its ledger was deleted.
+        # Registered by hand, or its log was deleted.
         try:
             client.set_registered_model_tag(name, TAG, run.info.run_id)
         except MlflowException:
             _discard(run.info.run_id)
             raise
-    return Ledger(run.info.run_id, (), is_done=True)
+    return PromotionLog(run.info.run_id, (), is_done=True)
 
 
 def _discard(run_id: str) -> None:
@@ -132,7 +145,7 @@ def _discard(run_id: str) -> None:
     try:
         MlflowClient().delete_run(run_id)
     except MlflowException as error:
-        if not store.is_forbidden(error):
+        if not store_errors.is_forbidden(error):
             raise
 
 
@@ -141,41 +154,42 @@ def _tag(name: str) -> str:
     return "" if model is None else str(model.tags.get(TAG, ""))
 
 
-def append(ledger: Ledger, event: Event) -> Ledger | None:
-    """The ledger with one more entry, which is to be done; None if another came first."""
+def append(promotions: PromotionLog, event: Event) -> PromotionLog | None:
+    """The log with one more entry, which is to be done; None if another came first."""
     event = replace(event, why=shortened(event.why, LONGEST_REASON))
-    entered = replace(ledger, events=(*ledger.events, event), is_done=False)
-    return entered if _write(ledger.run_id, _last_key(entered), json.dumps(asdict(event))) else None
+    entered = replace(promotions, events=(*promotions.events, event), is_done=False)
+    entry = json.dumps(asdict(event))
+    return entered if _write(entered.run_id, _last_key(entered), entry) else None
 
 
-def done(ledger: Ledger) -> Ledger:
+def done(promotions: PromotionLog) -> PromotionLog:
     """Notes that the alias has moved to where the last entry says, if nobody has noted it yet."""
-    _write(ledger.run_id, _last_key(ledger) + DONE, now())
-    return replace(ledger, is_done=True)
+    _write(promotions.run_id, _last_key(promotions) + DONE, now())
+    return replace(promotions, is_done=True)
 
 
-def withdraw(ledger: Ledger) -> bool:
+def withdraw(promotions: PromotionLog) -> bool:
     """Takes the last entry out, unless another has carried it out meanwhile."""
-    return _write(ledger.run_id, _last_key(ledger) + DONE, f"{WITHDRAWN} {now()}")
+    return _write(promotions.run_id, _last_key(promotions) + DONE, f"{WITHDRAWN} {now()}")
 
 
-def check_rights(ledger: Ledger, name: str) -> None:
+def check_rights(promotions: PromotionLog, name: str) -> None:
     """Raises StoreError where the store lets this user enter nothing, or move no alias.
 
     That is tried with tags, written anew as they are: it changes nothing.
     """
     client = registry.Client()
     trials = (
-        (store.REGISTERED_MODEL, name, partial(client.set_registered_model_tag, name, TAG)),
-        (store.RUN, ledger.run_id, partial(client.set_tag, ledger.run_id, TAG)),
+        (store_errors.REGISTERED_MODEL, name, partial(client.set_registered_model_tag, name, TAG)),
+        (store_errors.RUN, promotions.run_id, partial(client.set_tag, promotions.run_id, TAG)),
     )
     for kind, which, write in trials:
         try:
-            write(ledger.run_id)
+            write(promotions.run_id)
         except MlflowException as error:
-            if not store.is_forbidden(error):
+            if not store_errors.is_forbidden(error):
                 raise
-            raise StoreError(store.missing_right("EDIT", kind, which)) from error
+            raise StoreError(store_errors.missing_right("EDIT", kind, which)) from error
 
 
 def _write(run_id: str, key: str, text: str) -> bool:
@@ -194,5 +208,5 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _last_key(ledger: Ledger) -> str:
-    return f"{sum(ledger.state):04d}"
+def _last_key(promotions: PromotionLog) -> str:
+    return f"{sum(promotions.length):04d}"

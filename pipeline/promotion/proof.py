@@ -33,7 +33,7 @@ FORM = "dataframe_records"
 REFUSED = "refused"  # whatever the rule
 BAD_REQUEST = 400
 Row = dict[str, Any]
-Outcome = Any  # the body of an answer, or the rule that the request breaks
+Answer = Any  # the body of an answer, or the rule that the request breaks
 
 
 class Request(NamedTuple):
@@ -44,7 +44,7 @@ class Request(NamedTuple):
     kind: str
 
 
-Ask = Callable[[Request], Awaitable[Outcome]]
+Ask = Callable[[Request], Awaitable[Answer]]
 
 
 def prove(
@@ -57,26 +57,26 @@ def prove(
     """
     served = LoadedModel(version, source, MOST_ROWS)
     try:
-        asked = requests(served.folder, original, rows)
+        sent = requests(served.folder, original, rows)
 
-        async def ask(one: Request) -> Outcome:
+        async def ask(one: Request) -> Answer:
             try:
                 return json.loads((await served.answer(one.body, one.kind, SECONDS)).body)
             except HTTPError as error:
                 return error.rule
 
-        apart = event_loop.run(difference(asked, partial(expect, original), ask))
+        apart = event_loop.run(difference(sent, partial(expect, original), ask))
         if apart:
-            return len(asked), apart
+            return len(sent), apart
         plain = plain_requests(original, rows)
         apart = event_loop.run(difference(plain, _refusals_alike(original), _plain_door(served)))
-        return len(asked) + len(plain), apart and f"by MLflow's own command, {apart}"
+        return len(sent) + len(plain), apart and f"by MLflow's own command, {apart}"
     finally:
         served.close()
 
 
 async def difference(
-    requests: Sequence[Request], expect: Callable[[Sequence[Row]], Outcome], ask: Ask
+    requests: Sequence[Request], expect: Callable[[Sequence[Row]], Answer], ask: Ask
 ) -> str:
     """The first request that is not answered as expected, if there is one."""
     for one in requests:
@@ -141,7 +141,7 @@ def _of_rows(rows: Sequence[Row]) -> Request:
     return Request(rows, json.dumps({FORM: rows}).encode(), JSON)
 
 
-def expect(original: Predictor, rows: Sequence[Row]) -> Outcome:
+def expect(original: Predictor, rows: Sequence[Row]) -> Answer:
     """What the pipeline in this process makes of rows."""
     try:
         X = to_matrix(original.rules, pd.DataFrame(rows))
@@ -150,12 +150,12 @@ def expect(original: Predictor, rows: Sequence[Row]) -> Outcome:
         return error.rule
 
 
-def refused(outcome: Outcome) -> Outcome:
-    """The outcome where only the status of a refusal is to be seen, not the rule."""
-    return REFUSED if isinstance(outcome, str) else outcome
+def refused(answer: Answer) -> Answer:
+    """The answer of a door that answers a refusal with its status alone, without the rule."""
+    return REFUSED if isinstance(answer, str) else answer
 
 
-def _refusals_alike(original: Predictor) -> Callable[[Sequence[Row]], Outcome]:
+def _refusals_alike(original: Predictor) -> Callable[[Sequence[Row]], Answer]:
     return lambda rows: refused(expect(original, rows))
 
 
@@ -166,7 +166,7 @@ def _plain_door(served: LoadedModel) -> Ask:
     model = PyFuncModel(metadata, ServedModel(loaded))
     schema = metadata.get_input_schema()
 
-    async def ask(one: Request) -> Outcome:
+    async def ask(one: Request) -> Answer:
         try:
             answer = scoring_server.invocations(one.body.decode(), one.kind, model, schema)
         except MlflowException as error:
@@ -205,5 +205,5 @@ def _bad(original: Predictor, row: Row) -> Iterator[Row]:
     yield {**row, "no column of this name": 1.0}
 
 
-def _short(outcome: Outcome) -> str:
-    return f"the refusal {outcome!r}" if isinstance(outcome, str) else json.dumps(outcome)[:300]
+def _short(answer: Answer) -> str:
+    return f"the refusal {answer!r}" if isinstance(answer, str) else json.dumps(answer)[:300]

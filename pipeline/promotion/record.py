@@ -1,4 +1,4 @@
-"""The record of a decision: all that is known of it, as entry, tags and JSON."""
+"""The record of a decision: as an entry of the promotion log, as tags and as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.config.sections import Config
 from pipeline.evaluation import metrics
-from pipeline.promotion.gate import Exam
+from pipeline.promotion.gate import Evidence
 from pipeline.results import Count, Dataset, Decision, Event
 
 
@@ -16,11 +16,11 @@ class Record:
 
     config: Config
     dataset: Dataset
-    exam: Exam
+    evidence: Evidence
     decision: Decision
     version: str
     champion: str | None  # before
-    judged: Count  # models that the same test part has judged, this one included
+    evaluated: Count  # models that were evaluated on the same test part, this one included
     reason: str  # what the user said, if anything
     by: str
     at: str
@@ -32,16 +32,16 @@ class Record:
 
     @property
     def why(self) -> str:
-        """In one line."""
+        """The reasons of the gate and of the user, in one sentence."""
         return "; ".join([*self.decision.reasons, *([self.reason] if self.reason else [])])
 
     @property
-    def verdict(self) -> str:
-        """Of the gate."""
+    def action(self) -> str:
+        """What the gate does: it promotes the candidate, or the champion is kept."""
         return "promoted" if self.decision.passed else "kept"
 
     def event(self) -> Event:
-        """The ledger's entry."""
+        """The entry of the promotion log."""
         best = self.decision.candidate
         return Event(
             action="promoted",
@@ -58,7 +58,7 @@ class Record:
     def tags(self) -> dict[str, str]:
         """For the run, its parent and the version."""
         return {
-            "decision": self.verdict,
+            "decision": self.action,
             "claim": self.decision.claim,
             "reasons": self.why,
             "decided_by": self.by,
@@ -73,7 +73,7 @@ class Record:
 
     def as_json(self) -> dict[str, Any]:
         """All of it."""
-        rules = [asdict(ruling) for ruling in self.decision.rulings]
+        rules = [asdict(rule) for rule in self.decision.rules]
         return {"model": self.model, **self.tags(), "choice": self.decision.choice, "rules": rules}
 
 

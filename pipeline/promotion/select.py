@@ -5,7 +5,7 @@ from math import isclose, isnan
 
 from pipeline.config.sections import Config, SearchMetric
 from pipeline.promotion import gate
-from pipeline.promotion.gate import Duel, Exam
+from pipeline.promotion.gate import Evidence, PairedComparison
 from pipeline.results import Candidate, Count, Decision, cv_loss
 
 SAME = 1e-9  # between metrics of one model on two machines
@@ -52,8 +52,10 @@ def _had_to_go(candidate: Candidate, rolled_back: Mapping[str, Mapping[str, floa
     )
 
 
-def decide(config: Config, candidate: Candidate, choice: str, exam: Exam) -> Decision:
+def decide(config: Config, candidate: Candidate, choice: str, evidence: Evidence) -> Decision:
     """The candidate before the gate."""
-    rulings, claim = gate.judge(config, exam)
-    digest = exam.duel.rows_digest if isinstance(exam.duel, Duel) else ""
-    return Decision(candidate, choice, rulings, claim, digest)
+    rules, claim = gate.check(config, evidence)
+    digest = (
+        evidence.comparison.rows_digest if isinstance(evidence.comparison, PairedComparison) else ""
+    )
+    return Decision(candidate, choice, rules, claim, digest)

@@ -1,74 +1,86 @@
-"""The rule `gate.serve_check`: whether a candidate answers as it should once it is served."""
+"""The rule `gate.serve_check`: whether a model answers as it should once it is served."""
 
 from pathlib import Path
 
 import pandas as pd
 
+from pipeline import event_loop
 from pipeline.config.sections import Config
 from pipeline.errors import ModelError
 from pipeline.inference import manifest
 from pipeline.inference.predictor import Predictor
 from pipeline.inference.runtimes import of_classifier
-from pipeline.promotion import http_check as rehearsal
-from pipeline.promotion import proof
-from pipeline.promotion.challenger import Entrant
-from pipeline.results import Ruling, Version
+from pipeline.promotion import http_check, proof
+from pipeline.promotion.challenger import StoredModel
+from pipeline.results import RuleResult, Version
+from pipeline.server.loaded_model import LoadedModel
 from pipeline.tracking import logged_model, model_files, registry
 
 RULE = "gate.serve_check"
 RULE_OF_SERVER = "gate.latency"
 
 
-def of_files(name: str, entrant: Entrant, rows: pd.DataFrame) -> Ruling:
+def of_files(name: str, model: StoredModel, rows: pd.DataFrame) -> RuleResult:
     """Without a version in the registry."""
-    version = Version(name, "", "", {}, manifest.of(entrant.folder))
-    return _proven(version, entrant.folder, entrant, rows)
+    version = Version(name, "", "", {}, manifest.of(model.folder))
+    return _proven(version, model.folder, model, rows)
 
 
-def not_of_server() -> Ruling:
+def not_of_server() -> RuleResult:
     """In a dry run."""
-    told = "not asked in a dry run: a server takes a version of the registry"
-    return Ruling(RULE_OF_SERVER, None, told)
+    message = "not asked in a dry run: a server takes a version of the registry"
+    return RuleResult(RULE_OF_SERVER, None, message)
 
 
-def of_version(name: str, number: str, entrant: Entrant, rows: pd.DataFrame) -> Ruling:
+def of_version(name: str, number: str, model: StoredModel, rows: pd.DataFrame) -> RuleResult:
     """Loaded from the registry as the server does."""
     version, address = registry.promoted(name, number)
     with model_files.at(address) as folder:
-        return _proven(version, folder, entrant, rows)
+        return _proven(version, folder, model, rows)
 
 
-def of_server(config: Config, number: str, entrant: Entrant, rows: pd.DataFrame) -> Ruling:
+def of_server(config: Config, number: str, model: StoredModel, rows: pd.DataFrame) -> RuleResult:
     """In a real server, over HTTP, and how long that takes."""
     most = config.gate.latency
     try:
-        count, told, seconds = rehearsal.rehearse(config, number, _original(entrant), rows)
+        count, difference, seconds = http_check.check(config, number, _original(model), rows)
     except ModelError as error:
-        return Ruling(RULE_OF_SERVER, False, str(error))
+        return RuleResult(RULE_OF_SERVER, False, str(error))
     figures = {"seconds": seconds, "requests": float(count)}
-    if told:
-        return Ruling(RULE_OF_SERVER, False, f"over HTTP, {told}", figures)
+    if difference:
+        return RuleResult(RULE_OF_SERVER, False, f"over HTTP, {difference}", figures)
     passed = seconds <= most
     sentence = (
         f"over HTTP it answers {count} requests as in the process, 95 % of single rows in "
         f"{seconds * 1000:.2f} ms, {'within' if passed else 'beyond'} {RULE_OF_SERVER} {most:g} s"
     )
-    return Ruling(RULE_OF_SERVER, passed, sentence, figures)
+    return RuleResult(RULE_OF_SERVER, passed, sentence, figures)
 
 
-def _proven(version: Version, folder: Path, entrant: Entrant, rows: pd.DataFrame) -> Ruling:
+def verify(version: Version, address: str) -> Version:
+    """A version, loaded as the server does, that has answered its example. Raises ModelError."""
+    with model_files.at(address) as folder:
+        loaded = LoadedModel(version, folder, proof.MOST_ROWS)
     try:
-        count, told = proof.prove(version, folder, _original(entrant), rows)
+        event_loop.run(loaded.warm_up())
+    finally:
+        loaded.close()
+    return version
+
+
+def _proven(version: Version, folder: Path, model: StoredModel, rows: pd.DataFrame) -> RuleResult:
+    try:
+        count, difference = proof.prove(version, folder, _original(model), rows)
     except ModelError as error:
-        return Ruling(RULE, False, str(error))
+        return RuleResult(RULE, False, str(error))
     sentence = f"loaded as both doors do, it answers {count} requests as in the process"
-    if told:
-        sentence = f"loaded as both doors do, {told}"
-    return Ruling(RULE, not told, sentence, {"requests": float(count)})
+    if difference:
+        sentence = f"loaded as both doors do, {difference}"
+    return RuleResult(RULE, not difference, sentence, {"requests": float(count)})
 
 
-def _original(entrant: Entrant) -> Predictor:
+def _original(model: StoredModel) -> Predictor:
     """The pipeline that was fitted, in this process."""
-    served = entrant.scorer
-    predict = of_classifier(logged_model.load(entrant.folder), served.contract)
-    return Predictor(served.contract, predict, served.trained, {})
+    fitted = model.predictor
+    predict = of_classifier(logged_model.load(model.folder), fitted.contract)
+    return Predictor(fitted.contract, predict, fitted.trained, {})

@@ -20,8 +20,8 @@ def pack(arrays: Arrays) -> bytes:
     return file.getvalue()
 
 
-def unpack(content: bytes, known: int) -> dict[str, NDArray[Any]]:
-    """The arrays that `pack` wrote in a known format, which a file without a number has too.
+def unpack(content: bytes, expected: int) -> dict[str, NDArray[Any]]:
+    """The arrays that `pack` wrote in the expected format, which a file without a number has too.
 
     Raises FormatError for another format, and ValueError for bytes that are no such file.
     """
@@ -30,9 +30,9 @@ def unpack(content: bytes, known: int) -> dict[str, NDArray[Any]]:
             arrays = {name: file[name] for name in file.files}
     except (EOFError, BadZipFile, AttributeError, TypeError) as error:
         raise ValueError(f"the bytes are no archive of arrays: {error}") from None
-    number = int(arrays.pop(FORMAT, np.array(known)))
-    if number != known:
-        raise FormatError(f"has the format {number}, and this version reads {known}")
+    number = int(arrays.pop(FORMAT, np.array(expected)))
+    if number != expected:
+        raise FormatError(f"has the format {number}, and this version reads {expected}")
     return arrays
 
 

@@ -14,10 +14,10 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from pipeline.config.sections import LOWER_IS_BETTER, SearchMetric
 from pipeline.errors import RegistryError
 from pipeline.results import DIGESTS, Candidate, Count, Dataset, cv_loss
-from pipeline.tracking import runs as tracking
+from pipeline.tracking import runs
 
 SPLIT = "split.seed, split.test_size and split.stratify"
-EVALUATED = f"tags.{tracking.STEP} = 'evaluate'"
+EVALUATED = f"tags.{runs.STEP} = 'evaluate'"
 PAGE = 100  # evaluations that are read at once
 # The best of candidates, the latest first, and why; given whether these are all that there are.
 Select = Callable[[Sequence[Candidate], bool], tuple[Candidate | None, str]]
@@ -108,7 +108,7 @@ def _ranked(primary: SearchMetric, condition: str, bound: float) -> Iterator[Pag
     if bound < inf:
         number = repr(bound if is_loss else -bound).replace("e+", "e")  # as MLflow reads it
         condition = f"{condition} and {name} {'<=' if is_loss else '>='} {number}"
-    return tracking.search_pages(
+    return runs.search_pages(
         condition,
         PAGE,
         order_by=(
@@ -126,7 +126,7 @@ def of_experiment(model: str, primary: SearchMetric, evaluated: Run) -> Candidat
     """
     rows = _of_rows({name: evaluated.data.tags[name] for name in DIGESTS})
     condition = f"{rows} and tags.registered_model = '{model}'"
-    latest = next(tracking.search_pages(condition, PAGE))
+    latest = next(runs.search_pages(condition, PAGE))
     is_other = evaluated.data.tags["registered_model"] != model
     return Candidates(
         primary,
@@ -141,7 +141,7 @@ def count_models(dataset: Dataset) -> Count:
 
     MLflow does not count what it finds: of more evaluations than `PAGE` the latest are counted.
     """
-    page = next(tracking.search_pages(_of_rows(dataset.digests), PAGE))
+    page = next(runs.search_pages(_of_rows(dataset.digests), PAGE))
     models = {run.data.tags["model_id"] for run in page if _is_complete(run)}
     return Count(len(models), is_all=not page.token)
 
@@ -164,16 +164,16 @@ def only_of_run(primary: SearchMetric, run_id: str, dataset: Dataset) -> Candida
 
 
 def _evaluation(run_id: str) -> Run:
-    run = tracking.find_run(run_id)
+    run = runs.find_run(run_id)
     if run is None:
         raise RegistryError(
             f"run {run_id!r} is not in the tracking store; the UI (`mlflow ui`) shows the ids"
         )
     evaluated = [run]
-    if run.data.tags.get(tracking.STEP) != "evaluate":
+    if run.data.tags.get(runs.STEP) != "evaluate":
         model = f"tags.model_id = '{run.data.tags.get('model_id', '')}'"
         condition, experiment = f"{EVALUATED} and {model}", run.info.experiment_id
-        evaluated = next(tracking.search_pages(condition, PAGE, experiment=experiment))
+        evaluated = next(runs.search_pages(condition, PAGE, experiment=experiment))
     complete = next((run for run in evaluated if _is_complete(run)), None)
     if complete is None:
         raise RegistryError(
@@ -196,7 +196,7 @@ def check(candidate: Candidate, dataset: Dataset) -> None:
 
 
 def _is_complete(run: Run) -> bool:
-    return tracking.FINGERPRINT in run.data.tags
+    return runs.FINGERPRINT in run.data.tags
 
 
 def _candidate(evaluated: Run) -> Candidate:

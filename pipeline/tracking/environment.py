@@ -107,5 +107,7 @@ def _asked(setting: str, ask: Callable[[str], T], what: str) -> T:
     except MlflowException as error:
         if error.error_code not in ABSENT:
             raise
-        told = str(error).partition(": ")[2] or str(error)
-        raise ConfigError(f"{setting}, and there is no such experiment ({told}); {LOOK}") from None
+        reason = str(error).partition(": ")[2] or str(error)
+        raise ConfigError(
+            f"{setting}, and there is no such experiment ({reason}); {LOOK}"
+        ) from None

@@ -87,8 +87,8 @@ def _fetched(address: str, target: str) -> Path:
     except MlflowException as error:
         if mlflow.artifacts.list_artifacts(artifact_uri=address):
             raise
-        told = f"the model's files at {address} are gone; {manifest.REMEDY}"
-        raise MissingFilesError(told) from error
+        message = f"the model's files at {address} are gone; {manifest.REMEDY}"
+        raise MissingFilesError(message) from error
 
 
 def seal(model_id: str, uploaded: Manifest | None = None) -> None:
@@ -108,9 +108,9 @@ def seal(model_id: str, uploaded: Manifest | None = None) -> None:
 
 def sealed(model_id: str) -> Manifest:
     """What the files held when they were logged; of a model that was not sealed, what they hold."""
-    known = manifest.from_tags(logged(model_id).tags)
-    if known is not None:
-        return known
+    logged_manifest = manifest.from_tags(logged(model_id).tags)
+    if logged_manifest is not None:
+        return logged_manifest
     with of(model_id) as folder:
         durable.sync(folder)
         return manifest.of(folder)
@@ -119,10 +119,10 @@ def sealed(model_id: str) -> Manifest:
 @contextmanager
 def verified(model_id: str) -> Iterator[Path]:
     """A copy of the files, meanwhile. Raises FilesError if they are not what was logged."""
-    known = sealed(model_id)
+    logged_manifest = sealed(model_id)
     with of(model_id) as folder, tempfile.TemporaryDirectory() as copy:
         try:
-            manifest.copy(folder, known, Path(copy))
+            manifest.copy(folder, logged_manifest, Path(copy))
         except FilesError as error:
             raise type(error)(f"logged model {model_id}: {error}") from None
         yield Path(copy)

@@ -13,9 +13,7 @@ from mlflow.exceptions import MlflowException
 from pipeline.config.sections import Config, Metric
 from pipeline.errors import StoreError
 from pipeline.results import Arrays, Artifacts, Dataset, Report, Training, Trial, Tuning
-from pipeline.tracking import model_files
-from pipeline.tracking import runs as tracking
-from pipeline.tracking import store_errors as store
+from pipeline.tracking import model_files, runs, store_errors
 from pipeline.tracking.arrays import unpack
 
 TUNING, TRAINING, OUT_OF_FOLD = "tuning.json", "training.json", "out_of_fold.npz"
@@ -34,10 +32,10 @@ def record(run_id: str, report: Report, mark: str, model_id: str | None = None) 
     With `model_id` the metrics of a model itself are that logged model's too.
     """
     if report.artifacts:
-        tracking.log_artifacts(run_id, report.artifacts)
-    note = {tracking.NOTE: report.note} if report.note else {}
-    tags = {**report.tags, **note, tracking.FINGERPRINT: mark}
-    tracking.log(run_id, metrics=report.metrics, tags=tags, model_id=model_id)
+        runs.log_artifacts(run_id, report.artifacts)
+    note = {runs.NOTE: report.note} if report.note else {}
+    tags = {**report.tags, **note, runs.FINGERPRINT: mark}
+    runs.log(run_id, metrics=report.metrics, tags=tags, model_id=model_id)
 
 
 def log_input(config: Config, dataset: Dataset, context: str) -> None:
@@ -48,7 +46,7 @@ def log_input(config: Config, dataset: Dataset, context: str) -> None:
     }.get(context, (dataset.X, dataset.y))
     table = X.assign(**{dataset.contract.target: y})
     digest = dataset.digest if len(X) == len(dataset.X) else f"{context}-{dataset.split_digest}"
-    tracking.log_dataset(table, config.data.source, dataset.name, digest, context)
+    runs.log_dataset(table, config.data.source, dataset.name, digest, context)
 
 
 def tuning_files(tuning: Tuning) -> Artifacts:
@@ -66,10 +64,10 @@ def tuning_files(tuning: Tuning) -> Artifacts:
 def load_tuning(run: Run) -> Tuning:
     """A finished search. Raises StoreError."""
     with _reading(run):
-        known = _read_json(run, TUNING)
-        out_of_fold = unpack(tracking.read_artifact(run.info.run_id, OUT_OF_FOLD), FORMAT)
-        trials = {trial["number"]: Trial(**trial) for trial in known["trials"]}
-        chosen = {family: trials[number] for family, number in known["chosen"].items()}
+        values = _read_json(run, TUNING)
+        out_of_fold = unpack(runs.read_artifact(run.info.run_id, OUT_OF_FOLD), FORMAT)
+        trials = {trial["number"]: Trial(**trial) for trial in values["trials"]}
+        chosen = {family: trials[number] for family, number in values["chosen"].items()}
         return Tuning(tuple(trials.values()), chosen, out_of_fold)
 
 
@@ -83,14 +81,15 @@ def load_training(run: Run) -> Training:
     from pipeline.tracking import logged_model  # with scikit-learn: a reused training does without
 
     with _reading(run):
-        known = _read_json(run, TRAINING)
-        values = {name: known[name] for name in TRAINING_VALUES}
+        values = _read_json(run, TRAINING)
         with model_files.verified(run.data.tags["model_id"]) as folder:
-            return Training(model=logged_model.load(folder), **values)
+            return Training(
+                model=logged_model.load(folder), **{name: values[name] for name in TRAINING_VALUES}
+            )
 
 
 def _read_json(run: Run, name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(tracking.read_artifact(run.info.run_id, name))
+    content: dict[str, Any] = json.loads(runs.read_artifact(run.info.run_id, name))
     number = dict(content).get("format", FORMAT)
     if number != FORMAT:
         raise ValueError(f"{name} has the format {number!r}; this version reads {FORMAT}")
@@ -103,7 +102,7 @@ def _reading(run: Run) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError, ValueError, KeyError, TypeError) as error:
-        raise store.mistake(error) or StoreError(
+        raise store_errors.mistake(error) or StoreError(
             f"what run {run.info.run_id} has left is gone or damaged ({error}); "
             "--fresh runs all steps anew"
         ) from error
@@ -123,11 +122,11 @@ def parent(run_id: str, steps: dict[str, Run], reused: set[str]) -> dict[str, fl
         for name, text in run.data.tags.items()
         if name in SHARED_TAGS
     }
-    tracking.copy_inputs(steps["ingest"], run_id)
+    runs.copy_inputs(steps["ingest"], run_id)
     if "model_id" in tags:
-        tracking.link_model(run_id, tags["model_id"])
-    tags[tracking.NOTE] = _summary(steps, reused, metrics)
-    tracking.log(run_id, metrics=metrics, tags=tags)
+        runs.link_model(run_id, tags["model_id"])
+    tags[runs.NOTE] = _summary(steps, reused, metrics)
+    runs.log(run_id, metrics=metrics, tags=tags)
     return metrics
 
 
@@ -136,7 +135,7 @@ def _summary(steps: dict[str, Run], reused: set[str], metrics: dict[str, float])
     lines = []
     for step in ("audit", "compare", "promote"):
         if step in steps:
-            lines += [steps[step].data.tags[tracking.NOTE], ""]
+            lines += [steps[step].data.tags[runs.NOTE], ""]
     if "evaluate" in steps:
         lines += ["| test metric | value | 95 % interval |", "| --- | --- | --- |"]
         for name in get_args(Metric):

@@ -12,8 +12,7 @@ from pipeline.errors import ModelError, RegistryError
 from pipeline.inference import manifest
 from pipeline.reporting.markdown import sections, shortened
 from pipeline.results import MODEL_METRICS, Candidate, Version
-from pipeline.tracking import model_files
-from pipeline.tracking import store_errors as store
+from pipeline.tracking import model_files, store_errors
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
@@ -87,14 +86,14 @@ def promoted(name: str, number: str | None = None) -> tuple[Version, str]:
     version = find(name, number) if number else champion(name)
     if version is None:
         raise RegistryError(_absent(name, number))
-    return served(version)
+    return with_manifest(version)
 
 
-def served(version: ModelVersion) -> tuple[Version, str]:
+def with_manifest(version: ModelVersion) -> tuple[Version, str]:
     """A version with its manifest, and the address of its files. Raises ModelError."""
     name = str(version.name)
-    known = manifest.from_tags(version.tags)
-    if known is None:
+    logged_manifest = manifest.from_tags(version.tags)
+    if logged_manifest is None:
         raise ModelError(
             f"{name} version {version.version} has no manifest to verify it by; "
             "promote it once more: `mlflow run . -e promote`"
@@ -103,7 +102,8 @@ def served(version: ModelVersion) -> tuple[Version, str]:
         key: _number(text) for key, text in version.tags.items() if key.startswith(MODEL_METRICS)
     }
     address = Client().get_model_version_download_uri(name, version.version)
-    return Version(name, str(version.version), str(version.run_id), metrics, known), str(address)
+    number, run_id = str(version.version), str(version.run_id)
+    return Version(name, number, run_id, metrics, logged_manifest), str(address)
 
 
 def _absent(name: str, number: str | None) -> str:
@@ -113,8 +113,8 @@ def _absent(name: str, number: str | None) -> str:
             f"registry.model {name!r} has no version with the alias {CHAMPION!r} to serve; "
             "promote one first: `mlflow run .` or `python -m pipeline run`"
         )
-    found = MlflowClient().search_model_versions(f"name = '{name}'")
-    there = ", ".join(sorted((str(version.version) for version in found), key=int))
+    versions = MlflowClient().search_model_versions(f"name = '{name}'")
+    there = ", ".join(sorted((str(version.version) for version in versions), key=int))
     return f"registry.model {name!r} has no version {number}; it has {there or 'none'}"
 
 
@@ -131,7 +131,7 @@ def register(name: str, candidate: Candidate) -> ModelVersion:
     Its files are on the disk before. Raises ModelError when the version is not ready.
     """
     client = MlflowClient()
-    version = known(name, candidate.model_id)
+    version = version_of(name, candidate.model_id)
     if version is not None:
         return add_manifest(version, candidate.model_id)
     story = {
@@ -155,7 +155,7 @@ def register(name: str, candidate: Candidate) -> ModelVersion:
     return version
 
 
-def known(name: str, model_id: str) -> ModelVersion | None:
+def version_of(name: str, model_id: str) -> ModelVersion | None:
     """The version of a logged model, if it has one."""
     for version in MlflowClient().search_model_versions(f"name = '{name}'"):
         if version.source == source(model_id):
@@ -181,11 +181,11 @@ def tag(version: ModelVersion, tags: Mapping[str, str]) -> None:
 
 def describe(version: ModelVersion, text: str) -> None:
     """Its description in the UI, in Markdown."""
-    shown = sections(text, LONGEST_TAG, "\n\nThe rest is in `model_card.md` of the run promote.\n")
-    Client().update_model_version(version.name, version.version, shown)
+    page = sections(text, LONGEST_TAG, "\n\nThe rest is in `model_card.md` of the run promote.\n")
+    Client().update_model_version(version.name, version.version, page)
 
 
-def move(name: str, version: str | None, previous: str | None) -> None:
+def set_aliases(name: str, version: str | None, previous: str | None) -> None:
     """The aliases: `champion` last of all. Doing it twice changes nothing."""
     client = Client()
     if previous is not None:
@@ -202,17 +202,17 @@ def _drop_previous(name: str, champion: str | None) -> None:
     try:
         client.delete_registered_model_alias(name, PREVIOUS)
     except MlflowException as error:
-        if champion is None or not store.is_forbidden(error):
+        if champion is None or not store_errors.is_forbidden(error):
             raise
         client.set_registered_model_alias(name, PREVIOUS, champion)
 
 
 def model_id(name: str, number: str) -> str:
     """The logged model that a version is of."""
-    return logged(MlflowClient().get_model_version(name, number))
+    return logged_model_id(MlflowClient().get_model_version(name, number))
 
 
-def logged(version: ModelVersion) -> str:
+def logged_model_id(version: ModelVersion) -> str:
     """The logged model that it is of."""
     return str(version.model_id or str(version.source).removeprefix("models:/"))
 

@@ -46,8 +46,7 @@ from mlflow.utils.uri import is_local_uri
 
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.results import MODEL_METRICS, Arrays, Artifacts, Params
-from pipeline.tracking import durable, environment
-from pipeline.tracking import store_errors as store
+from pipeline.tracking import durable, environment, store_errors
 from pipeline.tracking.arrays import pack
 
 STEP = "step"
@@ -82,7 +81,7 @@ def parent_run(verb: str) -> Iterator[str]:
 
 
 def claim(run_id: str, verb: str) -> None:
-    """Says at the run what this process does, so that `close_killed` can end it after it."""
+    """Notes at the run what this process does, so that `close_killed` can end it after it."""
     log(run_id, tags=_claim(verb))
 
 
@@ -133,7 +132,7 @@ def step_run(step: str) -> Iterator[str]:
 
 
 def record_failure(verb: str, message: str) -> None:
-    """Notes a mistake that was found before anything began on the run that `mlflow run` made.
+    """Notes a mistake that stands before anything began on the run that `mlflow run` made.
 
     Without one there is none: a slip of the pen is not worth a run. Raises ConfigError with both
     mistakes where the environment names a run or an experiment that cannot be used.
@@ -200,9 +199,9 @@ def log(
 
 def log_config(run_id: str, params: Mapping[str, Any]) -> None:
     """All settings, but for those of `mlflow run -P`, which it has logged as they were typed."""
-    known = _run(run_id).data.params
+    logged = _run(run_id).data.params
     texts = texts_by_key(params)
-    log(run_id, {name: text for name, text in texts.items() if name not in known})
+    log(run_id, {name: text for name, text in texts.items() if name not in logged})
 
 
 def note(run_id: str, text: str) -> None:
@@ -288,7 +287,7 @@ def _written(artifacts: Artifacts) -> Iterator[str]:
 
 
 def copy_inputs(run: Run, run_id: str) -> None:
-    """The data sets that one run shows, shown by another too."""
+    """Logs the data sets of one run at another too."""
     if run.inputs is not None:
         MlflowClient().log_inputs(run_id, run.inputs.dataset_inputs)
 
@@ -439,9 +438,9 @@ def _noting_failure(run_id: str) -> Iterator[None]:
         note(run_id, str(error))
         raise
     except Exception as error:
-        mistake = store.mistake(error)
+        mistake = store_errors.mistake(error)
         if mistake is not None:
-            with store.tolerated():
+            with store_errors.tolerated():
                 note(run_id, str(mistake))
         raise
     except (KeyboardInterrupt, SystemExit):
@@ -452,8 +451,8 @@ def _noting_failure(run_id: str) -> Iterator[None]:
 
 @cache
 def _process() -> str:
-    own = psutil.Process()
-    return f"{socket.gethostname()} {own.pid} {own.create_time():.0f}"
+    process = psutil.Process()
+    return f"{socket.gethostname()} {process.pid} {process.create_time():.0f}"
 
 
 def _is_alive(process: str) -> bool:

@@ -177,10 +177,10 @@ def _account() -> str | None:
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """The error, and what it came from."""
-    found: BaseException | None = error
-    while found is not None:
-        yield found
-        found = found.__cause__ or found.__context__
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__
 
 
 def _address() -> str:

@@ -10,7 +10,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from pipeline.config.sections import Family, Tune
 from pipeline.evaluation.metrics import SEARCH_METRICS
 from pipeline.results import Arrays, Probabilities, Trial, cv_metrics
-from pipeline.tracking import runs as tracking
+from pipeline.tracking import runs
 from pipeline.tracking.arrays import unpack
 from pipeline.tuning.search_space import Searched, searched
 from pipeline.tuning.trial import Outcome, may_end_now
@@ -26,8 +26,8 @@ LARGEST_PAGE = 200  # trials that are read at once
 
 def record(run_id: str, search: str, trial: Trial, predictions: Probabilities | None) -> None:
     """A light child run of `tune`; with the predictions of a family's default or best so far."""
-    tags = {tracking.STEP: "trial", SEARCH: search, "trial": str(trial.number)}
-    child = tracking.Child(
+    tags = {runs.STEP: "trial", SEARCH: search, "trial": str(trial.number)}
+    child = runs.Child(
         name=f"{trial.number:02d} {trial.family}",
         params={"family": trial.family, **trial.params},
         metrics={**cv_metrics(trial.metrics, trial.spread), "seconds": trial.seconds},
@@ -38,7 +38,7 @@ def record(run_id: str, search: str, trial: Trial, predictions: Probabilities | 
         seconds=trial.seconds,
         error=trial.error,
     )
-    tracking.log_child(run_id, child)
+    runs.log_child(run_id, child)
 
 
 def finished(search: str, config: Tune) -> dict[int, Outcome]:
@@ -48,7 +48,7 @@ def finished(search: str, config: Tune) -> dict[int, Outcome]:
     """
     spaces = searched(config)
     latest: dict[int, tuple[Trial, Run]] = {}
-    for page in tracking.search_pages(f"tags.{SEARCH} = '{search}'", LARGEST_PAGE, status="%"):
+    for page in runs.search_pages(f"tags.{SEARCH} = '{search}'", LARGEST_PAGE, status="%"):
         for run in page:
             trial = _read_trial(run, spaces)
             if trial is not None and not may_end_now(trial, config):
@@ -68,7 +68,7 @@ def _read_trial(run: Run, spaces: dict[Family, Searched]) -> Trial | None:
     if "seconds" not in metrics:
         return None
     family = run.data.params["family"]
-    params = spaces[family].read(run.data.params, tracking.value_text)
+    params = spaces[family].read(run.data.params, runs.value_text)
     if params is None:
         return None
     succeeded = "cv/log_loss" in metrics
@@ -85,11 +85,11 @@ def _read_trial(run: Run, spaces: dict[Family, Searched]) -> Trial | None:
 
 
 def _read_predictions(run: Run, family: Family) -> Probabilities | None:
-    """What was kept of the trial; None where nothing was, or it is gone."""
+    """The trial's out-of-fold predictions; None where none were logged, or they cannot be read."""
     if KEPT not in run.data.tags:
         return None
     try:
-        content = tracking.read_artifact(run.info.run_id, PREDICTIONS)
+        content = runs.read_artifact(run.info.run_id, PREDICTIONS)
         return unpack(content, FORMAT)[family]
     except (OSError, MlflowException, ValueError, KeyError) as error:
         log.warning("%s of run %s cannot be read: %s", PREDICTIONS, run.info.run_id, error)

@@ -14,15 +14,12 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from pipeline import flow
 from pipeline.errors import ModelError, RegistryError, StoreError
 from pipeline.inference import manifest
-from pipeline.promotion import alias as champions
-from pipeline.promotion import challenger as contest
-from pipeline.promotion import promotion_log as ledger
+from pipeline.promotion import alias, challenger, promotion_log, serve_check
 from pipeline.reporting import figures
 from pipeline.results import Candidate
-from pipeline.tracking import candidates, model_files, registry
-from pipeline.tracking import runs as tracking
+from pipeline.tracking import candidates, model_files, registry, runs
 from pipeline.verbs import Options
-from tests.support.promotion_lab import STRONG, WEAK, Lab, aliases, crown, entry, latest
+from tests.support.promotion_lab import STRONG, WEAK, Lab, aliases, entry, latest, make_champions
 
 
 class Killed(BaseException):
@@ -52,7 +49,7 @@ def killed_at(method: str, call: int, after: bool) -> Iterator[None]:
 
 
 def history(name: str) -> list[tuple[str, str | None, str | None]]:
-    line = ledger.read(name)
+    line = promotion_log.read(name)
     assert line is not None
     return [(event.action, event.version, event.before) for event in line.events]
 
@@ -82,13 +79,13 @@ def test_killed_anywhere_the_champion_is_whole_and_the_next_run_does_the_rest(
     point: tuple[str, int, bool],
 ):
     name = "-".join(map(str, point))
-    crown(name, trained[WEAK])
+    make_champions(name, trained[WEAK])
     with killed_at(*point):
         lab.promote(lab.config(name, STRONG))
 
     number = aliases(client, name)["champion"]
     assert number in ("1", "2")
-    champions.verify(name, number)  # loads, and answers as it did when it was trained
+    serve_check.verify(*registry.promoted(name, number))
     version = client.get_model_version(name, number)
     assert version.status == "READY"
     if number == "2":
@@ -99,9 +96,9 @@ def test_killed_anywhere_the_champion_is_whole_and_the_next_run_does_the_rest(
 
     assert aliases(client, name) == {"champion": "2", "previous": "1"}
     assert history(name) == [("promoted", "1", None), ("promoted", "2", "1")]
-    assert ledger.read(name).is_done
+    assert promotion_log.read(name).is_done
     assert len(client.search_model_versions(f"name = '{name}'")) == 2
-    table = tracking.read_artifact(ledger.read(name).run_id, champions.HISTORY).decode()
+    table = runs.read_artifact(promotion_log.read(name).run_id, alias.HISTORY).decode()
     assert [row.split(",")[2] for row in table.splitlines()[1:]] == ["1", "2"]
 
 
@@ -110,8 +107,8 @@ def test_of_two_at_the_same_moment_the_second_decides_anew(
 ):
     """While the weak one is judged, the strong one is promoted."""
     caplog.set_level("INFO")
-    crown("raced", trained[0.03])
-    original = champions.enthrone
+    make_champions("raced", trained[0.03])
+    original = alias.move
     others = [lab.config("raced", STRONG)]
 
     def beaten(*arguments: Any) -> Any:
@@ -120,7 +117,7 @@ def test_of_two_at_the_same_moment_the_second_decides_anew(
                 lab.promote(others.pop())
         return original(*arguments)
 
-    monkeypatch.setattr(champions, "enthrone", beaten)
+    monkeypatch.setattr(alias, "move", beaten)
     lab.promote(lab.config("raced", WEAK))
 
     assert "another promotion came first; deciding anew" in caplog.text
@@ -147,22 +144,22 @@ def test_one_who_moves_the_alias_late_moves_it_on_to_the_last_champion(
     client, trained, monkeypatch
 ):
     """Between its entry and its alias, another finished it and went further."""
-    crown("late", trained[WEAK])
-    line = ledger.read("late")
+    make_champions("late", trained[WEAK])
+    line = promotion_log.read("late")
     version = registry.register("late", trained[STRONG])
-    original = registry.move
+    original = registry.set_aliases
     others = [True]
 
     def late(name: str, number: str | None, previous: str | None) -> None:
         if others and others.pop():
             with monkeypatch.context() as patch:
-                patch.setattr(registry, "move", original)
+                patch.setattr(registry, "set_aliases", original)
                 line = _caught_up(name)  # finishes the entry of the first
-                champions.enthrone(name, line, entry("1", str(version.version)))
+                alias.move(name, line, entry("1", str(version.version)))
         original(name, number, previous)
 
-    monkeypatch.setattr(registry, "move", late)
-    champions.enthrone("late", line, entry(str(version.version), "1"))
+    monkeypatch.setattr(registry, "set_aliases", late)
+    alias.move("late", line, entry(str(version.version), "1"))
 
     assert aliases(client, "late") == {"champion": "1", "previous": "2"}
     assert [version for _, version, _ in history("late")] == ["1", "2", "1"]
@@ -180,9 +177,9 @@ def trained(lab, client) -> dict[float, Candidate]:
 
 @pytest.fixture
 def three(client, trained, request) -> str:
-    """A line of three champions."""
+    """A line of three alias."""
     name = re.sub(r"\W", "-", request.node.name)
-    crown(name, trained[0.03], trained[WEAK], trained[STRONG])
+    make_champions(name, trained[0.03], trained[WEAK], trained[STRONG])
     assert aliases(client, name) == {"champion": "3", "previous": "2"}
     return name
 
@@ -199,7 +196,7 @@ def test_rollback_goes_back_step_by_step_and_no_further_than_the_first(lab, clie
     with pytest.raises(RegistryError, match="has no champion before version 1 to go back to"):
         rollback(lab, three)
     assert history(three)[3:] == [("rolled back", "2", "3"), ("rolled back", "1", "2")]
-    assert ledger.read(three).events[3].why == "it was too slow"
+    assert promotion_log.read(three).events[3].why == "it was too slow"
     gone, back = (client.get_model_version(three, number).tags for number in ("3", "1"))
     assert re.fullmatch(r"on 20\S+Z by .+, to version 2: it was too slow", gone["rolled_back"])
     assert re.fullmatch(r"on 20\S+Z by .+, after version 2", back["champion_again"])
@@ -327,22 +324,22 @@ def test_alias_that_was_taken_away_by_hand_is_noted(lab, client, three):
 
 
 def test_champion_from_before_the_ledger_is_noted_and_can_be_returned_to(lab, client, three):
-    client.delete_run(ledger.read(three).run_id)
+    client.delete_run(promotion_log.read(three).run_id)
     _caught_up(three)
     assert history(three) == [("found", "3", None)]
 
 
 def test_version_of_an_unfinished_entry_that_is_gone_does_not_stop_the_line(lab, client, three):
-    line = ledger.read(three)
-    assert ledger.append(line, entry("7", "3")) is not None  # and killed
+    line = promotion_log.read(three)
+    assert promotion_log.append(line, entry("7", "3")) is not None  # and killed
     lab.promote(lab.config(three, STRONG))
     assert aliases(client, three)["champion"] == "3"
     assert history(three)[-1] == ("found", "3", "7")
 
 
-def _caught_up(name: str) -> ledger.Ledger:
-    with tracking.parent_run("promote"):
-        return champions.caught_up(name)
+def _caught_up(name: str) -> promotion_log.PromotionLog:
+    with runs.parent_run("promote"):
+        return alias.catch_up(name)
 
 
 @contextmanager
@@ -378,27 +375,27 @@ def test_rollback_of_one_who_may_not_edit_the_model_leaves_no_entry(lab, client,
 def test_promotion_of_one_who_may_not_edit_the_model_ends_before_the_gate(
     lab, client, trained, monkeypatch
 ):
-    crown("forbidden", trained[WEAK])
-    monkeypatch.setattr(contest, "of_candidate", lambda *_: pytest.fail("the gate was asked"))
+    make_champions("forbidden", trained[WEAK])
+    monkeypatch.setattr(challenger, "of_candidate", lambda *_: pytest.fail("the gate was asked"))
     with refusing(*EDITING), pytest.raises(StoreError, match="right EDIT on the registered model"):
         lab.promote(lab.config("forbidden", STRONG))
     assert len(client.search_model_versions("name = 'forbidden'")) == 1
 
 
 def test_one_who_may_not_write_to_the_history_is_told_whose_it_is(lab, three):
-    line = ledger.read(three)
+    line = promotion_log.read(three)
     told = f"does not have the right EDIT on the run '{line.run_id}'"
     with refusing("set_tag"), pytest.raises(StoreError, match=told):
-        ledger.check_rights(line, three)
+        promotion_log.check_rights(line, three)
 
 
 @pytest.mark.parametrize("refused", [MOVING[:1], ("log_artifacts",)])
 def test_entry_that_the_store_refuses_to_carry_out_is_withdrawn(lab, client, three, refused):
-    line = ledger.read(three)
+    line = promotion_log.read(three)
     with refusing(*refused), pytest.raises(MlflowException, match="Permission denied"):
-        champions.enthrone(three, line, entry("1", "3"))
+        alias.move(three, line, entry("1", "3"))
     assert aliases(client, three) == {"champion": "3", "previous": "2"}
-    withdrawn = ledger.read(three)
+    withdrawn = promotion_log.read(three)
     assert (withdrawn.events, withdrawn.is_done) == (line.events, True)
     lab.promote(lab.config(three, STRONG))
     assert aliases(client, three) == {"champion": "3", "previous": "2"}
@@ -410,29 +407,31 @@ def test_entry_that_the_store_refuses_to_carry_out_is_withdrawn(lab, client, thr
 def test_entry_that_is_withdrawn_while_another_carries_it_out_is_undone_by_the_other(
     lab, client, three, monkeypatch
 ):
-    entered = ledger.append(ledger.read(three), entry("1", "3"))  # its author is refused
-    original = registry.move
+    entered = promotion_log.append(
+        promotion_log.read(three), entry("1", "3")
+    )  # its author is refused
+    original = registry.set_aliases
     others = [True]
 
     def late(name: str, number: str | None, previous: str | None) -> None:
         original(name, number, previous)
         if others and others.pop():
-            assert ledger.withdraw(entered)
+            assert promotion_log.withdraw(entered)
 
-    monkeypatch.setattr(registry, "move", late)
+    monkeypatch.setattr(registry, "set_aliases", late)
     _caught_up(three)
     assert aliases(client, three) == {"champion": "3", "previous": "2"}
     assert len(history(three)) == 3
 
 
 def test_entry_that_was_carried_out_cannot_be_withdrawn(three):
-    assert not ledger.withdraw(ledger.read(three))
+    assert not promotion_log.withdraw(promotion_log.read(three))
     assert len(history(three)) == 3
 
 
 def test_who_finishes_the_entry_of_another_is_told_whose_it_is_and_what(lab, three, caplog):
     left = replace(entry("2", "3"), action="rolled back", by="Bob")
-    assert ledger.append(ledger.read(three), left) is not None  # and killed
+    assert promotion_log.append(promotion_log.read(three), left) is not None  # and killed
     lab.promote(lab.config(three, STRONG))
     told = f"finishing what was left undone: version 2, rolled back by Bob on {left.at}, after"
     assert told in caplog.text
@@ -449,7 +448,7 @@ def test_one_who_may_not_delete_rolls_back_to_the_first_champion(lab, client, th
 
 def test_alias_that_is_not_there_is_not_deleted(client, trained):
     with refusing("delete_registered_model_alias"):
-        crown("undeleted", trained[WEAK])
+        make_champions("undeleted", trained[WEAK])
     assert aliases(client, "undeleted") == {"champion": "1"}
 
 

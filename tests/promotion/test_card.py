@@ -12,7 +12,7 @@ from pipeline.datasets.dataset import build_dataset
 from pipeline.evaluation import metrics
 from pipeline.promotion import card
 from pipeline.promotion.record import Record
-from pipeline.results import Count, Decision, Ruling
+from pipeline.results import Count, Decision, RuleResult
 from pipeline.schema.columns import Column
 from tests.support.builders import (
     COLUMNS,
@@ -20,14 +20,14 @@ from tests.support.builders import (
     make_candidate,
     make_config,
     make_dataset,
-    make_exam,
+    make_evidence,
     make_predictions,
     make_table,
 )
 
-RULINGS = (
-    Ruling("gate.floors.accuracy", True, "test/accuracy 0.75 reaches gate.floors.accuracy 0.7"),
-    Ruling("gate.rule", None, "there is no champion to compare with"),
+RULES = (
+    RuleResult("gate.floors.accuracy", True, "test/accuracy 0.75 reaches gate.floors.accuracy 0.7"),
+    RuleResult("gate.rule", None, "there is no champion to compare with"),
 )
 PNG = b"\x89PNG\r\n\x1a\n picture"
 
@@ -37,11 +37,11 @@ def make_record(dataset: Any = None, **changes: Any) -> Record:
     record = Record(
         config=make_config(),
         dataset=make_dataset() if dataset is None else dataset,
-        exam=make_exam(make_calibrated(rows=36)),
-        decision=Decision(make_candidate(loss=0.51236), "best of 3 by cv", RULINGS, "better"),
+        evidence=make_evidence(make_calibrated(rows=36)),
+        decision=Decision(make_candidate(loss=0.51236), "best of 3 by cv", RULES, "better"),
         version="2",
         champion="1",
-        judged=Count(3),
+        evaluated=Count(3),
         reason="",
         by="Ann",
         at="2026-03-01T09:30:15.123Z",
@@ -53,8 +53,8 @@ def page(record: Record | None = None, **weights: float) -> str:
     return card.card(record or make_record(), weights)
 
 
-def ruled(*rulings: Ruling) -> Record:
-    return make_record(decision=Decision(make_candidate(), "best of 1", rulings, "first"))
+def ruled(*rules: RuleResult) -> Record:
+    return make_record(decision=Decision(make_candidate(), "best of 1", rules, "first"))
 
 
 def shown(text: str) -> str:
@@ -119,8 +119,8 @@ def test_page_leaves_nothing_unfilled():
 def test_page_tells_what_is_predicted_and_the_shares_of_its_classes(labels, positive, told):
     dataset = make_dataset(labels, positive)
     rows = len(dataset.X_test)
-    exam = make_exam(make_predictions(len(labels), rows=rows, positive=1))
-    found = page(make_record(dataset, exam=exam, config=make_config(positive=positive)))
+    evidence = make_evidence(make_predictions(len(labels), rows=rows, positive=1))
+    found = page(make_record(dataset, evidence=evidence, config=make_config(positive=positive)))
     assert f"{told} of the table `people`." in found
     shares = [f"`{label}` {(dataset.y_train == label).mean():.1%}" for label in labels]
     assert f"classes in the training part: {', '.join(shares)}." in found
@@ -128,7 +128,7 @@ def test_page_tells_what_is_predicted_and_the_shares_of_its_classes(labels, posi
 
 @pytest.mark.parametrize("claim", card.CLAIMS)
 def test_page_makes_the_claim_of_the_decision_and_no_other(claim):
-    found = page(make_record(decision=Decision(make_candidate(), "chosen", RULINGS, claim)))
+    found = page(make_record(decision=Decision(make_candidate(), "chosen", RULES, claim)))
     assert [one for one in card.CLAIMS.values() if one in found] == [card.CLAIMS[claim]]
 
 
@@ -149,7 +149,7 @@ def test_page_tells_who_decided_when_and_why(changes, told):
 
 
 def test_page_of_a_candidate_that_was_not_promoted_says_so():
-    broken = Ruling("gate.rule", False, "it may be worse")
+    broken = RuleResult("gate.rule", False, "it may be worse")
     told = page(ruled(broken))
     assert "**Kept out** on" in told
     assert "; version 1 stays champion. " in told
@@ -162,7 +162,7 @@ def test_page_of_a_candidate_that_was_not_promoted_says_so():
 
 def test_metrics_have_their_interval_and_what_the_class_shares_reach():
     record = make_record()
-    sample, dummy = record.exam.predictions, record.exam.dummy
+    sample, dummy = record.evidence.predictions, record.evidence.dummy
     measured, _ = tables(page(record))
     assert measured[0] == ["metric", "value", "95 % interval", "class shares alone"]
     assert [row[0] for row in measured[1:]] == list(metrics.ALL)
@@ -182,7 +182,7 @@ def test_metrics_have_their_interval_and_what_the_class_shares_reach():
     [(True, "passed"), (None, "not judged"), (False, "<strong>failed</strong>")],
 )
 def test_rule_is_told_with_what_came_of_it(passed, told):
-    record = ruled(Ruling("gate.dummy", passed, "test/log_loss 0.5 and 0.7"))
+    record = ruled(RuleResult("gate.dummy", passed, "test/log_loss 0.5 and 0.7"))
     assert tables(page(record))[1][1:] == [["gate.dummy", told, "test/log_loss 0.5 and 0.7"]]
 
 
@@ -202,8 +202,8 @@ def test_rule_is_told_with_what_came_of_it(passed, told):
 )
 def test_rules_stay_a_table_whatever_they_tell(sentence, cell):
     """Why two models cannot be compared may be a fault for each of ten rows."""
-    kept = Ruling("gate.dummy", True, "it is better")
-    found = page(ruled(kept, Ruling("gate.rule", False, sentence), kept))
+    kept = RuleResult("gate.dummy", True, "it is better")
+    found = page(ruled(kept, RuleResult("gate.rule", False, sentence), kept))
     assert re.findall(r"<h2>(.*?)</h2>", shown(found))[1:3] == ["The gate", "Data"]
     _, gate = tables(found)
     assert [len(row) for row in gate] == [3] * 4
@@ -217,7 +217,7 @@ def test_sentence_of_usual_length_is_told_in_full():
         "average_precision 0.7124 against 0.7000 of version 123 on the same 100000 rows, gain "
         "+0.0124, at least -0.0124 (95% confidence): may be worse by more than gate.margin 0.0125"
     )
-    assert sentence in page(ruled(Ruling("gate.rule", False, sentence)))
+    assert sentence in page(ruled(RuleResult("gate.rule", False, sentence)))
 
 
 # Data and procedure.
@@ -275,8 +275,10 @@ def test_many_columns_are_counted_after_the_first_twenty(count):
 
 
 def test_procedure_tells_choice_blend_threshold_and_cross_validation():
-    exam = make_exam(replace(make_calibrated(rows=36), threshold=0.31236))
-    told = section(page(make_record(exam=exam), svc=0.756, mlp=0.0, extra_trees=0.244), "Procedure")
+    evidence = make_evidence(replace(make_calibrated(rows=36), threshold=0.31236))
+    told = section(
+        page(make_record(evidence=evidence), svc=0.756, mlp=0.0, extra_trees=0.244), "Procedure"
+    )
     assert told.strip() == (
         "Best of 3 by cv. A blend of svc 76%, extra_trees 24%. `1` is predicted from a probability "
         "of 0.312. Chosen by cross-validation on the training part: cv/log_loss 0.5124."
@@ -284,14 +286,14 @@ def test_procedure_tells_choice_blend_threshold_and_cross_validation():
 
 
 def test_procedure_leaves_out_weights_and_threshold_that_are_not_known():
-    exam = make_exam(replace(make_calibrated(rows=36), threshold=None))
-    told = section(page(make_record(exam=exam)), "Procedure")
+    evidence = make_evidence(replace(make_calibrated(rows=36), threshold=None))
+    told = section(page(make_record(evidence=evidence)), "Procedure")
     assert "blend" not in told
     assert "predicted from" not in told
 
 
 def test_procedure_tells_the_primary_metric_of_the_gate():
-    decision = Decision(make_candidate(cv__roc_auc=0.83456), "chosen", RULINGS, "first")
+    decision = Decision(make_candidate(cv__roc_auc=0.83456), "chosen", RULES, "first")
     config = make_config(gate={"primary": "roc_auc"})
     told = section(page(make_record(config=config, decision=decision)), "Procedure")
     assert "cv/roc_auc 0.8346." in told
@@ -299,7 +301,7 @@ def test_procedure_tells_the_primary_metric_of_the_gate():
 
 def test_choice_keeps_its_letters():
     """The id of a run, or a name in it, is not to be written otherwise."""
-    decision = Decision(make_candidate(), "asked for by its run aBcD", RULINGS, "first")
+    decision = Decision(make_candidate(), "asked for by its run aBcD", RULES, "first")
     assert "Asked for by its run aBcD." in page(make_record(decision=decision))
 
 
@@ -312,7 +314,7 @@ def test_choice_keeps_its_letters():
     ],
 )
 def test_limits_tell_how_many_models_the_test_part_has_judged(judged, told):
-    assert told in section(page(make_record(judged=judged)), "Limits")
+    assert told in section(page(make_record(evaluated=judged)), "Limits")
 
 
 # How to call it.
@@ -405,7 +407,7 @@ def test_html_is_the_page():
 @pytest.mark.parametrize("place", ["reason", "by", "sentence", "meaning"])
 def test_html_runs_nothing_that_people_wrote(place, text):
     if place == "sentence":
-        record = ruled(Ruling("gate.rule", False, text))
+        record = ruled(RuleResult("gate.rule", False, text))
     elif place == "meaning":
         record = with_columns({"x": Column(meaning=text)})
     else:

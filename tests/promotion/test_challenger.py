@@ -14,12 +14,20 @@ from pipeline.datasets.sources import open_source
 from pipeline.errors import ContractError, RegistryError
 from pipeline.results import Arrays, Candidate, Dataset
 from pipeline.steps.ingest import ingest
-from pipeline.tracking import candidates, model_files, registry
-from pipeline.tracking import runs as tracking
+from pipeline.tracking import candidates, model_files, registry, runs
 from pipeline.tracking.arrays import unpack
 from pipeline.verbs import Options
 from tests.support.builders import make_table
-from tests.support.promotion_lab import ROWS, STRONG, WEAK, Lab, aliases, crown, latest, rulings
+from tests.support.promotion_lab import (
+    ROWS,
+    STRONG,
+    WEAK,
+    Lab,
+    aliases,
+    latest,
+    make_champions,
+    rules,
+)
 
 
 def trained(lab: Lab, client: MlflowClient, **options: object) -> Candidate:
@@ -35,29 +43,29 @@ def test_table_that_grew_is_compared_on_rows_that_the_champion_has_not_seen(lab,
     more = make_table(rows=100, seed=7)
     lab.keep("grown", pd.concat([lab.table, more], ignore_index=True))
     before, now = lab.config("grown", WEAK), lab.config("grown", STRONG, table="grown")
-    crown("grown", weak)
+    make_champions("grown", weak)
     lab.promote(now)
     trained_on, judged_on = dataset(before).X_train, dataset(now).X_test
     expected = ~judged_on["height"].isin(trained_on["height"])
     assert 40 < expected.sum() < 150
-    found = rulings(latest(client))
+    found = rules(latest(client))
     assert found["gate.rule"]["figures"]["rows"] == expected.sum()
     assert found["gate.primary"]["passed"] is None
 
 
 def test_table_of_other_rows_is_compared_on_the_whole_test_part(lab, client, weak):
     lab.keep("others", make_table(rows=ROWS, seed=9))
-    crown("others", weak)
+    make_champions("others", weak)
     lab.promote(lab.config("others", STRONG, table="others"))
-    assert rulings(latest(client))["gate.rule"]["figures"]["rows"] == 120
+    assert rules(latest(client))["gate.rule"]["figures"]["rows"] == 120
 
 
 def test_rows_in_another_order_are_known_again(lab, client, weak):
     shuffled = lab.table.sample(frac=1, random_state=3)[["flag", "gap", "label", "noise", "height"]]
     lab.keep("shuffled", shuffled)
-    crown("shuffled", weak)
+    make_champions("shuffled", weak)
     lab.promote(lab.config("shuffled", STRONG, table="shuffled"))
-    rows = rulings(latest(client))["gate.rule"]["figures"]["rows"]
+    rows = rules(latest(client))["gate.rule"]["figures"]["rows"]
     assert rows == pytest.approx(120 * 0.3, abs=15)
 
 
@@ -76,74 +84,74 @@ def test_rows_in_another_order_are_known_again(lab, client, weak):
 def test_gate_stays_shut_where_the_rows_of_the_champions_training_cannot_be_told(
     lab, client, weak, file, reason
 ):
-    crown("untold", weak)
+    make_champions("untold", weak)
     run_id = registry.training_run(weak.model_id)
-    content = tracking.read_artifact(run_id, row_hash.FILE)
-    tracking.log_artifacts(run_id, {row_hash.FILE: file})
+    content = runs.read_artifact(run_id, row_hash.FILE)
+    runs.log_artifacts(run_id, {row_hash.FILE: file})
     try:
         lab.promote(lab.config("untold", STRONG, split=2))
     finally:
-        tracking.log_artifacts(run_id, {row_hash.FILE: content})
-    result = rulings(latest(client))["gate.rule"]
+        runs.log_artifacts(run_id, {row_hash.FILE: content})
+    result = rules(latest(client))["gate.rule"]
     assert result["passed"] is False
     assert reason in result["sentence"]
     assert aliases(client, "untold")["champion"] == "1"
 
 
 def test_rows_recorded_before_there_were_formats_are_compared(lab, client, weak):
-    crown("old", weak)
+    make_champions("old", weak)
     run_id = registry.training_run(weak.model_id)
-    content = tracking.read_artifact(run_id, row_hash.FILE)
+    content = runs.read_artifact(run_id, row_hash.FILE)
     old = io.BytesIO()
     np.savez_compressed(old, identities=unpack(content, row_hash.FORMAT)["identities"])
-    tracking.log_artifacts(run_id, {row_hash.FILE: old.getvalue()})
+    runs.log_artifacts(run_id, {row_hash.FILE: old.getvalue()})
     try:
         lab.promote(lab.config("old", STRONG, split=2))
     finally:
-        tracking.log_artifacts(run_id, {row_hash.FILE: content})
-    rows = rulings(latest(client))["gate.rule"]["figures"]["rows"]
+        runs.log_artifacts(run_id, {row_hash.FILE: content})
+    rows = rules(latest(client))["gate.rule"]["figures"]["rows"]
     assert rows == pytest.approx(120 * 0.3, abs=15)
 
 
 def test_champion_that_refuses_the_rows_cannot_be_compared(lab, client, weak):
     """The rows have a flag of 2, which the champion's contract does not know."""
     lab.keep("flags", lab.table.assign(flag=lab.table["flag"] + 1))
-    crown("flags", weak)
+    make_champions("flags", weak)
     config = lab.config("flags", STRONG, table="flags")
     flag = config.data.columns["flag"].model_copy(update={"range": (0.0, 2.0)})
     columns = {**config.data.columns, "flag": flag}
     data = config.data.model_copy(update={"columns": columns})
     lab.promote(config.model_copy(update={"data": data}))
-    ruling = rulings(latest(client))["gate.rule"]
-    assert ruling["passed"] is False
-    assert "flag: must be at most 1" in ruling["sentence"]
+    rule = rules(latest(client))["gate.rule"]
+    assert rule["passed"] is False
+    assert "flag: must be at most 1" in rule["sentence"]
 
 
 def test_champion_of_another_question_cannot_be_compared(lab, client, weak):
     lab.keep("texts", lab.table.assign(label=np.where(lab.table["label"] == 1, "yes", "no")))
-    crown("texts", weak)
+    make_champions("texts", weak)
     config = lab.config("texts", STRONG, table="texts")
     data = config.data.model_copy(update={"positive": "yes"})
     lab.promote(config.model_copy(update={"data": data}))
-    ruling = rulings(latest(client))["gate.rule"]
-    assert ruling["passed"] is False
+    rule = rules(latest(client))["gate.rule"]
+    assert rule["passed"] is False
     assert (
         "version 1 has the classes (0, 1), and the config ('no', 'yes'); name the config"
-        in ruling["sentence"]
+        in rule["sentence"]
     )
 
 
 def test_champion_that_was_tampered_with_cannot_be_compared(lab, client, weak):
-    crown("tampered", weak)
+    make_champions("tampered", weak)
     with model_files.of(registry.model_id("tampered", "1")) as folder:
         content = (folder / "served.json").read_bytes()
         (folder / "served.json").write_bytes(content + b" ")
         try:
             lab.promote(lab.config("tampered", STRONG))
-            ruling = rulings(latest(client))["gate.rule"]
-            assert ruling["passed"] is False
-            assert "served.json was changed" in ruling["sentence"]
-            assert "gate.rule none" in ruling["sentence"]  # and so it is
+            rule = rules(latest(client))["gate.rule"]
+            assert rule["passed"] is False
+            assert "served.json was changed" in rule["sentence"]
+            assert "gate.rule none" in rule["sentence"]  # and so it is
             lab.promote(lab.config("tampered", STRONG, rule="none"))
         finally:
             (folder / "served.json").write_bytes(content)

@@ -11,14 +11,14 @@ from pipeline.evaluation.calibration import calibration
 from pipeline.evaluation.metrics import Predictions
 from pipeline.evaluation.paired_bootstrap import Difference, differences
 from pipeline.promotion import gate
-from pipeline.promotion.gate import Exam
-from pipeline.results import Ruling
+from pipeline.promotion.gate import Evidence
+from pipeline.results import RuleResult
 from tests.support.builders import (
     make_calibrated,
+    make_comparison,
     make_config,
-    make_duel,
     make_dummy,
-    make_exam,
+    make_evidence,
     make_predictions,
     make_sure,
     make_too_sure,
@@ -27,25 +27,25 @@ from tests.support.builders import (
 QUIET = {"dummy": False, "calibration": None}  # rules that a test does not ask for
 
 
-def judge(exam: Exam, **settings) -> list[Ruling]:
-    return list(gate.judge(make_config(gate=settings), exam)[0])
+def judge(evidence: Evidence, **settings) -> list[RuleResult]:
+    return list(gate.check(make_config(gate=settings), evidence)[0])
 
 
-def ruling(exam: Exam, rule: str, **settings) -> Ruling:
+def rule(evidence: Evidence, rule: str, **settings) -> RuleResult:
     """The one of that rule."""
-    (found,) = [one for one in judge(exam, **settings) if one.rule == rule]
+    (found,) = [one for one in judge(evidence, **settings) if one.rule == rule]
     return found
 
 
-def rules(exam: Exam, **settings) -> dict[str, bool | None]:
-    return {one.rule: one.passed for one in judge(exam, **settings)}
+def rules(evidence: Evidence, **settings) -> dict[str, bool | None]:
+    return {one.rule: one.passed for one in judge(evidence, **settings)}
 
 
-def one_class(rows: int = 20) -> Exam:
+def one_class(rows: int = 20) -> Evidence:
     """A test part without a negative: its ROC AUC is not defined."""
     chance = np.linspace(0.1, 0.9, rows)
     sample = Predictions(np.ones(rows, dtype=int), np.c_[1 - chance, chance], 1)
-    return make_exam(sample, logged={})
+    return make_evidence(sample, logged={})
 
 
 def with_labels(right: int, wrong: int) -> Predictions:
@@ -60,7 +60,7 @@ def with_labels(right: int, wrong: int) -> Predictions:
 
 
 def test_candidate_that_comes_first_keeps_the_rules_that_are_set_without_asking():
-    assert rules(make_exam()) == {
+    assert rules(make_evidence()) == {
         "reproduced": True,
         "gate.dummy": True,
         "gate.calibration": True,
@@ -71,7 +71,7 @@ def test_candidate_that_comes_first_keeps_the_rules_that_are_set_without_asking(
 def test_every_rule_that_is_set_has_its_ruling():
     sample = make_calibrated()
     found = rules(
-        make_exam(sample, duel=make_duel(sample, sample, (0.4, 0.5))),
+        make_evidence(sample, comparison=make_comparison(sample, sample, (0.4, 0.5))),
         floors={"roc_auc": 0.5, "brier": 0.9},
         slices={"height": (0.0,)},
         slice_floors={"accuracy": 0.5},
@@ -89,7 +89,7 @@ def test_every_rule_that_is_set_has_its_ruling():
 
 
 def test_rule_that_is_switched_off_is_not_asked():
-    assert rules(make_exam(), **QUIET) == {"reproduced": True, "gate.rule": None}
+    assert rules(make_evidence(), **QUIET) == {"reproduced": True, "gate.rule": None}
 
 
 # The model is the one that was evaluated.
@@ -114,16 +114,16 @@ def test_tested_are_the_metrics_of_the_test_part_alone():
 )
 def test_metric_is_found_again_to_the_sixth_digit(name, shift, passed):
     sample = make_calibrated()
-    exam = make_exam(sample, logged={name: metrics.value(name, sample) + shift})
-    assert ruling(exam, "reproduced", **QUIET).passed is passed
+    evidence = make_evidence(sample, logged={name: metrics.value(name, sample) + shift})
+    assert rule(evidence, "reproduced", **QUIET).passed is passed
 
 
 def test_metric_that_is_not_found_again_is_told_with_both_its_values():
     sample = make_calibrated()
     found = metrics.value("roc_auc", sample)
-    exam = make_exam(sample)
-    exam.logged["roc_auc"] = 0.512345
-    told = ruling(exam, "reproduced", **QUIET)
+    evidence = make_evidence(sample)
+    evidence.logged["roc_auc"] = 0.512345
+    told = rule(evidence, "reproduced", **QUIET)
     assert told.sentence == (
         f"test/roc_auc was 0.512345 when it was evaluated and is {found:.6g} now"
     )
@@ -132,16 +132,16 @@ def test_metric_that_is_not_found_again_is_told_with_both_its_values():
 
 def test_one_metric_of_many_that_is_not_found_again_is_enough():
     for name in metrics.SEARCH_METRICS:
-        exam = make_exam()
-        exam.logged[name] += 0.01
-        assert ruling(exam, "reproduced", **QUIET).passed is False
+        evidence = make_evidence()
+        evidence.logged[name] += 0.01
+        assert rule(evidence, "reproduced", **QUIET).passed is False
 
 
 @pytest.mark.parametrize("known", [0.8, nan])
 def test_metric_that_is_not_defined_is_not_found_again(known):
-    exam = one_class()
-    exam.logged["roc_auc"] = known
-    assert ruling(exam, "reproduced", **QUIET).passed is False
+    evidence = one_class()
+    evidence.logged["roc_auc"] = known
+    assert rule(evidence, "reproduced", **QUIET).passed is False
 
 
 # Floors.
@@ -157,9 +157,9 @@ def test_floor_is_the_worst_value_that_passes(name, towards, floors_on):
     judged = metrics.value(name, sample) if floors_on == "value" else worse_end
     floor = judged if towards == 0 else nextafter(judged, towards * np.inf)
     is_stricter = towards == (-1 if name in LOWER_IS_BETTER else 1)
-    exam = make_exam(sample, logged={})
+    evidence = make_evidence(sample, logged={})
     settings = {"floors": {name: floor}, "floors_on": floors_on, **QUIET}
-    found = ruling(exam, f"gate.floors.{name}", **settings)
+    found = rule(evidence, f"gate.floors.{name}", **settings)
     assert found.passed is not is_stricter
     assert found.figures == {
         "value": metrics.value(name, sample),
@@ -179,15 +179,17 @@ def test_floor_is_the_worst_value_that_passes(name, towards, floors_on):
     ],
 )
 def test_floor_is_held_against_the_metric_of_the_test_part(name, floor, passed):
-    exam = make_exam(with_labels(75, 25))  # Brier score: 0.75 * 0.25² + 0.25 * 0.75² = 0.1875
-    assert rules(exam, floors={name: floor}, **QUIET)[f"gate.floors.{name}"] is passed
+    evidence = make_evidence(
+        with_labels(75, 25)
+    )  # Brier score: 0.75 * 0.25² + 0.25 * 0.75² = 0.1875
+    assert rules(evidence, floors={name: floor}, **QUIET)[f"gate.floors.{name}"] is passed
 
 
 @pytest.mark.parametrize(("name", "floor"), [("accuracy", 0.74), ("brier", 0.19)])
 def test_floor_that_the_value_reaches_may_be_beyond_its_interval(name, floor):
-    exam, rule = make_exam(with_labels(75, 25)), f"gate.floors.{name}"
-    assert rules(exam, floors={name: floor}, **QUIET)[rule] is True
-    assert rules(exam, floors={name: floor}, floors_on="interval", **QUIET)[rule] is False
+    evidence, rule = make_evidence(with_labels(75, 25)), f"gate.floors.{name}"
+    assert rules(evidence, floors={name: floor}, **QUIET)[rule] is True
+    assert rules(evidence, floors={name: floor}, floors_on="interval", **QUIET)[rule] is False
 
 
 @pytest.mark.parametrize("floors_on", ["value", "interval"])
@@ -198,8 +200,8 @@ def test_floor_of_a_metric_that_is_not_defined_is_broken(name, floor, floors_on)
 
 
 def test_floors_are_each_judged_by_themselves():
-    exam = make_exam(with_labels(75, 25))
-    found = rules(exam, floors={"accuracy": 0.9, "brier": 0.2, "recall": 0.99}, **QUIET)
+    evidence = make_evidence(with_labels(75, 25))
+    found = rules(evidence, floors={"accuracy": 0.9, "brier": 0.2, "recall": 0.99}, **QUIET)
     assert [found[f"gate.floors.{name}"] for name in ("accuracy", "brier", "recall")] == [
         False,
         True,
@@ -223,8 +225,8 @@ def test_floors_are_each_judged_by_themselves():
 def test_floor_is_told_with_value_interval_and_setting(floor, floors_on, begin, end):
     sample = with_labels(75, 25)
     low, high = metrics.intervals(sample, 100, 0)["accuracy"]
-    found = ruling(
-        make_exam(sample),
+    found = rule(
+        make_evidence(sample),
         "gate.floors.accuracy",
         floors={"accuracy": floor},
         floors_on=floors_on,
@@ -249,15 +251,15 @@ def test_floor_is_told_with_value_interval_and_setting(floor, floors_on, begin, 
 def test_floor_that_an_interval_without_width_reaches_is_broken_as_it_proves_nothing(
     sample, name, floor
 ):
-    exam, rule = make_exam(sample, logged={}), f"gate.floors.{name}"
-    assert rules(exam, floors={name: floor}, **QUIET)[rule] is True
-    found = ruling(exam, rule, floors={name: floor}, floors_on="interval", **QUIET)
+    evidence, name_of_floor = make_evidence(sample, logged={}), f"gate.floors.{name}"
+    assert rules(evidence, floors={name: floor}, **QUIET)[name_of_floor] is True
+    found = rule(evidence, name_of_floor, floors={name: floor}, floors_on="interval", **QUIET)
     value, low, high, _ = found.figures.values()
     assert found.passed is False
     assert found.sentence == (
         f"test/{name} {value:.6g} (95 % interval {low:.6g} to {high:.6g}): the interval of 60 rows "
-        f"has no width and proves nothing of {rule} {floor:g}; judge by gate.floors_on value, or "
-        "on more test rows"
+        f"has no width and proves nothing of {name_of_floor} {floor:g}; judge by gate.floors_on "
+        "value, or on more test rows"
     )
 
 
@@ -265,8 +267,8 @@ def test_interval_that_leaves_out_many_resamples_does_not_reach_a_floor():
     """One row in sixty is of the class, and a third of the resamples has none."""
     truth = (np.arange(60) == 7).astype(int)
     sample = Predictions(truth, np.eye(2)[truth] * 0.8 + 0.1, positive=1)
-    found = ruling(
-        make_exam(sample, logged={}),
+    found = rule(
+        make_evidence(sample, logged={}),
         "gate.floors.roc_auc",
         floors={"roc_auc": 0.9},
         floors_on="interval",
@@ -281,16 +283,18 @@ def test_interval_that_leaves_out_many_resamples_does_not_reach_a_floor():
 @pytest.mark.parametrize(("name", "floor"), [("accuracy", 0.0), ("mcc", -1.0), ("brier", 2.0)])
 @pytest.mark.parametrize("right", [True, False])
 def test_floor_that_every_model_reaches_needs_no_proof(name, floor, right):
-    exam = make_exam(make_sure(right), logged={})
-    found = ruling(exam, f"gate.floors.{name}", floors={name: floor}, floors_on="interval", **QUIET)
+    evidence = make_evidence(make_sure(right), logged={})
+    found = rule(
+        evidence, f"gate.floors.{name}", floors={name: floor}, floors_on="interval", **QUIET
+    )
     assert found.passed is True
     assert found.sentence.endswith(f"reaches gate.floors.{name} {floor:g}")
 
 
 def test_floor_that_an_interval_without_width_does_not_reach_is_told_as_any_other():
-    exam = make_exam(make_sure(False), logged={})
+    evidence = make_evidence(make_sure(False), logged={})
     settings = {"floors": {"accuracy": 0.5}, "floors_on": "interval", **QUIET}
-    found = ruling(exam, "gate.floors.accuracy", **settings)
+    found = rule(evidence, "gate.floors.accuracy", **settings)
     assert found.passed is False
     assert found.sentence.endswith(" does not reach gate.floors.accuracy 0.5")
 
@@ -298,8 +302,8 @@ def test_floor_that_an_interval_without_width_does_not_reach_is_told_as_any_othe
 def test_narrowly_missed_floor_is_told_with_digits_that_show_it():
     sample = make_calibrated()
     value = metrics.value("log_loss", sample)
-    told = ruling(
-        make_exam(sample), "gate.floors.log_loss", floors={"log_loss": value - 1e-5}, **QUIET
+    told = rule(
+        make_evidence(sample), "gate.floors.log_loss", floors={"log_loss": value - 1e-5}, **QUIET
     ).sentence
     shown, floor = told.split()[1], told.split()[-1]
     assert float(shown) > float(floor)
@@ -311,7 +315,7 @@ def test_narrowly_missed_floor_is_told_with_digits_that_show_it():
 @pytest.mark.parametrize("name", metrics.SEARCH_METRICS)
 @pytest.mark.parametrize("sample", [make_calibrated(), make_predictions(3, rows=60)])
 def test_candidate_is_better_than_the_class_shares(name, sample):
-    found = ruling(make_exam(sample, logged={}), "gate.dummy", primary=name, calibration=None)
+    found = rule(make_evidence(sample, logged={}), "gate.dummy", primary=name, calibration=None)
     pair = differences(sample, make_dummy(sample), 100, 0, 0.9)[name]
     expected = {
         "first": pair.first,
@@ -326,8 +330,8 @@ def test_candidate_is_better_than_the_class_shares(name, sample):
 @pytest.mark.parametrize("name", metrics.SEARCH_METRICS)
 def test_candidate_that_is_the_class_shares_is_not_better(name):
     sample = make_dummy(make_calibrated())
-    exam = make_exam(sample, dummy=sample, logged={})
-    found = ruling(exam, "gate.dummy", primary=name, calibration=None)
+    evidence = make_evidence(sample, dummy=sample, logged={})
+    found = rule(evidence, "gate.dummy", primary=name, calibration=None)
     assert found.passed is False
     assert found.figures["least_gain"] == 0
 
@@ -335,19 +339,19 @@ def test_candidate_that_is_the_class_shares_is_not_better(name):
 @pytest.mark.parametrize("name", metrics.SEARCH_METRICS)
 def test_candidate_that_is_worse_than_the_class_shares_is_not_better(name):
     sample = make_sure(False)
-    assert rules(make_exam(sample), primary=name)["gate.dummy"] is False
+    assert rules(make_evidence(sample), primary=name)["gate.dummy"] is False
 
 
 def test_candidate_that_is_better_by_chance_is_not_proven_better():
     sample = make_calibrated(rows=20, seed=1)
-    found = ruling(make_exam(sample), "gate.dummy", calibration=None)
+    found = rule(make_evidence(sample), "gate.dummy", calibration=None)
     assert found.figures["gain"] > 0 > found.figures["least_gain"]
     assert found.passed is False
 
 
 def test_candidate_that_cannot_be_held_against_the_class_shares_is_not_better():
-    exam = one_class()
-    found = ruling(exam, "gate.dummy", primary="roc_auc", calibration=None)
+    evidence = one_class()
+    found = rule(evidence, "gate.dummy", primary="roc_auc", calibration=None)
     assert found.passed is False
 
 
@@ -355,7 +359,7 @@ def test_candidate_that_cannot_be_held_against_the_class_shares_is_not_better():
     ("sample", "meant"), [(make_calibrated(), "is better"), (make_sure(False), "is not proven")]
 )
 def test_comparison_with_the_class_shares_is_told_with_its_numbers(sample, meant):
-    found = ruling(make_exam(sample), "gate.dummy")
+    found = rule(make_evidence(sample), "gate.dummy")
     first, second, gain, least_gain = found.figures.values()
     assert found.sentence == (
         f"test/log_loss {first:.6g} {meant}{' better' * (meant != 'is better')} than the "
@@ -372,7 +376,7 @@ def test_calibration_is_the_largest_distance_that_passes(towards, passed):
     sample = make_too_sure()
     error = calibration(sample).relative
     most = error if towards is None else nextafter(error, towards)
-    found = ruling(make_exam(sample), "gate.calibration", calibration=most)
+    found = rule(make_evidence(sample), "gate.calibration", calibration=most)
     assert found.passed is passed
 
 
@@ -386,7 +390,7 @@ def test_calibration_is_the_largest_distance_that_passes(towards, passed):
 )
 def test_calibration_is_told_with_its_numbers(sample, most, within):
     of_sample = calibration(sample)
-    found = ruling(make_exam(sample), "gate.calibration", calibration=most)
+    found = rule(make_evidence(sample), "gate.calibration", calibration=most)
     assert found.sentence == (
         f"probabilities are {of_sample.error:.4f} from their recalibration on average, "
         f"{of_sample.relative:.4f} relative to the rate {of_sample.rate:.4f}, {within} "
@@ -404,7 +408,7 @@ def test_calibration_is_told_with_its_numbers(sample, most, within):
 
 
 def test_probabilities_that_are_far_too_sure_break_the_calibration():
-    assert rules(make_exam(make_too_sure()))["gate.calibration"] is False
+    assert rules(make_evidence(make_too_sure()))["gate.calibration"] is False
 
 
 def test_a_distance_that_may_be_chance_does_not_break_the_calibration():
@@ -412,8 +416,8 @@ def test_a_distance_that_may_be_chance_does_not_break_the_calibration():
     sample = make_too_sure(2.5)
     few = sample.where(np.arange(200) < 20)
     assert calibration(few).relative > 0.05
-    assert rules(make_exam(sample), calibration=0.05)["gate.calibration"] is False
-    assert rules(make_exam(few, logged={}), calibration=0.05)["gate.calibration"] is True
+    assert rules(make_evidence(sample), calibration=0.05)["gate.calibration"] is False
+    assert rules(make_evidence(few, logged={}), calibration=0.05)["gate.calibration"] is True
 
 
 @pytest.mark.parametrize("certainty", [0.6, 0.8, 0.95])
@@ -423,7 +427,7 @@ def test_calibration_proves_nothing_where_no_row_is_on_the_wrong_side(certainty,
     truth = np.arange(rows) % 2
     chance = np.where(truth == 1, certainty, 1 - certainty)
     sample = Predictions(truth, np.c_[1 - chance, chance], positive=1)
-    found = ruling(make_exam(sample, logged={}), "gate.calibration")
+    found = rule(make_evidence(sample, logged={}), "gate.calibration")
     assert found.passed is None
     assert f"without an error on these {rows} rows" in found.sentence
 
@@ -433,7 +437,7 @@ def test_one_class_that_is_separated_leaves_the_others_to_be_asked():
     told = np.tile([0.4, 0.3, 0.3], (300, 1))
     told[truth == 0] = [0.9, 0.05, 0.05]
     told[(truth > 0)] = [0.02, 0.95, 0.03]  # of the last two, one is right half of the time
-    found = ruling(make_exam(Predictions(truth, told), logged={}), "gate.calibration")
+    found = rule(make_evidence(Predictions(truth, told), logged={}), "gate.calibration")
     assert found.passed is False
     assert found.figures["rate"] == pytest.approx(1 / 3)
 
@@ -448,8 +452,8 @@ def test_calibration_of_a_rare_class_is_relative_to_its_rate(slope, intercept, p
     truth = (rng.random(20_000) < chance).astype(int)
     odds = np.exp((np.log(chance / (1 - chance)) - intercept) / slope)
     told = odds / (1 + odds)
-    found = ruling(
-        make_exam(Predictions(truth, np.c_[1 - told, told], positive=1), logged={}),
+    found = rule(
+        make_evidence(Predictions(truth, np.c_[1 - told, told], positive=1), logged={}),
         "gate.calibration",
     )
     assert found.figures["error"] < 0.1  # whichever: that alone tells nothing
@@ -462,8 +466,10 @@ def test_calibration_of_a_rare_class_is_relative_to_its_rate(slope, intercept, p
 def test_a_class_that_is_never_predicted_is_named_with_its_rows_and_the_remedy():
     chance = np.linspace(0.01, 0.3, 100)
     truth = (np.arange(100) >= 95).astype(int)
-    exam = make_exam(Predictions(truth, np.c_[1 - chance, chance], positive=1), classes=("n", "y"))
-    found = ruling(exam, "labels")
+    evidence = make_evidence(
+        Predictions(truth, np.c_[1 - chance, chance], positive=1), classes=("n", "y")
+    )
+    found = rule(evidence, "labels")
     assert found.passed is None
     assert found.sentence.startswith("'y' is never predicted, and 5 of 100 test rows are of that")
     assert found.sentence.endswith(
@@ -474,13 +480,13 @@ def test_a_class_that_is_never_predicted_is_named_with_its_rows_and_the_remedy()
 def test_each_of_several_classes_that_are_never_predicted_is_named():
     truth = np.arange(90) % 3
     told = np.tile([0.2, 0.5, 0.3], (90, 1))
-    found = judge(make_exam(Predictions(truth, told), logged={}, classes=("a", "b", "c")))
+    found = judge(make_evidence(Predictions(truth, told), logged={}, classes=("a", "b", "c")))
     named = [one.sentence[:22] for one in found if one.rule == "labels"]
     assert named == ["'a' is never predicted", "'c' is never predicted"]
 
 
 def test_classes_that_are_all_predicted_are_not_mentioned():
-    assert "labels" not in rules(make_exam())
+    assert "labels" not in rules(make_evidence())
 
 
 def test_calibration_that_cannot_be_told_is_broken():
@@ -492,7 +498,7 @@ def test_calibration_that_cannot_be_told_is_broken():
 SLICED = {"slices": {"height": (0.0,)}, "slice_floors": {"accuracy": 0.6}, **QUIET}
 
 
-def sliced(*rights: tuple[float, int, int]) -> Exam:
+def sliced(*rights: tuple[float, int, int]) -> Evidence:
     """For each height so many rows that are right and wrong."""
     parts = [with_labels(right, wrong) for _, right, wrong in rights]
     sample = Predictions(
@@ -501,38 +507,40 @@ def sliced(*rights: tuple[float, int, int]) -> Exam:
         positive=1,
     )
     heights = np.repeat([height for height, *_ in rights], [len(part.truth) for part in parts])
-    exam = make_exam(sample)
-    return Exam(exam.logged, sample, exam.dummy, exam.X.assign(height=heights), None, (0, 1))
+    evidence = make_evidence(sample)
+    return Evidence(
+        evidence.logged, sample, evidence.dummy, evidence.X.assign(height=heights), None, (0, 1)
+    )
 
 
-def of_slices(exam: Exam, **settings) -> list[tuple[bool | None, str]]:
-    found = judge(exam, **{**SLICED, **settings})
+def of_slices(evidence: Evidence, **settings) -> list[tuple[bool | None, str]]:
+    found = judge(evidence, **{**SLICED, **settings})
     return [(one.passed, one.sentence) for one in found if "slice_floors" in one.rule]
 
 
 def test_slice_that_misses_a_floor_is_found_under_a_whole_that_reaches_it():
-    exam = sliced((-1, 90, 10), (1, 10, 10))
-    assert rules(exam, floors={"accuracy": 0.8}, **SLICED)["gate.floors.accuracy"] is True
-    (one, _), (other, told) = of_slices(exam)
+    evidence = sliced((-1, 90, 10), (1, 10, 10))
+    assert rules(evidence, floors={"accuracy": 0.8}, **SLICED)["gate.floors.accuracy"] is True
+    (one, _), (other, told) = of_slices(evidence)
     assert (one, other) == (True, False)
     assert told.startswith("test/accuracy where height >= 0 0.5 (95 % interval ")
     assert told.endswith(" does not reach gate.slice_floors.accuracy 0.6")
 
 
 def test_every_slice_is_held_against_every_floor():
-    exam = sliced((-1, 30, 10), (1, 30, 10), (nan, 30, 10))
+    evidence = sliced((-1, 30, 10), (1, 30, 10), (nan, 30, 10))
     settings = {**SLICED, "slice_floors": {"accuracy": 0.75, "brier": 0.1875, "recall": 0.8}}
-    found = [one for one in judge(exam, **settings) if "slice_floors" in one.rule]
+    found = [one for one in judge(evidence, **settings) if "slice_floors" in one.rule]
     assert [one.rule.rpartition(".")[2] for one in found] == ["accuracy", "brier", "recall"] * 3
     assert [one.passed for one in found] == [True, True, False] * 3
 
 
 def test_numbers_of_a_slice_are_those_of_its_rows():
     sample = make_predictions(rows=150)
-    exam = make_exam(sample)
+    evidence = make_evidence(sample)
     settings = {**SLICED, "slices": {"noise": (0.0, 0.5)}, "slice_floors": {"roc_auc": 0.5}}
-    found = [one for one in judge(exam, **settings) if "slice_floors" in one.rule]
-    noise = exam.X["noise"]
+    found = [one for one in judge(evidence, **settings) if "slice_floors" in one.rule]
+    noise = evidence.X["noise"]
     parts = [noise < 0, (noise >= 0) & (noise < 0.5), noise >= 0.5]
     for one, where in zip(found, parts, strict=True):
         expected = sk.roc_auc_score(sample.truth[where], sample.probabilities[where, 1])
@@ -541,8 +549,8 @@ def test_numbers_of_a_slice_are_those_of_its_rows():
 
 
 def test_gaps_are_a_slice():
-    exam = sliced((-1, 30, 10), (1, 30, 10), (nan, 5, 35))
-    *_, (passed, told) = of_slices(exam)
+    evidence = sliced((-1, 30, 10), (1, 30, 10), (nan, 5, 35))
+    *_, (passed, told) = of_slices(evidence)
     assert passed is False
     assert "where height missing 0.125 " in told
 
@@ -562,24 +570,29 @@ def test_slice_with_fewer_rows_of_a_class_than_asked_for_is_not_judged(rows, exp
 
 def test_slice_of_one_class_is_not_judged():
     sample = make_sure(True)
-    exam = make_exam(sample)
-    exam = Exam(
-        exam.logged, sample, exam.dummy, exam.X.assign(height=sample.truth - 0.5), None, (0, 1)
+    evidence = make_evidence(sample)
+    evidence = Evidence(
+        evidence.logged,
+        sample,
+        evidence.dummy,
+        evidence.X.assign(height=sample.truth - 0.5),
+        None,
+        (0, 1),
     )
-    assert [passed for passed, _ in of_slices(exam, rows_per_class=1)] == [None, None]
+    assert [passed for passed, _ in of_slices(evidence, rows_per_class=1)] == [None, None]
 
 
 def test_slices_are_held_against_the_worse_end_if_floors_are():
-    exam = sliced((-1, 90, 10), (1, 28, 12))  # 0.7, and the interval reaches below 0.6
-    assert [passed for passed, _ in of_slices(exam)] == [True, True]
-    found = of_slices(exam, floors_on="interval")
+    evidence = sliced((-1, 90, 10), (1, 28, 12))  # 0.7, and the interval reaches below 0.6
+    assert [passed for passed, _ in of_slices(evidence)] == [True, True]
+    found = of_slices(evidence, floors_on="interval")
     assert [passed for passed, _ in found] == [True, False]
     assert found[1][1].startswith("the worse end of test/accuracy where height >= 0 0.7 ")
 
 
 def test_slice_without_an_error_is_not_proven_to_reach_a_floor():
-    exam = sliced((-1, 90, 10), (1, 40, 0))
-    found = of_slices(exam, floors_on="interval")
+    evidence = sliced((-1, 90, 10), (1, 40, 0))
+    found = of_slices(evidence, floors_on="interval")
     assert [passed for passed, _ in found] == [True, False]
     assert found[1][1].startswith(
         "test/accuracy where height >= 0 1 (95 % interval 1 to 1): the interval of 40 rows has no "
@@ -588,9 +601,9 @@ def test_slice_without_an_error_is_not_proven_to_reach_a_floor():
 
 
 def test_each_column_has_slices_of_its_own():
-    exam = make_exam(make_predictions(rows=200))
+    evidence = make_evidence(make_predictions(rows=200))
     settings = {"slices": {"height": (0.0,), "noise": (-0.3, 0.3)}, "slice_floors": {"f1": 0.0}}
-    told = [sentence.split(" where ")[1] for _, sentence in of_slices(exam, **settings)]
+    told = [sentence.split(" where ")[1] for _, sentence in of_slices(evidence, **settings)]
     assert [text.split(" (")[0].rpartition(" ")[0] for text in told] == [
         "height < 0",
         "height >= 0",
@@ -605,24 +618,28 @@ def test_each_column_has_slices_of_its_own():
 APART = {"accuracy": 1, "roc_auc": 1, "brier": 1, "f1": 1, "precision": 1, "recall": 1, "mcc": 2}
 
 
-def against(first: Predictions, second: Predictions, **settings) -> tuple[Ruling, str]:
-    """The ruling of gate.rule, and the claim."""
-    exam = make_exam(logged={}, duel=make_duel(first, second, (0.4, 0.5)))
-    found, claim = gate.judge(make_config(gate={**QUIET, **settings}), exam)
+def against(first: Predictions, second: Predictions, **settings) -> tuple[RuleResult, str]:
+    """The rule of gate.rule, and the claim."""
+    evidence = make_evidence(logged={}, comparison=make_comparison(first, second, (0.4, 0.5)))
+    found, claim = gate.check(make_config(gate={**QUIET, **settings}), evidence)
     (one,) = [one for one in found if one.rule == "gate.rule"]
     return one, claim
 
 
 def test_first_candidate_has_no_champion_to_be_compared_with():
     for rule in ("non_inferiority", "superiority", "none"):
-        found, claim = gate.judge(make_config(gate={"rule": rule}), make_exam())
+        found, claim = gate.check(make_config(gate={"rule": rule}), make_evidence())
         assert claim == "first"
-        assert found[-1] == Ruling("gate.rule", None, "there is no champion to compare with")
+        assert found[-1] == RuleResult("gate.rule", None, "there is no champion to compare with")
 
 
-@pytest.mark.parametrize("duel", [make_duel(make_sure(False), make_sure(True)), "no rows"])
-def test_comparison_that_is_not_wanted_is_not_made(duel):
-    found, claim = gate.judge(make_config(gate={"rule": "none"}), make_exam(duel=duel))
+@pytest.mark.parametrize(
+    "comparison", [make_comparison(make_sure(False), make_sure(True)), "no rows"]
+)
+def test_comparison_that_is_not_wanted_is_not_made(comparison):
+    found, claim = gate.check(
+        make_config(gate={"rule": "none"}), make_evidence(comparison=comparison)
+    )
     assert claim == "not compared"
     assert found[-1].passed is None
     assert "gate.rule is none" in found[-1].sentence
@@ -631,8 +648,8 @@ def test_comparison_that_is_not_wanted_is_not_made(duel):
 
 @pytest.mark.parametrize("rule", ["non_inferiority", "superiority"])
 def test_comparison_that_cannot_be_made_breaks_the_rule_and_says_why(rule):
-    exam = make_exam(duel="its target is 'ill', and here it is 'label'")
-    found, claim = gate.judge(make_config(gate={"rule": rule}), exam)
+    evidence = make_evidence(comparison="its target is 'ill', and here it is 'label'")
+    found, claim = gate.check(make_config(gate={"rule": rule}), evidence)
     assert claim == "not compared"
     assert found[-1].passed is False
     assert found[-1].sentence == (
@@ -642,7 +659,7 @@ def test_comparison_that_cannot_be_made_breaks_the_rule_and_says_why(rule):
 
 
 def test_comparison_without_a_reason_why_it_cannot_be_made_breaks_the_rule():
-    assert rules(make_exam(duel=""))["gate.rule"] is False
+    assert rules(make_evidence(comparison=""))["gate.rule"] is False
 
 
 @pytest.mark.parametrize(
@@ -776,7 +793,7 @@ def test_level_of_confidence_is_told_as_it_is_set(level, told):
     sample = make_calibrated()
     for found in (
         against(sample, sample, level=level)[0],
-        ruling(make_exam(), "gate.dummy", level=level),
+        rule(make_evidence(), "gate.dummy", level=level),
     ):
         assert f"({told} confidence)" in found.sentence.replace(" %", "%")
 
@@ -803,8 +820,10 @@ def test_candidate_must_be_better_by_cross_validation_too(
     pair = Difference("roc_auc", 0.8, 0.7, 0.05, 0.15)
     monkeypatch.setattr(gate, "differences", lambda *_: {"roc_auc": pair})
     sample = make_predictions()
-    exam = make_exam(sample, logged={}, duel=make_duel(sample, sample, (first, second)))
-    found = ruling(exam, "gate.primary", primary=name, **QUIET)
+    evidence = make_evidence(
+        sample, logged={}, comparison=make_comparison(sample, sample, (first, second))
+    )
+    found = rule(evidence, "gate.primary", primary=name, **QUIET)
     assert found.passed is passed
     better = "is better than" if passed else "is not better than"
     assert found.sentence == f"cv/{name} {first:.6g} {better} {second:.6g} of version 3"
@@ -813,15 +832,17 @@ def test_candidate_must_be_better_by_cross_validation_too(
 
 def test_cross_validation_on_other_rows_is_not_asked():
     sample = make_calibrated()
-    found = ruling(make_exam(sample, duel=make_duel(sample, sample, None)), "gate.primary")
+    found = rule(
+        make_evidence(sample, comparison=make_comparison(sample, sample, None)), "gate.primary"
+    )
     assert found.passed is None
     assert found.sentence == "version 3 was cross-validated on other rows: not compared"
 
 
 def test_claim_is_of_the_paired_comparison_whatever_other_rules_say():
-    duel = make_duel(make_sure(True), make_sure(False), (0.9, 0.1))
-    exam = make_exam(make_sure(False), duel=duel)
-    found, claim = gate.judge(make_config(gate={"floors": {"accuracy": 0.9}}), exam)
+    comparison = make_comparison(make_sure(True), make_sure(False), (0.9, 0.1))
+    evidence = make_evidence(make_sure(False), comparison=comparison)
+    found, claim = gate.check(make_config(gate={"floors": {"accuracy": 0.9}}), evidence)
     assert claim == "better"
     broken = {one.rule for one in found if one.passed is False}
     assert broken >= {"gate.floors.accuracy", "gate.dummy", "gate.calibration", "gate.primary"}
@@ -830,26 +851,26 @@ def test_claim_is_of_the_paired_comparison_whatever_other_rules_say():
 # All rules together.
 
 
-def faulty(*faults: str) -> tuple[Exam, dict]:
-    """An exam that breaks just those rules, and the gate's settings."""
+def faulty(*faults: str) -> tuple[Evidence, dict]:
+    """An evidence that breaks just those rules, and the gate's settings."""
     sample = make_too_sure(2.0) if "gate.calibration" in faults else make_calibrated()
     worse = make_sure(False, rows=200)
     wrong = "gate.rule" in faults
-    duel = make_duel(
+    comparison = make_comparison(
         worse if wrong else make_sure(True, rows=200),
         make_sure(True, rows=200) if wrong else worse,
         (0.5, 0.4) if "gate.primary" in faults else (0.4, 0.5),
     )
-    exam = make_exam(sample, duel=duel)
-    exam = Exam(
-        {"accuracy": 0.1} if "reproduced" in faults else exam.logged,
+    evidence = make_evidence(sample, comparison=comparison)
+    evidence = Evidence(
+        {"accuracy": 0.1} if "reproduced" in faults else evidence.logged,
         sample,
-        sample if "gate.dummy" in faults else exam.dummy,
-        exam.X,
-        duel,
-        exam.classes,
+        sample if "gate.dummy" in faults else evidence.dummy,
+        evidence.X,
+        comparison,
+        evidence.classes,
     )
-    return exam, {
+    return evidence, {
         "floors": {"accuracy": 0.99 if "gate.floors.accuracy" in faults else 0.6},
         "slices": {"noise": (0.0,)},
         "slice_floors": {"roc_auc": 0.99 if "gate.slice_floors.roc_auc" in faults else 0.6},
@@ -874,23 +895,25 @@ FAULTS = (
     ids=" ".join,
 )
 def test_rules_that_are_broken_are_those_and_no_others(faults):
-    exam, settings = faulty(*faults)
-    found = judge(exam, **settings)
+    evidence, settings = faulty(*faults)
+    found = judge(evidence, **settings)
     assert {one.rule for one in found} == set(FAULTS)
     assert {one.rule for one in found if one.passed is False} == set(faults)
 
 
-def three_classes() -> tuple[Exam, dict]:
+def three_classes() -> tuple[Evidence, dict]:
     sample = make_predictions(3)
-    exam = make_exam(sample, duel=make_duel(sample, sample, (0.4, 0.5)))
-    return exam, faulty()[1]
+    evidence = make_evidence(sample, comparison=make_comparison(sample, sample, (0.4, 0.5)))
+    return evidence, faulty()[1]
 
 
 @pytest.mark.parametrize(
-    ("exam", "settings"), [faulty(), faulty(*FAULTS), three_classes()], ids=["kept", "broken", "3"]
+    ("evidence", "settings"),
+    [faulty(), faulty(*FAULTS), three_classes()],
+    ids=["kept", "broken", "3"],
 )
-def test_every_ruling_tells_its_figures_in_one_line(exam, settings):
-    for one in judge(exam, **settings):
+def test_every_ruling_tells_its_figures_in_one_line(evidence, settings):
+    for one in judge(evidence, **settings):
         assert "\n" not in one.sentence
         assert not one.sentence.endswith(".")
         for name, value in one.figures.items():
@@ -901,8 +924,8 @@ def test_every_ruling_tells_its_figures_in_one_line(exam, settings):
 
 
 def test_judging_again_comes_to_the_same():
-    exam, settings = faulty()
-    assert judge(exam, **settings) == judge(exam, **settings)
+    evidence, settings = faulty()
+    assert judge(evidence, **settings) == judge(evidence, **settings)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -914,7 +937,9 @@ def test_random_candidate_passes_only_where_every_rule_is_kept_by_its_figures(se
     blurred = Predictions(sample.truth, (1 - share) * sample.probabilities + share * noise, 1)
     floor, most, margin = rng.uniform(0.6, 0.9), rng.uniform(0.02, 0.15), rng.uniform(0, 0.1)
     settings = {"floors": {"roc_auc": floor}, "calibration": most, "margin": margin}
-    found = rules(make_exam(blurred, duel=make_duel(blurred, sample, None)), **settings)
+    found = rules(
+        make_evidence(blurred, comparison=make_comparison(blurred, sample, None)), **settings
+    )
 
     auc = sk.roc_auc_score(blurred.truth, blurred.probabilities[:, 1])
     own, dummy, champion = (
@@ -932,8 +957,8 @@ def test_random_candidate_passes_only_where_every_rule_is_kept_by_its_figures(se
 
 
 def test_exam_is_left_as_it_was():
-    exam, settings = faulty()
-    X, logged = exam.X.copy(), dict(exam.logged)
-    judge(exam, **settings)
-    pd.testing.assert_frame_equal(exam.X, X)
-    assert exam.logged == logged
+    evidence, settings = faulty()
+    X, logged = evidence.X.copy(), dict(evidence.logged)
+    judge(evidence, **settings)
+    pd.testing.assert_frame_equal(evidence.X, X)
+    assert evidence.logged == logged

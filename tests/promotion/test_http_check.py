@@ -5,9 +5,9 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.errors import ModelError
-from pipeline.promotion import http_check as rehearsal
+from pipeline.promotion import http_check
 from pipeline.tracking import registry
-from tests.support.promotion_lab import STRONG, Lab, aliases, latest, rulings
+from tests.support.promotion_lab import STRONG, Lab, aliases, latest, rules
 
 
 def test_full_check_starts_a_server_and_leaves_none(lab: Lab, client: MlflowClient, monkeypatch):
@@ -17,10 +17,10 @@ def test_full_check_starts_a_server_and_leaves_none(lab: Lab, client: MlflowClie
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     lab.promote(lab.config("full", STRONG, serve_check="full"))
     after = {child.pid for child in psutil.Process().children(recursive=True)}
-    ruling = rulings(latest(client))["gate.latency"]
-    assert ruling["passed"]
-    assert 0 < ruling["figures"]["seconds"] < 0.1
-    assert ruling["figures"]["requests"] > 20
+    rule = rules(latest(client))["gate.latency"]
+    assert rule["passed"]
+    assert 0 < rule["figures"]["seconds"] < 0.1
+    assert rule["figures"]["requests"] > 20
     assert aliases(client, "full") == {"champion": "1"}
     assert after - before <= {child for child in after if _is_tracker(child)}
 
@@ -40,23 +40,23 @@ def _is_tracker(pid: int) -> bool:
 def test_server_that_is_slow_or_wrong_keeps_the_candidate_out(
     lab, client, monkeypatch, found, told
 ):
-    monkeypatch.setattr(rehearsal, "rehearse", lambda *_: found)
+    monkeypatch.setattr(http_check, "check", lambda *_: found)
     lab.promote(lab.config("slow", STRONG, serve_check="full"))
-    ruling = rulings(latest(client))["gate.latency"]
-    assert ruling["passed"] is False
-    assert told in ruling["sentence"]
+    rule = rules(latest(client))["gate.latency"]
+    assert rule["passed"] is False
+    assert told in rule["sentence"]
     assert aliases(client, "slow") == {}
 
 
 def test_server_that_does_not_start_is_told(lab, client, monkeypatch):
-    monkeypatch.setattr(rehearsal, "START_SECONDS", 30.0)
-    monkeypatch.setattr(rehearsal, "_serve", print)  # ends at once
+    monkeypatch.setattr(http_check, "START_SECONDS", 30.0)
+    monkeypatch.setattr(http_check, "_serve", print)  # ends at once
     config = lab.config("broken", STRONG)
-    with pytest.raises(ModelError, match="did not start"), rehearsal._served(config, "1"):
+    with pytest.raises(ModelError, match="did not start"), http_check._served(config, "1"):
         pass
 
 
 def test_full_check_is_not_made_of_a_candidate_that_is_out_already(lab, client):
     lab.promote(lab.config("out", STRONG, serve_check="full", floors={"accuracy": 1.0}))
-    assert "gate.latency" not in rulings(latest(client))
+    assert "gate.latency" not in rules(latest(client))
     assert registry.champion("out") is None

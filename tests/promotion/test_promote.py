@@ -11,14 +11,13 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from pipeline.errors import ModelError, RegistryError
-from pipeline.promotion import promotion_log as ledger
-from pipeline.tracking import candidates, model_files, registry
-from pipeline.tracking import runs as tracking
-from tests.support.promotion_lab import STRONG, WEAK, Lab, aliases, latest, rulings
+from pipeline.promotion import promotion_log
+from pipeline.tracking import candidates, model_files, registry, runs
+from tests.support.promotion_lab import STRONG, WEAK, Lab, aliases, latest, rules
 
 
 def artifact(run: Run, name: str) -> str:
-    return tracking.read_artifact(run.info.run_id, name).decode()
+    return runs.read_artifact(run.info.run_id, name).decode()
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +49,18 @@ def test_decision_is_recorded_on_the_run_the_parent_and_the_version(promoted, cl
 
 
 def test_every_rule_that_is_set_is_in_the_record_with_its_figures(promoted, client):
-    rules = rulings(latest(client))
-    assert set(rules) == {
+    results = rules(latest(client))
+    assert set(results) == {
         *("reproduced", "gate.dummy", "gate.calibration", "gate.rule", "gate.primary"),
         "gate.serve_check",
     }
-    assert all(rule["passed"] for rule in rules.values())
-    assert rules["gate.rule"]["figures"]["rows"] == 120
-    assert rules["gate.rule"]["figures"]["least_gain"] > -0.02
-    assert rules["gate.primary"]["figures"]["first"] < rules["gate.primary"]["figures"]["second"]
-    assert rules["gate.serve_check"]["figures"]["requests"] > 20
+    assert all(rule["passed"] for rule in results.values())
+    assert results["gate.rule"]["figures"]["rows"] == 120
+    assert results["gate.rule"]["figures"]["least_gain"] > -0.02
+    assert (
+        results["gate.primary"]["figures"]["first"] < results["gate.primary"]["figures"]["second"]
+    )
+    assert results["gate.serve_check"]["figures"]["requests"] > 20
 
 
 def test_model_card_is_an_artifact_and_the_description_with_the_picture(promoted, client):
@@ -74,10 +75,10 @@ def test_model_card_is_an_artifact_and_the_description_with_the_picture(promoted
 
 
 def test_champion_that_is_best_already_stays_and_nothing_is_entered(lab, client, promoted):
-    before = ledger.read(promoted)
+    before = promotion_log.read(promoted)
     lab.promote(lab.config(promoted, STRONG))
     assert latest(client).data.tags["decision"] == "unchanged"
-    assert ledger.read(promoted) == before
+    assert promotion_log.read(promoted) == before
     assert len(client.search_model_versions(f"name = '{promoted}'")) == 2
 
 
@@ -87,10 +88,10 @@ def test_challenger_that_breaks_a_rule_is_kept_out_and_recorded_with_why(lab, cl
     run = latest(client)
     version = client.get_model_version("kept", "2")
     assert aliases(client, "kept") == {"champion": "1"}
-    assert rulings(run)["gate.rule"]["passed"] is False
+    assert rules(run)["gate.rule"]["passed"] is False
     assert version.tags["decision"] == run.data.tags["decision"] == "kept"
     assert "not proven better" in version.tags["reasons"]
-    assert [event.version for event in ledger.read("kept").events] == ["1"]
+    assert [event.version for event in promotion_log.read("kept").events] == ["1"]
 
 
 def test_candidate_that_misses_a_floor_is_no_champion_though_there_is_none(lab, client):
@@ -110,12 +111,12 @@ def test_dry_run_decides_and_tells_and_leaves_the_registry_as_it_was(lab, client
 
 def test_dry_run_beside_a_champion_moves_nothing(lab, client, caplog):
     lab.promote(lab.config("dry-beside", WEAK))
-    before = ledger.read("dry-beside")
+    before = promotion_log.read("dry-beside")
     caplog.set_level("INFO")
     lab.promote(lab.config("dry-beside", STRONG), dry_run=True)
     assert "would become champion" in caplog.text
     assert aliases(client, "dry-beside") == {"champion": "1"}
-    assert ledger.read("dry-beside") == before
+    assert promotion_log.read("dry-beside") == before
 
 
 def test_run_that_is_named_is_the_candidate_though_it_is_not_the_best(lab, client):
@@ -152,10 +153,10 @@ def test_run_of_another_split_is_told_with_the_remedy(lab, client, promoted):
 def test_champion_of_another_split_is_compared_on_the_rows_that_neither_has_seen(lab, client):
     lab.promote(lab.config("splits", WEAK))
     lab.promote(lab.config("splits", STRONG, split=2))
-    rules = rulings(latest(client))
-    assert 10 < rules["gate.rule"]["figures"]["rows"] < 120
-    assert rules["gate.primary"]["passed"] is None
-    assert "cross-validated on other rows" in rules["gate.primary"]["sentence"]
+    results = rules(latest(client))
+    assert 10 < results["gate.rule"]["figures"]["rows"] < 120
+    assert results["gate.primary"]["passed"] is None
+    assert "cross-validated on other rows" in results["gate.primary"]["sentence"]
 
 
 @pytest.mark.parametrize("left", [None, b"", b"no archive"])
@@ -168,7 +169,7 @@ def test_champion_whose_training_rows_are_unknown_cannot_be_compared(lab, client
     with replaced(path, left):
         lab.promote(lab.config(name, STRONG, split=2))
     run = latest(client)
-    assert rulings(run)["gate.rule"]["passed"] is False
+    assert rules(run)["gate.rule"]["passed"] is False
     assert "which rows version 1 was trained on is not known" in run.data.tags["reasons"]
     assert aliases(client, name) == {"champion": "1"}
 
@@ -242,7 +243,7 @@ def test_champion_without_files_is_not_compared_and_makes_room_for_the_new_one(l
     lab.promote(lab.config("lost", WEAK))
     with without_files(registry.model_id("lost", "1")):
         lab.promote(lab.config("lost", STRONG))
-    rule = rulings(latest(client))["gate.rule"]
+    rule = rules(latest(client))["gate.rule"]
     assert aliases(client, "lost") == {"champion": "2", "previous": "1"}
     assert rule["passed"] is None
     assert rule["sentence"] == "version 1, the champion, is unusable: it is not compared"

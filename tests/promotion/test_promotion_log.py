@@ -7,8 +7,8 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.errors import RegistryError
-from pipeline.promotion import promotion_log as ledger
-from pipeline.promotion.promotion_log import Ledger
+from pipeline.promotion import promotion_log
+from pipeline.promotion.promotion_log import PromotionLog
 from pipeline.results import Event
 
 
@@ -18,8 +18,8 @@ def event(version: str | None, before: str | None = None, action: str = "promote
     )
 
 
-def line(*events: Event) -> Ledger:
-    return Ledger("", events, is_done=True)
+def line(*events: Event) -> PromotionLog:
+    return PromotionLog("", events, is_done=True)
 
 
 def promoted(*versions: str) -> list[Event]:
@@ -91,36 +91,36 @@ def test_model_that_was_rolled_back_is_back_when_it_is_trained_again_and_promote
 
 
 def test_there_is_no_ledger_before_it_is_begun(client: MlflowClient):
-    assert ledger.read("nobody") is None
+    assert promotion_log.read("nobody") is None
 
 
 def test_ledger_keeps_what_is_appended_in_order(client):
-    begun = ledger.begin("kept", "0")
-    first = ledger.append(begun, event("1"))
-    second = ledger.append(ledger.done(first), event("2", "1"))
+    begun = promotion_log.begin("kept", "0")
+    first = promotion_log.append(begun, event("1"))
+    second = promotion_log.append(promotion_log.done(first), event("2", "1"))
     assert not second.is_done
-    assert ledger.read("kept") == second
-    assert ledger.read("kept").last == event("2", "1")
-    assert ledger.read("kept").is_done is False
-    ledger.done(second)
-    assert ledger.read("kept").is_done
-    assert ledger.begin("kept", "0") == ledger.read("kept")
+    assert promotion_log.read("kept") == second
+    assert promotion_log.read("kept").last == event("2", "1")
+    assert promotion_log.read("kept").is_done is False
+    promotion_log.done(second)
+    assert promotion_log.read("kept").is_done
+    assert promotion_log.begin("kept", "0") == promotion_log.read("kept")
 
 
 def test_second_entry_at_the_same_place_is_refused(client):
-    begun = ledger.begin("taken", "0")
-    assert ledger.append(begun, event("1")) is not None
-    assert ledger.append(begun, event("2")) is None
-    assert ledger.read("taken").events == (event("1"),)
+    begun = promotion_log.begin("taken", "0")
+    assert promotion_log.append(begun, event("1")) is not None
+    assert promotion_log.append(begun, event("2")) is None
+    assert promotion_log.read("taken").events == (event("1"),)
 
 
 def test_of_many_at_the_same_moment_one_enters(client):
-    begun = ledger.begin("many", "0")
+    begun = promotion_log.begin("many", "0")
     barrier, entered = Barrier(6), []
 
     def enter(number: str) -> None:
         barrier.wait()
-        if ledger.append(begun, event(number)) is not None:
+        if promotion_log.append(begun, event(number)) is not None:
             entered.append(number)
 
     threads = [Thread(target=enter, args=(str(number),)) for number in range(6)]
@@ -128,7 +128,7 @@ def test_of_many_at_the_same_moment_one_enters(client):
         thread.start()
     for thread in threads:
         thread.join()
-    assert [one.version for one in ledger.read("many").events] == entered
+    assert [one.version for one in promotion_log.read("many").events] == entered
     assert len(entered) == 1
 
 
@@ -137,7 +137,7 @@ def test_many_that_begin_at_the_same_moment_share_one_ledger(client):
 
     def begin() -> None:
         barrier.wait()
-        begun.append(ledger.begin("begun", "0").run_id)
+        begun.append(promotion_log.begin("begun", "0").run_id)
 
     threads = [Thread(target=begin) for _ in range(6)]
     for thread in threads:
@@ -145,47 +145,53 @@ def test_many_that_begin_at_the_same_moment_share_one_ledger(client):
     for thread in threads:
         thread.join()
     assert len(begun) == 6
-    assert set(begun) == {ledger.read("begun").run_id}
+    assert set(begun) == {promotion_log.read("begun").run_id}
 
 
 def test_done_twice_is_done_once(client):
-    entered = ledger.append(ledger.begin("twice", "0"), event("1"))
-    ledger.done(entered)
-    ledger.done(entered)
-    assert ledger.read("twice").is_done
+    entered = promotion_log.append(promotion_log.begin("twice", "0"), event("1"))
+    promotion_log.done(entered)
+    promotion_log.done(entered)
+    assert promotion_log.read("twice").is_done
 
 
 def test_deleted_ledger_is_begun_anew(client):
-    gone = ledger.append(ledger.begin("gone", "0"), event("1"))
+    gone = promotion_log.append(promotion_log.begin("gone", "0"), event("1"))
     client.delete_run(gone.run_id)
-    assert ledger.read("gone") is None
-    assert ledger.append(gone, event("2")) is None
-    anew = ledger.begin("gone", "0")
+    assert promotion_log.read("gone") is None
+    assert promotion_log.append(gone, event("2")) is None
+    anew = promotion_log.begin("gone", "0")
     assert anew.run_id != gone.run_id
     assert anew.events == ()
 
 
 def test_model_registered_by_hand_gets_a_ledger(client):
     client.create_registered_model("by-hand")
-    begun = ledger.begin("by-hand", "0")
-    assert ledger.read("by-hand") == begun
+    begun = promotion_log.begin("by-hand", "0")
+    assert promotion_log.read("by-hand") == begun
 
 
 def test_long_reason_is_cut_to_what_the_store_keeps(client):
-    entered = ledger.append(ledger.begin("long", "0"), replace(event("1"), why="x" * 9000))
+    entered = promotion_log.append(
+        promotion_log.begin("long", "0"), replace(event("1"), why="x" * 9000)
+    )
     assert (
-        ledger.read("long").last.why == entered.last.why == "x" * (ledger.LONGEST_REASON - 1) + "…"
+        promotion_log.read("long").last.why
+        == entered.last.why
+        == "x" * (promotion_log.LONGEST_REASON - 1) + "…"
     )
 
 
 def test_more_than_nine_entries_keep_their_order(client):
-    known = ledger.begin("order", "0")
+    known = promotion_log.begin("order", "0")
     for number in range(12):
-        known = ledger.done(ledger.append(known, event(str(number))))
-    assert [one.version for one in ledger.read("order").events] == [str(n) for n in range(12)]
+        known = promotion_log.done(promotion_log.append(known, event(str(number))))
+    assert [one.version for one in promotion_log.read("order").events] == [
+        str(n) for n in range(12)
+    ]
 
 
 def test_ledger_of_a_prompt_is_not_begun(client):
     client.register_prompt("prompt", "Hello {{name}}")
     with pytest.raises(RegistryError, match="the registry has a prompt of that name"):
-        ledger.begin("prompt", "0")
+        promotion_log.begin("prompt", "0")

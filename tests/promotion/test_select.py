@@ -6,13 +6,13 @@ import pytest
 from pipeline.evaluation import metrics
 from pipeline.promotion import gate
 from pipeline.promotion.select import decide, select
-from pipeline.results import Decision, Ruling
+from pipeline.results import Decision, RuleResult
 from tests.support.builders import (
     make_calibrated,
     make_candidate,
+    make_comparison,
     make_config,
-    make_duel,
-    make_exam,
+    make_evidence,
     make_sure,
     make_too_sure,
 )
@@ -130,27 +130,27 @@ def test_model_without_the_metric_is_never_best(name, value):
 
 
 def test_decision_is_the_gates_with_how_the_candidate_was_chosen():
-    candidate, exam, config = make_candidate(), make_exam(), make_config()
-    rulings, claim = gate.judge(config, exam)
-    assert decide(config, candidate, "best of 1", exam) == Decision(
-        candidate, "best of 1", rulings, claim, ""
+    candidate, evidence, config = make_candidate(), make_evidence(), make_config()
+    rules, claim = gate.check(config, evidence)
+    assert decide(config, candidate, "best of 1", evidence) == Decision(
+        candidate, "best of 1", rules, claim, ""
     )
 
 
 def test_decision_names_the_rows_of_the_comparison():
     sample = make_calibrated()
-    exam = make_exam(duel=make_duel(sample, sample))
-    assert decide(make_config(), make_candidate(), "", exam).rows_digest == "d" * 64
+    evidence = make_evidence(comparison=make_comparison(sample, sample))
+    assert decide(make_config(), make_candidate(), "", evidence).rows_digest == "d" * 64
 
 
-@pytest.mark.parametrize("duel", [None, "it has no rows"])
-def test_decision_without_a_comparison_names_no_rows(duel):
-    found = decide(make_config(), make_candidate(), "", make_exam(duel=duel))
+@pytest.mark.parametrize("comparison", [None, "it has no rows"])
+def test_decision_without_a_comparison_names_no_rows(comparison):
+    found = decide(make_config(), make_candidate(), "", make_evidence(comparison=comparison))
     assert found.rows_digest == ""
 
 
 def test_candidate_that_keeps_every_rule_passes_by_its_choice():
-    found = decide(make_config(), make_candidate(), "best of 1", make_exam())
+    found = decide(make_config(), make_candidate(), "best of 1", make_evidence())
     assert found.passed
     assert found.claim == "first"
     assert found.reasons == ("best of 1", "there is no champion to compare with")
@@ -158,8 +158,8 @@ def test_candidate_that_keeps_every_rule_passes_by_its_choice():
 
 def test_candidate_that_is_not_worse_passes_with_the_comparison_as_a_reason():
     sample = make_calibrated()
-    exam = make_exam(duel=make_duel(sample, sample, (0.4, 0.5)))
-    found = decide(make_config(), make_candidate(), "best of 2", exam)
+    evidence = make_evidence(comparison=make_comparison(sample, sample, (0.4, 0.5)))
+    found = decide(make_config(), make_candidate(), "best of 2", evidence)
     assert found.passed
     assert found.claim == "not worse"
     choice, compared = found.reasons
@@ -169,7 +169,7 @@ def test_candidate_that_is_not_worse_passes_with_the_comparison_as_a_reason():
 
 def test_candidate_that_breaks_a_rule_fails_by_that_rule_alone():
     config = make_config(gate={"floors": {"accuracy": 1.0, "log_loss": 9.0}})
-    found = decide(config, make_candidate(), "best of 1", make_exam())
+    found = decide(config, make_candidate(), "best of 1", make_evidence())
     assert not found.passed
     (reason,) = found.reasons
     assert reason.startswith("test/accuracy 0.")
@@ -177,15 +177,15 @@ def test_candidate_that_breaks_a_rule_fails_by_that_rule_alone():
 
 
 def test_candidate_that_breaks_rules_fails_by_each_of_them_in_their_order():
-    exam = make_exam(
+    evidence = make_evidence(
         make_too_sure(2.0),
         logged={"accuracy": 0.1},
-        duel=make_duel(make_sure(False), make_sure(True), (0.5, 0.4)),
+        comparison=make_comparison(make_sure(False), make_sure(True), (0.5, 0.4)),
     )
     config = make_config(gate={"floors": {"accuracy": 1.0}, "calibration": 1e-9})
-    found = decide(config, make_candidate(), "best of 1", exam)
-    broken = [one.sentence for one in found.rulings if one.passed is False]
-    assert [one.rule for one in found.rulings if one.passed is False] == [
+    found = decide(config, make_candidate(), "best of 1", evidence)
+    broken = [one.sentence for one in found.rules if one.passed is False]
+    assert [one.rule for one in found.rules if one.passed is False] == [
         "reproduced",
         "gate.floors.accuracy",
         "gate.calibration",
@@ -208,16 +208,16 @@ def test_candidate_that_breaks_rules_fails_by_each_of_them_in_their_order():
     ],
 )
 def test_decision_passes_only_where_no_rule_is_broken(kept, passed):
-    rulings = tuple(Ruling(f"rule {n}", one, f"sentence {n}") for n, one in enumerate(kept))
-    found = Decision(make_candidate(), "the choice", rulings, "better")
+    rules = tuple(RuleResult(f"rule {n}", one, f"sentence {n}") for n, one in enumerate(kept))
+    found = Decision(make_candidate(), "the choice", rules, "better")
     assert found.passed is passed
     broken = tuple(f"sentence {n}" for n, one in enumerate(kept) if one is False)
     assert found.reasons == (broken or ("the choice",))
 
 
 def test_rule_that_is_added_to_a_decision_counts():
-    found = decide(make_config(), make_candidate(), "best of 1", make_exam())
-    late = Ruling("gate.serve_check", False, "it does not answer as in the process")
-    found = replace(found, rulings=(*found.rulings, late))
+    found = decide(make_config(), make_candidate(), "best of 1", make_evidence())
+    late = RuleResult("gate.serve_check", False, "it does not answer as in the process")
+    found = replace(found, rules=(*found.rules, late))
     assert not found.passed
     assert found.reasons == (late.sentence,)

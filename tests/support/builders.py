@@ -22,7 +22,7 @@ from pipeline.config.sections import (
 from pipeline.datasets.dataset import build_dataset
 from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Predictions
-from pipeline.promotion.gate import Duel, Exam
+from pipeline.promotion.gate import Evidence, PairedComparison
 from pipeline.results import Candidate, Dataset, Event, Trial
 from pipeline.schema.columns import Column
 
@@ -169,29 +169,31 @@ def make_dummy(predictions: Predictions) -> Predictions:
     return replace(predictions, probabilities=np.tile(shares / rows, (rows, 1)), threshold=None)
 
 
-def make_exam(predictions: Predictions | None = None, **changes: Any) -> Exam:
+def make_evidence(predictions: Predictions | None = None, **changes: Any) -> Evidence:
     """A candidate that keeps the rules of `make_config`, where there is no champion."""
     predictions = make_calibrated() if predictions is None else predictions
     rng = np.random.default_rng(0)
     shape = (len(predictions.truth), len(COLUMNS))
     if "logged" not in changes:
         changes["logged"] = {n: metrics.value(n, predictions) for n in metrics.SEARCH_METRICS}
-    exam = Exam(
+    evidence = Evidence(
         logged={},
         predictions=predictions,
         dummy=make_dummy(predictions),
         X=pd.DataFrame(rng.normal(size=shape), columns=list(COLUMNS)),
-        duel=None,
+        comparison=None,
         classes=tuple(range(predictions.classes)),
     )
-    return replace(exam, **changes)
+    return replace(evidence, **changes)
 
 
-def make_duel(
+def make_comparison(
     first: Predictions, second: Predictions, cross_validated: tuple[float, float] | None = None
-) -> Duel:
+) -> PairedComparison:
     """Of a candidate and version 3."""
-    return Duel("version 3", first, second, rows_digest="d" * 64, cross_validated=cross_validated)
+    return PairedComparison(
+        "version 3", first, second, rows_digest="d" * 64, cross_validated=cross_validated
+    )
 
 
 def make_candidate(run_id: str = "run", loss: float = 0.5, **measured: float) -> Candidate:

@@ -10,11 +10,9 @@ from mlflow.entities import Run
 
 from pipeline import flow
 from pipeline.config.sections import Config
-from pipeline.promotion import alias as champions
-from pipeline.promotion import promotion_log as ledger
+from pipeline.promotion import alias, promotion_log
 from pipeline.results import Candidate, Event
-from pipeline.tracking import registry
-from pipeline.tracking import runs as tracking
+from pipeline.tracking import registry, runs
 from pipeline.verbs import Options
 from tests.support.builders import make_config, make_table
 
@@ -58,10 +56,10 @@ def latest(client: MlflowClient, step: str = "promote") -> Run:
     return client.search_runs(["0"], f"tags.step = '{step}'", order_by=order, max_results=1)[0]
 
 
-def rulings(run: Run) -> dict[str, dict[str, Any]]:
+def rules(run: Run) -> dict[str, dict[str, Any]]:
     """By rule, what the record of a decision says."""
-    told = json.loads(tracking.read_artifact(run.info.run_id, "decision.json"))
-    return {ruling["rule"]: ruling for ruling in told["rules"]}
+    told = json.loads(runs.read_artifact(run.info.run_id, "decision.json"))
+    return {rule["rule"]: rule for rule in told["rules"]}
 
 
 def aliases(client: MlflowClient, name: str) -> dict[str, str]:
@@ -70,14 +68,14 @@ def aliases(client: MlflowClient, name: str) -> dict[str, str]:
 
 
 def entry(version: str, before: str | None, model_id: str = "") -> Event:
-    """Of the ledger."""
-    return Event("promoted", version, before, ledger.now(), "me", "why", "", model_id)
+    """Of the promotion_log."""
+    return Event("promoted", version, before, promotion_log.now(), "me", "why", "", model_id)
 
 
-def crown(name: str, *models: Candidate) -> None:
+def make_champions(name: str, *models: Candidate) -> None:
     """One after the other, without a gate."""
     for model in models:
-        line = ledger.begin(name, "0")
+        line = promotion_log.begin(name, "0")
         number = str(registry.register(name, model).version)
         before = line.last.version if line.last else None
-        assert champions.enthrone(name, line, entry(number, before, model.model_id))
+        assert alias.move(name, line, entry(number, before, model.model_id))

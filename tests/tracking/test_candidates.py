@@ -14,8 +14,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from pipeline.evaluation import metrics
 from pipeline.promotion.select import select
 from pipeline.results import Candidate
-from pipeline.tracking import candidates
-from pipeline.tracking import runs as tracking
+from pipeline.tracking import candidates, runs
 from pipeline.tracking.candidates import Candidates, Select
 from tests.support.builders import make_dataset
 from tests.support.promotion_lab import STRONG, WEAK, Lab, latest
@@ -31,8 +30,8 @@ def evaluated(client: MlflowClient, place: int, loss: float | None, model: str, 
     """A finished evaluation; with a loss, accuracy and ROC AUC are the better the lower it is."""
     name = next(NAMES)
     named = {
-        tracking.STEP: "evaluate",
-        tracking.FINGERPRINT: "f",
+        runs.STEP: "evaluate",
+        runs.FINGERPRINT: "f",
         MLFLOW_PARENT_RUN_ID: f"parent of {name}",
         "model_id": f"model of {name}",
         "registered_model": model,
@@ -65,7 +64,7 @@ def _active_run(store: object, request: pytest.FixtureRequest) -> Iterator[None]
     if "lab" in request.fixturenames:  # it opens runs itself
         yield
         return
-    with tracking.parent_run("promote"):
+    with runs.parent_run("promote"):
         yield
 
 
@@ -160,7 +159,7 @@ def test_reused_evaluation_counts_though_it_was_made_for_another_registered_mode
         {"registered_model": "no other"},
         {"data_digest": "0"},
         {"split_digest": "0"},
-        {tracking.STEP: "train"},
+        {runs.STEP: "train"},
     ],
 )
 @pytest.mark.parametrize("size", [1, 100])
@@ -181,7 +180,7 @@ def test_better_evaluation_that_has_not_come_to_its_end_is_no_candidate(
     for status in ("RUNNING", "FAILED", "KILLED"):
         client.update_run(evaluated(client, 60, 0.01, "many").info.run_id, status)
     run = evaluated(client, 61, 0.01, "many")
-    client.delete_tag(run.info.run_id, tracking.FINGERPRINT)
+    client.delete_tag(run.info.run_id, runs.FINGERPRINT)
     best, _ = candidates.of_experiment("many", "log_loss", evaluations[0]).choose(select_by())
     assert best == candidates._candidate(evaluations[5])
 
@@ -226,7 +225,7 @@ def test_rerun_and_promotion_read_no_more_runs_where_there_are_more_evaluations(
     lab.promote(lab.config("rerun", STRONG))
     assert latest(client).data.tags["decision"] == "promoted"
     assert "best of at least 4 by" in latest(client).data.tags["reasons"]
-    page = tracking.read_artifact(latest(client).info.run_id, "model_card.md").decode()
+    page = runs.read_artifact(latest(client).info.run_id, "model_card.md").decode()
     assert "has judged at least 4 models;" in page
 
 

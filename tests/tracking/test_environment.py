@@ -5,8 +5,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.errors import ConfigError
-from pipeline.tracking import environment
-from pipeline.tracking import runs as tracking
+from pipeline.tracking import environment, runs
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -26,7 +25,7 @@ def deleted() -> str:
 def refused(message: str) -> None:
     """By every verb that opens a run, before it has opened any."""
     before = len(MlflowClient().search_runs(["0"]))
-    with pytest.raises(ConfigError, match=message), tracking.parent_run("tune"):
+    with pytest.raises(ConfigError, match=message), runs.parent_run("tune"):
         pytest.fail("a run was opened")
     assert mlflow.active_run() is None
     assert len(MlflowClient().search_runs(["0"])) == before
@@ -70,10 +69,10 @@ def test_name_and_id_of_two_experiments_are_refused(monkeypatch):
 def test_experiment_that_is_named_and_not_there_is_made(monkeypatch):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "brand new")
     assert environment.experiment_id(make=False) is None
-    with tracking.parent_run("tune") as parent, tracking.step_run("tune") as step:
-        runs = [MlflowClient().get_run(run_id) for run_id in (parent, step)]
+    with runs.parent_run("tune") as parent, runs.step_run("tune") as step:
+        entities = [MlflowClient().get_run(run_id) for run_id in (parent, step)]
     number = MlflowClient().get_experiment_by_name("brand new").experiment_id
-    assert [run.info.experiment_id for run in runs] == [number, number]
+    assert [run.info.experiment_id for run in entities] == [number, number]
 
 
 def test_experiment_that_another_made_meanwhile_is_taken(monkeypatch):
@@ -91,7 +90,7 @@ def test_experiment_that_another_made_meanwhile_is_taken(monkeypatch):
 def test_steps_are_in_the_experiment_of_the_run_that_is_named(monkeypatch):
     number = MlflowClient().create_experiment("of the run")
     monkeypatch.setenv("MLFLOW_RUN_ID", MlflowClient().create_run(number).info.run_id)
-    with tracking.parent_run("tune"), tracking.step_run("tune") as step:
+    with runs.parent_run("tune"), runs.step_run("tune") as step:
         assert MlflowClient().get_run(step).info.experiment_id == number
 
 

@@ -9,8 +9,7 @@ from mlflow.entities import Run
 
 from pipeline.errors import StoreError
 from pipeline.results import Arrays, Report, Tuning
-from pipeline.tracking import records
-from pipeline.tracking import runs as tracking
+from pipeline.tracking import records, runs
 from tests.support.builders import make_trial
 
 TRIALS = tuple(make_trial(number, "raw_logistic_regression", 0.5) for number in (0, 1))
@@ -43,15 +42,15 @@ def test_training_whose_model_is_gone_is_refused_with_the_remedy(run):
 
 
 def test_search_is_read_back_as_it_was_recorded(run):
-    tracking.log_artifacts(run.info.run_id, records.tuning_files(SEARCH))
+    runs.log_artifacts(run.info.run_id, records.tuning_files(SEARCH))
     loaded = records.load_tuning(run)
     assert (loaded.trials, loaded.chosen) == (SEARCH.trials, SEARCH.chosen)
     np.testing.assert_array_equal(loaded.out_of_fold[TRIALS[1].family], np.eye(2))
 
 
 def test_search_recorded_before_there_were_formats_is_read_back(run):
-    tracking.log_artifacts(run.info.run_id, records.tuning_files(SEARCH))
-    text = json.loads(tracking.read_artifact(run.info.run_id, records.TUNING))
+    runs.log_artifacts(run.info.run_id, records.tuning_files(SEARCH))
+    text = json.loads(runs.read_artifact(run.info.run_id, records.TUNING))
     assert text.pop("format") == records.FORMAT
     MlflowClient().log_text(run.info.run_id, json.dumps(text), records.TUNING)
     assert records.load_tuning(run).trials == SEARCH.trials
@@ -59,7 +58,7 @@ def test_search_recorded_before_there_were_formats_is_read_back(run):
 
 def test_predictions_of_another_format_are_refused(run):
     files = records.tuning_files(SEARCH) | {records.OUT_OF_FOLD: Arrays(2, {})}
-    tracking.log_artifacts(run.info.run_id, files)
+    runs.log_artifacts(run.info.run_id, files)
     with pytest.raises(StoreError, match=r"has the format 2, .* reads 1.*--fresh"):
         records.load_tuning(run)
 
@@ -71,4 +70,4 @@ def test_report_is_recorded_with_the_mark_that_the_run_is_complete(run):
     assert recorded.metrics == report.metrics
     expected = {**report.tags, "mlflow.note.content": report.note, "fingerprint": "f" * 64}
     assert expected.items() <= recorded.tags.items()
-    assert tracking.read_artifact(run.info.run_id, "page.md") == b"text"
+    assert runs.read_artifact(run.info.run_id, "page.md") == b"text"

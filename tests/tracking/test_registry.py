@@ -53,7 +53,7 @@ def promote(client: MlflowClient, name: str, model_id: str) -> Candidate:
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
     promoted = candidate(client, model_id)
-    registry.move(name, str(registry.register(name, promoted).version), previous=None)
+    registry.set_aliases(name, str(registry.register(name, promoted).version), previous=None)
     return promoted
 
 
@@ -127,8 +127,8 @@ def test_move_sets_the_champion_after_the_previous(client, monkeypatch):
     aliases = [RegisteredModelAlias("champion", "2"), RegisteredModelAlias("previous", "1")]
     model = RegisteredModel(NAME, aliases=aliases)
     monkeypatch.setattr(MlflowClient, "get_registered_model", lambda *_: model)
-    registry.move(NAME, "2", "1")
-    registry.move(NAME, "1", None)
+    registry.set_aliases(NAME, "2", "1")
+    registry.set_aliases(NAME, "1", None)
     first = [(NAME, "previous", "1"), (NAME, "champion", "2")]
     assert calls == [*first, (NAME, "previous"), (NAME, "champion", "1")]
 

@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.errors import ContractError
-from pipeline.tracking import runs as tracking
+from pipeline.tracking import runs
 
 pytestmark = pytest.mark.usefixtures("store")
 DEAD = "2147483646"  # no process can have this number
@@ -25,22 +25,22 @@ def description(run_id: str) -> str:
 
 def left_running(**changes: str) -> str:
     """A run that is RUNNING and tagged with a process: of this one, but for the changes."""
-    host, pid, start = tracking._process().split()
+    host, pid, start = runs._process().split()
     tag = {"host": host, "pid": pid, "start": start, **changes}
-    run = MlflowClient().create_run("0", tags={tracking.PROCESS: " ".join(tag.values())})
+    run = MlflowClient().create_run("0", tags={runs.PROCESS: " ".join(tag.values())})
     return str(run.info.run_id)
 
 
 @pytest.fixture
 def open_run():
-    with tracking.parent_run("tune") as run_id:
+    with runs.parent_run("tune") as run_id:
         yield run_id
 
 
 @pytest.mark.parametrize("change", [{"pid": DEAD}, {"start": "1000000000"}])
 def test_run_of_a_process_that_is_gone_is_closed_as_killed(open_run, change):
     left = left_running(**change)
-    assert tracking.close_killed() == 1
+    assert runs.close_killed() == 1
     assert status(left) == "KILLED"
     assert "its process was killed" in description(left)
 
@@ -48,14 +48,14 @@ def test_run_of_a_process_that_is_gone_is_closed_as_killed(open_run, change):
 @pytest.mark.parametrize("change", [{}, {"host": "elsewhere", "pid": DEAD}])
 def test_run_of_a_process_that_lives_or_is_elsewhere_stays_as_it_is(open_run, change):
     left = left_running(**change)
-    assert tracking.close_killed() == 0
+    assert runs.close_killed() == 0
     assert status(left) == "RUNNING"
     MlflowClient().set_terminated(left)
 
 
 def test_run_without_a_process_stays_as_it_is(open_run):
     left = MlflowClient().create_run("0").info.run_id
-    assert tracking.close_killed() == 0
+    assert runs.close_killed() == 0
     assert status(left) == "RUNNING"
     MlflowClient().set_terminated(left)
 
@@ -63,7 +63,7 @@ def test_run_without_a_process_stays_as_it_is(open_run):
 def test_run_that_has_ended_is_not_closed_again(open_run):
     ended = left_running(pid=DEAD)
     MlflowClient().set_terminated(ended, "FAILED")
-    assert tracking.close_killed() == 0
+    assert runs.close_killed() == 0
     assert status(ended) == "FAILED"
 
 
@@ -76,18 +76,18 @@ def test_process_that_has_ended_is_told_from_one_that_has_its_number():
         text=True,
     )
     pid, start = child.stdout.readline().split()
-    assert tracking._is_alive(f"host {pid} {float(start):.0f}")
-    assert not tracking._is_alive(f"host {pid} {float(start) - 60:.0f}")
+    assert runs._is_alive(f"host {pid} {float(start):.0f}")
+    assert not runs._is_alive(f"host {pid} {float(start) - 60:.0f}")
     child.communicate("\n")
-    assert not tracking._is_alive(f"host {pid} {float(start):.0f}")
+    assert not runs._is_alive(f"host {pid} {float(start):.0f}")
 
 
 def test_runs_carry_the_process_that_made_them():
-    with tracking.parent_run("tune") as parent, tracking.step_run("tune") as step:
-        runs = [MlflowClient().get_run(run_id) for run_id in (parent, step)]
+    with runs.parent_run("tune") as parent, runs.step_run("tune") as step:
+        entities = [MlflowClient().get_run(run_id) for run_id in (parent, step)]
     own = psutil.Process()
-    for run in runs:
-        _, pid, start = run.data.tags[tracking.PROCESS].rsplit(" ", 2)
+    for run in entities:
+        _, pid, start = run.data.tags[runs.PROCESS].rsplit(" ", 2)
         assert (int(pid), float(start)) == (own.pid, pytest.approx(own.create_time(), abs=1))
 
 
@@ -96,7 +96,7 @@ def test_interrupted_runs_are_killed_from_the_step_to_the_parent(reason):
     ids: list[str] = []
 
     def interrupted() -> None:
-        with tracking.parent_run("tune") as parent, tracking.step_run("tune") as step:
+        with runs.parent_run("tune") as parent, runs.step_run("tune") as step:
             ids.extend((parent, step))
             raise reason
 
@@ -108,30 +108,30 @@ def test_interrupted_runs_are_killed_from_the_step_to_the_parent(reason):
 
 
 def test_mistake_is_noted_on_a_failed_run():
-    with pytest.raises(ContractError), tracking.parent_run("tune") as parent:
+    with pytest.raises(ContractError), runs.parent_run("tune") as parent:
         raise ContractError("row 1, Age: must be finite")
     assert status(parent) == "FAILED"
     assert description(parent) == "row 1, Age: must be finite"
 
 
 def test_search_finds_more_runs_than_fit_on_a_page(open_run, monkeypatch):
-    monkeypatch.setattr(tracking, "LARGEST_PAGE", 2)
+    monkeypatch.setattr(runs, "LARGEST_PAGE", 2)
     made = [
         MlflowClient().create_run("0", tags={"page": "yes"}, start_time=start).info.run_id
         for start in range(1, 6)
     ]
     for run_id in made:
         MlflowClient().set_terminated(run_id)
-    found = [run.info.run_id for run in tracking.search("tags.page = 'yes'")]
+    found = [run.info.run_id for run in runs.search("tags.page = 'yes'")]
     assert found == list(reversed(made))
-    assert [run.info.run_id for run in tracking.search("tags.page = 'yes'", 3)] == found[:3]
+    assert [run.info.run_id for run in runs.search("tags.page = 'yes'", 3)] == found[:3]
 
 
 def test_page_is_asked_of_the_store_when_it_is_wanted(open_run, searches):
     for start in range(1, 6):
         run_id = MlflowClient().create_run("0", tags={"few": "yes"}, start_time=start).info.run_id
         MlflowClient().set_terminated(run_id)
-    pages = tracking.search_pages("tags.few = 'yes'", 2)
+    pages = runs.search_pages("tags.few = 'yes'", 2)
     assert searches == []
     assert [run.info.start_time for run in next(pages)] == [5, 4]
     assert searches == [2]
@@ -140,7 +140,7 @@ def test_page_is_asked_of_the_store_when_it_is_wanted(open_run, searches):
 
 
 def test_search_that_finds_nothing_has_one_page_without_runs(open_run):
-    (page,) = tracking.search_pages("tags.page = 'no such run'", 2)
+    (page,) = runs.search_pages("tags.page = 'no such run'", 2)
     assert list(page) == []
 
 
@@ -158,18 +158,18 @@ def test_search_that_finds_nothing_has_one_page_without_runs(open_run):
 )
 def test_names_that_fall_together_as_params_are_logged_apart(open_run, names):
     params = {f"data.columns.{name}.range": place for place, name in enumerate(names)}
-    tracking.log_config(open_run, params)
-    tracking.log_config(open_run, params)  # MLflow refuses a param with another value
-    logged = tracking.get(open_run).data.params
+    runs.log_config(open_run, params)
+    runs.log_config(open_run, params)  # MLflow refuses a param with another value
+    logged = runs.get(open_run).data.params
     assert sorted(logged.values()) == sorted(str(place) for place in range(len(names)))
     assert len({key.casefold() for key in logged}) == len(names)
-    assert tracking.texts_by_key(params) == logged
-    assert tracking.texts_by_key(logged) == logged
+    assert runs.texts_by_key(params) == logged
+    assert runs.texts_by_key(logged) == logged
 
 
 def test_name_that_is_like_no_other_stays_readable_as_a_param():
     params = {"tune.max_evals": 3, "data.columns.days <5.unit": "d"}
-    assert tracking.texts_by_key(params) == {
+    assert runs.texts_by_key(params) == {
         "tune.max_evals": "3",
         "data.columns.days _5.unit": "d",
     }

@@ -12,8 +12,7 @@ from mlflow import MlflowClient
 
 from pipeline.config.sections import Tune
 from pipeline.results import Trial
-from pipeline.tracking import runs as tracking
-from pipeline.tracking import trial_runs
+from pipeline.tracking import runs, trial_runs
 from tests.support.builders import make_trial
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -39,7 +38,7 @@ PREDICTIONS = np.array([[0.1, 0.9], [1 / 3, 2 / 3]])
 
 @pytest.fixture
 def run_id():
-    with tracking.parent_run("tune") as run_id:
+    with runs.parent_run("tune") as run_id:
         yield run_id
 
 
@@ -103,7 +102,7 @@ def test_predictions_are_read_back_where_there_are_any(run_id, search):
 
 def test_predictions_that_are_gone_are_none(run_id, search):
     written(run_id, search, make_trial(0, "raw_logistic_regression", 0.5), PREDICTIONS)
-    (run,) = tracking.search(f"tags.search = '{search}'")
+    (run,) = runs.search(f"tags.search = '{search}'")
     folder = Path(urlparse(run.info.artifact_uri).path)
     (folder / trial_runs.PREDICTIONS).unlink()
     assert trial_runs.finished(search, TUNE)[0].out_of_fold is None
@@ -119,7 +118,7 @@ def test_trial_is_complete_once_its_metrics_are_written_whatever_became_of_the_r
     run_id, search, status
 ):
     written(run_id, search, make_trial(0, "raw_logistic_regression", 0.5))
-    (run,) = tracking.search(f"tags.search = '{search}'")
+    (run,) = runs.search(f"tags.search = '{search}'")
     MlflowClient().update_run(run.info.run_id, status)
     assert trial_runs.finished(search, TUNE)[0].trial.loss == 0.5
 
@@ -131,10 +130,10 @@ def test_trial_that_was_not_written_to_its_end_is_a_killed_run_and_left_out(
         raise SystemExit(143)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tracking, "log", interrupt)
+        patch.setattr(runs, "log", interrupt)
         with pytest.raises(SystemExit):
             written(run_id, search, make_trial(0, "raw_logistic_regression", 0.5), PREDICTIONS)
-    (run,) = tracking.search(f"tags.search = '{search}'", status="%")
+    (run,) = runs.search(f"tags.search = '{search}'", status="%")
     assert run.info.status == "KILLED"
     assert trial_runs.finished(search, TUNE) == {}
 
@@ -176,13 +175,13 @@ def test_predictions_are_read_of_the_trials_that_count_alone(run_id, search, mon
         written(run_id, search, trial, PREDICTIONS)
     written(run_id, search, make_trial(9, "raw_logistic_regression", 0.5), PREDICTIONS)
     asked: list[str] = []
-    read_artifact = tracking.read_artifact
+    read_artifact = runs.read_artifact
 
     def counted(run_id: str, name: str) -> bytes:
         asked.append(name)
         return read_artifact(run_id, name)
 
-    monkeypatch.setattr(tracking, "read_artifact", counted)
+    monkeypatch.setattr(runs, "read_artifact", counted)
     found = trial_runs.finished(search, TUNE.model_copy(update={"max_evals": 2}))
     assert [outcome.trial.seconds for outcome in found.values()] == [1.0]
     assert asked == [trial_runs.PREDICTIONS]
@@ -200,7 +199,7 @@ def test_trial_that_passed_a_shorter_limit_is_tried_again(run_id, search, limit,
 def test_trial_is_a_child_run_as_long_as_it_took(run_id, search):
     trial = replace(make_trial(3, "logistic_regression", 0.5, LOGISTIC), seconds=12.5)
     written(run_id, search, trial)
-    (run,) = tracking.search(f"tags.search = '{search}'")
+    (run,) = runs.search(f"tags.search = '{search}'")
     assert run.info.run_name == "03 logistic_regression"
     assert run.info.end_time - run.info.start_time == 12_500
     assert run.data.tags["mlflow.parentRunId"] == run_id
@@ -214,6 +213,6 @@ def test_trial_is_a_child_run_as_long_as_it_took(run_id, search):
 
 def test_failed_trial_is_a_failed_run_with_its_reason(run_id, search):
     written(run_id, search, make_trial(0, "raw_logistic_regression", inf))
-    (run,) = tracking.search(f"tags.search = '{search}'", status="FAILED")
+    (run,) = runs.search(f"tags.search = '{search}'", status="FAILED")
     assert run.data.tags["mlflow.note.content"] == "ValueError: no way"
     assert run.data.metrics == {"seconds": 0.1}
