@@ -96,7 +96,7 @@ def observed(
     (parent, *_) = store.search_runs(["0"], "tags.verb = 'run'", order_by=["start_time"])
     steps = {run.info.run_name: run for run in children(store, parent)}
     version = store.get_model_version("pima-diabetes", "1")
-    found = {
+    example = {
         "metrics": {
             "run": parent.data.metrics,
             **{step: steps[step].data.metrics for step in ("analyze", "tune")},
@@ -123,8 +123,8 @@ def observed(
         },
     }
     path = tmp_path_factory.mktemp("observed") / "observed.json"
-    path.write_text(json.dumps(rounded(found), indent=1, ensure_ascii=False) + "\n", "utf-8")
-    return found
+    path.write_text(json.dumps(rounded(example), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return example
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +174,11 @@ def trial_number(run: Run) -> int:
 
 def lines(printed: str) -> list[str]:
     """Without those of the progress bar, and how long each step took."""
-    kept = [line for line in printed.splitlines() if line and not re.search(r"%\|.*\|", line)]
-    return [re.sub("took .*", "took", line) for line in kept]
+    return [
+        re.sub("took .*", "took", line)
+        for line in printed.splitlines()
+        if line and not re.search(r"%\|.*\|", line)
+    ]
 
 
 def names(tags: Iterable[str]) -> str:
