@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from sklearn import datasets as toy
 
 from pipeline.config import load as config_file
-from pipeline.config.sections import Config, Data, Registry, Tune
+from pipeline.config.sections import Config, Data, Registry
+from pipeline.config.tune import Tune
 from pipeline.datasets.dataset import build_dataset
 from pipeline.datasets.sources import open_source
 from pipeline.results import Dataset

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import example_tables
 from choices import some_of
 
-from pipeline.config.sections import Tune
+from pipeline.config.tune import Tune
 from pipeline.evaluation import metrics
 from pipeline.models import families as models
 from pipeline.results import Dataset, Trial

@@ -24,8 +24,8 @@ from pipeline.config import load as config_file
 from pipeline.config.sections import Config, Data, Registry
 from pipeline.datasets.dataset import build_dataset
 from pipeline.datasets.sources import open_source
-from pipeline.evaluation import cross_validation as crossval
 from pipeline.evaluation import metrics
+from pipeline.evaluation.cross_validation import make_folds, out_of_fold, score
 from pipeline.evaluation.metrics import Predictions, Values
 from pipeline.models import families as models
 from pipeline.promotion import gate
@@ -168,9 +168,9 @@ def _predictions(dataset: Dataset) -> Predictions:
 
 def _side(config: Config, dataset: Dataset) -> Side:
     y = dataset.y_train
-    folds = crossval.folds(y, config.tune.folds, config.tune.seed)
-    probabilities = crossval.out_of_fold(models.plain(), dataset.X_train, y, folds)
-    means, _ = crossval.score(y, probabilities, folds, dataset.contract.positive_index)
+    folds = make_folds(dataset.contract.task, y, config.tune.folds, config.tune.seed)
+    probabilities = out_of_fold(models.plain(), dataset.X_train, y, folds)
+    means, _ = score(y, probabilities, folds, dataset.contract.positive_index)
     return Side(_predictions(dataset), means[config.gate.primary])
 
 

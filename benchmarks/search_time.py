@@ -233,7 +233,7 @@ def _randomized(plan: str) -> dict[str, Any]:
     from sklearn.model_selection import RandomizedSearchCV
     from sklearn.pipeline import Pipeline
 
-    from pipeline.evaluation import cross_validation as crossval
+    from pipeline.evaluation.cross_validation import make_folds
     from pipeline.models import families as models
 
     config, dataset = _prepared({})
@@ -247,7 +247,7 @@ def _randomized(plan: str) -> dict[str, Any]:
         scoring=["neg_log_loss", "roc_auc", "neg_brier_score", "accuracy"],
         refit=False,
         n_jobs=-1,
-        cv=crossval.folds(dataset.y_train, tune.folds, tune.seed),
+        cv=make_folds(dataset.contract.task, dataset.y_train, tune.folds, tune.seed),
         random_state=0,
     )
     with warnings.catch_warnings():

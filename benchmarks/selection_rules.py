@@ -28,13 +28,16 @@ import example_tables
 from choices import some_of
 from example_tables import Make
 
-from pipeline.config.sections import Config, Family, Tune
-from pipeline.evaluation import cross_validation as crossval
+from pipeline.config.sections import Config
+from pipeline.config.tune import Tune
 from pipeline.evaluation.corrected_t_test import Comparison, corrected_t_test
+from pipeline.evaluation.cross_validation import Fold, make_folds
+from pipeline.evaluation.metrics import row_losses
 from pipeline.models import families as models
-from pipeline.models.ensemble import is_close, row_losses, selection_path
+from pipeline.models.ensemble import is_close, selection_path
 from pipeline.results import Dataset, Probabilities, Trial
 from pipeline.steps.tune import tune
+from pipeline.tasks import Family
 
 Losses = NDArray[np.float64]
 Weights = NDArray[np.float64]
@@ -75,7 +78,7 @@ class Search:
     defaults: dict[Family, Candidate]
     best: dict[Family, Candidate]
     truth: NDArray[np.intp]
-    folds: list[crossval.Fold]
+    folds: list[Fold]
     outer_truth: NDArray[np.intp]
 
 
@@ -124,7 +127,7 @@ def _searches(name: str, repeat: int, options: argparse.Namespace) -> list[Searc
     return found
 
 
-def _search(config: Config, dataset: Dataset, fold: crossval.Fold) -> Search:
+def _search(config: Config, dataset: Dataset, fold: Fold) -> Search:
     train, test = fold
     X, y = dataset.X, dataset.y
     part = replace(dataset, X_train=X.iloc[train], y_train=y.iloc[train])
@@ -153,7 +156,7 @@ def _search(config: Config, dataset: Dataset, fold: crossval.Fold) -> Search:
             defaults={family: candidate(*pair) for family, pair in defaults.items()},
             best={family: candidate(*pair) for family, pair in best.items()},
             truth=codes[train],
-            folds=crossval.folds(part.y_train, config.tune.folds, config.tune.seed),
+            folds=make_folds(part.contract.task, part.y_train, config.tune.folds, config.tune.seed),
             outer_truth=codes[test],
         )
 

@@ -8,8 +8,9 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from pipeline.config.load import settings
-from pipeline.config.sections import MEANT, VERSION, Config
+from pipeline.config.keys import settings
+from pipeline.config.sections import Config
+from pipeline.config.types import MEANT, VERSION
 from pipeline.errors import ConfigError, closest, nearest
 from pipeline.verbs import DEFAULT_CONFIG, OPTIONS, VERBS, Options, sections
 

@@ -24,7 +24,7 @@ from pipeline.tuning import worker_pool
 from pipeline.verbs import VERBS, Options, searches, steps
 
 if TYPE_CHECKING:  # with scikit-learn: reused steps do without
-    from pipeline.tuning import trial
+    from pipeline.tuning.trial import TrialResult
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ class _Job:
         return fingerprint.search(fingerprint.inputs("tune", self.config, self.digest))
 
     @cached_property
-    def finished_trials(self) -> "dict[int, trial.Outcome]":
+    def finished_trials(self) -> "dict[int, TrialResult]":
         """The trials that the search need not run again, by number."""
         from pipeline.tracking import trial_runs
 

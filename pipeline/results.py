@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.config.sections import LOWER_IS_BETTER, Family, Metric, SearchMetric
 from pipeline.schema.contract import Contract
+from pipeline.tasks import METRICS, Family
 
 if TYPE_CHECKING:  # matplotlib takes a second to import, and a reused step draws nothing
     from matplotlib.figure import Figure
@@ -61,10 +61,10 @@ def cv_metrics(means: Mapping[str, float], spread: Mapping[str, float]) -> dict[
     }
 
 
-def cv_loss(metric: SearchMetric, metrics: Mapping[str, float]) -> float:
+def cv_loss(metric: str, metrics: Mapping[str, float]) -> float:
     """The cross-validated metric, negated where higher is better; NaN where there is none."""
     value = metrics.get(f"cv/{metric}", nan)
-    return value if metric in LOWER_IS_BETTER else -value
+    return -METRICS[metric].sign * value
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,9 @@ class Training:
 class Evaluation:
     """Evaluate: what the model reaches on the test part."""
 
-    metrics: dict[Metric, float]
-    intervals: dict[Metric, tuple[float, float]]  # 95 %, by bootstrap
-    baselines: dict[str, dict[Metric, float]]  # dummy and tutorial, on the same rows
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]  # 95 %, by bootstrap
+    baselines: dict[str, dict[str, float]]  # dummy and tutorial, on the same rows
     report: Report = field(default_factory=Report)
 
 

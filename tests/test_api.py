@@ -17,7 +17,7 @@ from sklearn.base import is_classifier
 
 import pipeline
 from pipeline.api import _yaml
-from pipeline.config.load import PROJECT
+from pipeline.config.paths import PROJECT
 from pipeline.errors import ConfigError, PipelineError, SourceError
 from pipeline.verbs import VERBS
 from tests.support.builders import make_table

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from pipeline.command_line import help_page, read, read_verb
-from pipeline.config.load import PROJECT, settings
+from pipeline.config.keys import settings
+from pipeline.config.paths import PROJECT
 from pipeline.errors import ConfigError
 from pipeline.verbs import OPTIONS, VERBS, Options, sections
 

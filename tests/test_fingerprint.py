@@ -11,7 +11,8 @@ import pytest
 
 from pipeline import fingerprint
 from pipeline.config import load as config_file
-from pipeline.config.sections import Config, Estimator
+from pipeline.config.sections import Config
+from pipeline.config.tune import Estimator
 from pipeline.schema.columns import Column
 from pipeline.verbs import VERBS, needed
 from tests.support.builders import COLUMNS, make_config

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import library_environment
-from pipeline.config.load import PROJECT
+from pipeline.config.paths import PROJECT
 from pipeline.library_environment import prepare
 
 SET = ("MPLCONFIGDIR", "SKB_DATA_DIRECTORY", "XDG_CACHE_HOME", "MLFLOW_DISABLE_TELEMETRY")

@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 
-from pipeline.config.load import settings
-from pipeline.config.sections import Gate, Limits
+from pipeline.config.gate import Gate
+from pipeline.config.keys import settings
+from pipeline.config.serve import Limits
 from pipeline.verbs import VERBS
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import temporary
-from pipeline.config.load import PROJECT
+from pipeline.config.paths import PROJECT
 
 BEGIN = "import sys, tempfile; from pipeline import temporary; folder = temporary.begin();"
 HOLD = f"{BEGIN} tempfile.mkdtemp(); print(folder, flush=True); input()"

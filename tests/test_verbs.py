@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from pipeline import fingerprint, flow
-from pipeline.config.load import PROJECT, settings
+from pipeline.config.keys import settings
+from pipeline.config.paths import PROJECT
 from pipeline.config.sections import Config
 from pipeline.verbs import OPTIONS, VERBS, Options, needed, searches, sections, steps
 

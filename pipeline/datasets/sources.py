@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pandas as pd
 
 from pipeline import event_loop
-from pipeline.config.load import locate, looked_for
+from pipeline.config.paths import locate, looked_for
 from pipeline.config.sections import Data
 from pipeline.datasets.formats import read_table
 from pipeline.errors import SourceError

@@ -1,4 +1,4 @@
-"""How far probabilities are from what comes to pass."""
+"""How far predicted probabilities are from the rates at which their classes occur."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ SURE = 1e-6  # probabilities are kept this far from 0 and 1
 
 @dataclass(frozen=True)
 class Calibration:
-    """Of one class against the rest.
+    """The calibration of one class against the rest.
 
     `error` is the mean distance of the probabilities from their recalibration, `slope` and
     `intercept` are that of the curve in log-odds: 1 and 0 where nothing is to be corrected, and
@@ -47,20 +47,19 @@ def logistic_curve(
 
 
 def calibration(predictions: Predictions) -> Calibration:
-    """Of the class whose probabilities are furthest off; NaN where the rows lack a class."""
-    each = calibrations(predictions)
-    return max(each, key=lambda one: (np.isnan(one.error), one.relative))
+    """The calibration of the class that is furthest off; NaN where the rows lack a class."""
+    return max(calibrations(predictions), key=lambda one: (np.isnan(one.error), one.relative))
 
 
 def calibrations(predictions: Predictions) -> list[Calibration]:
-    """Of the positive class, or of each of more than two.
+    """The calibration of the positive class, or of each class where none is positive.
 
     The integrated calibration index (Austin and Steyerberg 2019) with the curve of Cox (1958) as
     the recalibration: two fitted numbers have little noise of their own on a few hundred rows,
     where the error over bins would mostly be the bins' noise. What noise they have, the test of
     Miller, Langefeld, Tierney, Hui and McDonald (1993) tells: that slope and intercept are 1 and 0.
     """
-    return [_of_class(predictions, place) for place in predictions.judged]
+    return [_of_class(predictions, place) for place in predictions.averaged_classes]
 
 
 def _of_class(predictions: Predictions, place: int) -> Calibration:
@@ -82,5 +81,5 @@ def _of_class(predictions: Predictions, place: int) -> Calibration:
 
 
 def _log_likelihood(probability: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> float:
-    certain = np.clip(np.where(is_positive, probability, 1 - probability), SURE, 1)
-    return float(np.log(certain).sum())
+    of_truth = np.where(is_positive, probability, 1 - probability)
+    return float(np.log(np.clip(of_truth, SURE, 1)).sum())

@@ -1,5 +1,7 @@
-"""Stratified cross-validation on the training part: folds, predictions, metrics."""
+"""Cross-validation: folds, out-of-fold predictions and their metrics."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +12,15 @@ from sklearn.model_selection import StratifiedKFold
 
 from pipeline.evaluation import metrics
 from pipeline.results import Probabilities
+from pipeline.tasks import CLASSIFICATION, Task, TaskName
 
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]  # places of the training and test rows
+SPLITTERS: dict[TaskName, Callable[..., Any]] = {**dict.fromkeys(CLASSIFICATION, StratifiedKFold)}
 
 
-def folds(y: "pd.Series[Any]", count: int, seed: int) -> list[Fold]:
-    """The same folds for every trial."""
-    splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
+def make_folds(task: Task, y: "pd.Series[Any]", count: int, seed: int) -> list[Fold]:
+    """The shuffled folds of a target; the same for the same seed."""
+    splitter = SPLITTERS[task.name](count, shuffle=True, random_state=seed)
     return list(splitter.split(np.zeros(len(y)), y))
 
 
@@ -36,16 +40,19 @@ def score(
     probabilities: Probabilities,
     folds: list[Fold],
     positive: int | None,
-    thresholds: list[float] | None = None,
+    thresholds: Sequence[float | None] = (),
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Mean and standard deviation over the folds of the metrics that a search shows."""
-    codes = np.unique(y, return_inverse=True)[1]
+    """Mean and standard deviation over the folds of the task's search metrics.
+
+    `thresholds` holds one per fold; without, it is 0.5 where the task has one.
+    """
+    all_rows = metrics.Predictions(np.unique(y, return_inverse=True)[1], probabilities, positive)
     rows = []
-    for number, (_, test) in enumerate(folds):
-        truth = metrics.Predictions(
-            codes[test], probabilities[test], positive, thresholds[number] if thresholds else None
-        )
-        rows.append({name: metrics.value(name, truth) for name in metrics.SEARCH_METRICS})
+    for (_, test), threshold in zip(folds, thresholds or (None,) * len(folds), strict=True):
+        fold = replace(all_rows.where(test), threshold=threshold)
+        rows.append({name: metrics.value(name, fold) for name in fold.task.search_metrics})
     table = pd.DataFrame(rows)
-    names = [str(name) for name in table]
-    return dict(zip(names, table.mean(), strict=True)), dict(zip(names, table.std(), strict=True))
+    means, spread = (
+        {str(name): value for name, value in each.items()} for each in (table.mean(), table.std())
+    )
+    return means, spread

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 
-from pipeline.config.sections import LOWER_IS_BETTER, Metric
-from pipeline.evaluation.metrics import Predictions, draws, middle, values
+from pipeline.evaluation.bootstrap import percentile_interval, resampled, values
+from pipeline.evaluation.metrics import Predictions
+from pipeline.tasks import METRICS
 
 
 @dataclass(frozen=True)
 class Difference:
     """A metric of a first and a second model; `low` and `high` bound first minus second."""
 
-    metric: Metric
+    metric: str
     first: float
     second: float
     low: float
@@ -19,26 +20,27 @@ class Difference:
     @property
     def gain(self) -> float:
         """By how much the first is better."""
-        gain = self.first - self.second
-        return -gain if self.metric in LOWER_IS_BETTER else gain
+        return METRICS[self.metric].sign * (self.first - self.second)
 
     @property
     def least_gain(self) -> float:
-        """By how much it is better at least."""
-        return -self.high if self.metric in LOWER_IS_BETTER else self.low
+        """By how much the first is better at least."""
+        return self.low if METRICS[self.metric].greater_is_better else -self.high
 
 
 def differences(
     first: Predictions, second: Predictions, resamples: int, seed: int, level: float
-) -> dict[Metric, Difference]:
-    """Of every metric, with a paired percentile bootstrap interval of that level.
+) -> dict[str, Difference]:
+    """Every metric of both, with a paired percentile bootstrap interval of that level.
 
     Each resample draws the same rows for both (Efron and Tibshirani 1993, ch. 13). NaN for a
     metric that is not defined on the rows; resamples on which it is not are left out.
     """
     one, other = values(first), values(second)
-    before = draws(second, resamples, seed)
+    drawn, paired = (resampled(each, resamples, seed) for each in (first, second))
     return {
-        name: Difference(name, one[name], other[name], *middle(drawn - before[name], level))
-        for name, drawn in draws(first, resamples, seed).items()
+        name: Difference(
+            name, one[name], other[name], *percentile_interval(drawn[name] - paired[name], level)
+        )
+        for name in drawn
     }

@@ -1,4 +1,4 @@
-"""Groups of rows by the values of a column."""
+"""Groups of rows by the values of a column, whose metrics the gate looks at one by one."""
 
 from collections.abc import Iterator, Sequence
 

@@ -2,31 +2,18 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from inspect import Parameter
 from typing import Any
 
 from sklearn.base import BaseEstimator
-from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import PowerTransformer, StandardScaler
 
-from pipeline.config import ranges as distributions
-from pipeline.config.sections import Estimator
+from pipeline.config.ranges import Distribution, written
+from pipeline.config.tune import Estimator
 from pipeline.errors import ConfigError, nearest
+from pipeline.models.encoders import ENCODERS
 from pipeline.results import Params
-
-
-def impute() -> SimpleImputer:
-    """The median of the training rows in place of a missing value."""
-    return SimpleImputer(strategy="median", keep_empty_features=True)
-
-
-STEPS: dict[str, Callable[[], Any]] = {
-    "impute": impute,
-    "scale": StandardScaler,
-    "power": PowerTransformer,
-}
 
 
 def build(estimator: Estimator, params: Params, seed: int) -> Pipeline:
@@ -36,11 +23,9 @@ def build(estimator: Estimator, params: Params, seed: int) -> Pipeline:
     otherwise: trials run side by side already.
     """
     kind = load(estimator.estimator)
-    taken = arguments(kind)
-    usual = {
-        name: value for name, value in (("random_state", seed), ("n_jobs", 1)) if name in taken
-    }
-    steps = [STEPS[name]() for name in estimator.preprocessing]
+    usual = {"random_state": seed, "n_jobs": 1}
+    usual = {name: value for name, value in usual.items() if name in arguments(kind)}
+    steps = [ENCODERS[name]() for name in estimator.preprocessing]
     return make_pipeline(*steps, kind(**{**usual, **estimator.params, **params}))
 
 
@@ -58,21 +43,58 @@ def load(path: str) -> type:
         raise ConfigError(
             f"{path!r} cannot be imported: {type(error).__name__}: {error}; mend the module"
         ) from None
-    found = getattr(imported, name, None)
-    if found is None:
+    kind = getattr(imported, name, None)
+    if kind is None:
         raise ConfigError(f"{module} has no {name!r}{nearest(name, dir(imported))}")
-    if not inspect.isclass(found) or not hasattr(found, "fit"):
+    if not inspect.isclass(kind) or not hasattr(kind, "fit"):
         raise ConfigError(f"{path!r} is no class with a `fit` method, as scikit-learn has them")
-    if not issubclass(found, BaseEstimator):
+    if not issubclass(kind, BaseEstimator):
         raise ConfigError(f"{path!r} must derive from sklearn.base.BaseEstimator to be cloned")
-    return found
+    return kind
 
 
 def arguments(kind: type) -> tuple[str, ...]:
-    """The names that its constructors list, those of its parents included."""
+    """The names that the constructors of a class list, those of its parents included."""
     by_name = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
     names = dict.fromkeys(p.name for p in _parameters(kind) if p.kind in by_name)
     return tuple(name for name in names if name != "self")
+
+
+def default(estimator: Estimator) -> Params:
+    """Where the search starts: as the config says, else the class's default moved into the range.
+
+    One value per range of the space.
+    """
+    defaults = _class_defaults(load(estimator.estimator))
+    return {
+        name: estimator.default.get(name, distribution.nearest(defaults.get(name)))
+        for name, distribution in estimator.space.items()
+        if isinstance(distribution, Distribution)
+    }
+
+
+def fixed(estimator: Estimator) -> Params:
+    """The values that the space holds fixed."""
+    space = estimator.space.items()
+    return {name: value for name, value in space if not isinstance(value, Distribution)}
+
+
+def faults(estimator: Estimator) -> list[str]:
+    """What is wrong with the estimator, as far as it shows without a fit."""
+    try:
+        kind = load(estimator.estimator)
+    except ConfigError as error:
+        return [f"estimator {error}"]
+    return (
+        _unknown_names(kind, estimator)
+        or [*_names_twice(estimator), *_default_faults(estimator)]
+        or _instance_faults(kind, estimator)
+    )
+
+
+def choices_hint(name: str, choices: tuple[str, ...]) -> str:
+    """The nearest of the choices, or all, as the end of a message."""
+    return nearest(name, choices) or f"; it has {', '.join(choices)}"
 
 
 def _takes_any(kind: type) -> bool:
@@ -81,69 +103,47 @@ def _takes_any(kind: type) -> bool:
 
 
 def _parameters(kind: type) -> list[Parameter]:
-    """Of the constructor, and of its parents' while each hands on what it does not list."""
-    found: list[Parameter] = []
+    """The constructor's, and those of its parents' while each hands on what it does not list."""
+    parameters: list[Parameter] = []
     for parent in kind.__mro__:
         if parent is object or "__init__" not in vars(parent):
             continue
-        own = list(inspect.signature(vars(parent)["__init__"]).parameters.values())
-        found += own
-        if not any(parameter.kind == Parameter.VAR_KEYWORD for parameter in own):
+        signature = inspect.signature(vars(parent)["__init__"])
+        parameters += signature.parameters.values()
+        if not any(p.kind == Parameter.VAR_KEYWORD for p in signature.parameters.values()):
             break
-    return found
+    return parameters
 
 
-def default(estimator: Estimator) -> Params:
-    """Where the search starts: as given, else the class's own default moved into the range."""
-    own = _own_defaults(load(estimator.estimator))
-    return {
-        name: estimator.default.get(name, distributions.start(span, own.get(name)))
-        for name, span in estimator.space.items()
-        if isinstance(span, dict)
-    }
-
-
-def fixed(estimator: Estimator) -> Params:
-    """What its space holds fixed."""
-    return {name: value for name, value in estimator.space.items() if not isinstance(value, dict)}
-
-
-def faults(estimator: Estimator) -> list[str]:
-    """What is wrong with it, as far as can be told without a fit."""
-    try:
-        kind = load(estimator.estimator)
-    except ConfigError as error:
-        return [f"estimator {error}"]
-    known = arguments(kind)
-    named = {"space": estimator.space, "default": estimator.default}
+def _unknown_names(kind: type, estimator: Estimator) -> list[str]:
+    names = {"space": estimator.space, "default": estimator.default}
     if not _takes_any(kind):  # a fixed name beyond those listed is the user's word
-        named["params"] = estimator.params
-    found = [
-        f"{section}.{name} is no parameter of {kind.__name__}{hint(name, known)}"
-        for section, names in named.items()
-        for name in names
-        if name not in known
+        names["params"] = estimator.params
+    choices = arguments(kind)
+    return [
+        f"{section}.{name} is no parameter of {kind.__name__}{choices_hint(name, choices)}"
+        for section, params in names.items()
+        for name in params
+        if name not in choices
     ]
-    if found:
-        return found
-    found = [
-        f"space.{name} is in params too; leave it out of one"
-        for name in estimator.space
-        if name in estimator.params
-    ]
-    found += _default_faults(estimator)
-    return found or _instance_faults(kind, estimator)
+
+
+def _names_twice(estimator: Estimator) -> list[str]:
+    twice = [name for name in estimator.space if name in estimator.params]
+    return [f"space.{name} is in params too; leave it out of one" for name in twice]
 
 
 def _default_faults(estimator: Estimator) -> list[str]:
-    found = []
+    faults = []
     for name, value in estimator.default.items():
         span = estimator.space.get(name)
-        if not isinstance(span, dict):
-            found.append(f"default.{name} has no range in space; put it in params")
-        elif not distributions.holds(span, value):
-            found.append(f"default.{name} is {value!r}, which lies outside of space.{name} {span}")
-    return found
+        if not isinstance(span, Distribution):
+            faults.append(f"default.{name} has no range in space; put it in params")
+        elif not span.contains(value):
+            faults.append(
+                f"default.{name} is {value!r}, which lies outside of space.{name} {written(span)}"
+            )
+    return faults
 
 
 def _instance_faults(kind: type, estimator: Estimator) -> list[str]:
@@ -159,14 +159,9 @@ def _instance_faults(kind: type, estimator: Estimator) -> list[str]:
     return []
 
 
-def _own_defaults(kind: type) -> Mapping[str, Any]:
-    """What scikit-learn's interface tells of a fresh instance."""
+def _class_defaults(kind: type) -> Mapping[str, Any]:
+    """The params of a fresh instance; none where it cannot be made without arguments."""
     try:
         return dict(kind().get_params())
     except Exception:  # a required argument, or no get_params
         return {}
-
-
-def hint(name: str, known: tuple[str, ...]) -> str:
-    """The nearest known name, or all."""
-    return nearest(name, known) or f"; it has {', '.join(known)}"

@@ -1,15 +1,15 @@
-"""How much each family weighs in the blend, and where its decision threshold lies.
+"""The blend of the families: how much each weighs in it, and the model of the weights."""
 
-Both are chosen on out-of-fold predictions of the training part.
-"""
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
+from sklearn.ensemble import VotingClassifier
 
-from pipeline.config.sections import Family, Train
-from pipeline.evaluation.calibration import SURE, logistic_curve
+from pipeline.evaluation.metrics import row_losses, true_class_probability
 from pipeline.results import Probabilities
+from pipeline.tasks import CLASSIFICATION, Family, Task, TaskName
 
 MOST_STEPS = 200
 LEAST_GAIN = 1e-6  # in log loss; below it, the search has come to rest
@@ -33,28 +33,30 @@ def select_weights(
     """
     names = list(out_of_fold)
     # rows x families: what each family gives the true class
-    own = np.stack([out_of_fold[name][np.arange(len(truth)), truth] for name in names], axis=1)
-    path = selection_path(own)
-    last = _losses(own, path[-1])
+    of_truth = np.stack(
+        [true_class_probability(out_of_fold[name], truth) for name in names], axis=1
+    )
+    path = selection_path(of_truth)
+    last = _losses(of_truth, path[-1])
     counts = next(
-        counts for counts in path if is_close(_losses(own, counts), last, STANDARD_ERRORS)
+        counts for counts in path if is_close(_losses(of_truth, counts), last, STANDARD_ERRORS)
     )
     return dict(zip(names, (counts / counts.sum()).tolist(), strict=True))
 
 
-def selection_path(own: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+def selection_path(of_truth: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     """Copies of each family, from one each to where no single step lowers the mean loss.
 
-    `own` is what each family gives the true class of each row, rows x families.
+    `of_truth` is what each family gives the true class of each row, rows x families.
     """
-    count = own.shape[1]
+    count = of_truth.shape[1]
     steps = np.repeat(np.eye(count), 2, axis=0) * np.tile([1, -1], count)[:, None]
     path = [np.ones(count)]
-    loss = _losses(own, path[0]).mean()
+    loss = _losses(of_truth, path[0]).mean()
     for _ in range(MOST_STEPS):
         moves = path[-1] + steps
         moves = moves[(moves.min(axis=1) >= 0) & (moves.sum(axis=1) > 0)]
-        losses = row_losses(own @ (moves / moves.sum(axis=1, keepdims=True)).T).mean(axis=0)
+        losses = row_losses(of_truth @ (moves / moves.sum(axis=1, keepdims=True)).T).mean(axis=0)
         best = int(np.argmin(losses))
         if losses[best] > loss - LEAST_GAIN:
             break
@@ -63,13 +65,8 @@ def selection_path(own: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     return path
 
 
-def _losses(own: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    return row_losses(own @ (counts / counts.sum()))
-
-
-def row_losses(own: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The log loss of each row from the probability of its true class."""
-    return np.asarray(-np.log(np.clip(own, np.finfo(float).eps, 1)))
+def _losses(of_truth: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    return row_losses(of_truth @ (counts / counts.sum()))
 
 
 def is_close(
@@ -89,19 +86,17 @@ def mix(out_of_fold: dict[Family, Probabilities], weights: dict[Family, float]) 
     return np.asarray(sum(weights[name] * out_of_fold[name] for name in weights))
 
 
-def choose_threshold(
-    probability: NDArray[np.float64], is_positive: NDArray[np.bool_], train: Train
-) -> float:
-    """The probability from which calling a row positive costs least.
+def assemble(task: Task, members: dict[Family, Any], weights: dict[Family, float]) -> Any:
+    """The unfitted model of the members by their weights; a member alone is the model itself."""
+    if len(members) == 1:
+        return next(iter(members.values()))
+    return ENSEMBLES[task.name](list(members.items()), [weights[family] for family in members])
 
-    For calibrated probabilities that is c / (c + d), with c the cost of a false positive and
-    d of a false negative (Elkan 2001). Ours are calibrated by a logistic curve first (Platt
-    1999), and the threshold is where that curve reaches c / (c + d): two fitted numbers, where
-    the cheapest threshold of the sample would follow its noise.
-    """
-    c, d = train.cost_false_positive, train.cost_false_negative
-    expected = c / (c + d)
-    slope, intercept = logistic_curve(probability, is_positive)
-    if slope <= 0:  # no better than chance: all rows alike, by the share of positives
-        return SURE if is_positive.mean() >= expected else 1 - SURE
-    return float(np.clip(expit((logit(expected) - intercept) / slope), SURE, 1 - SURE))
+
+def _soft_vote(members: list[tuple[Family, Any]], weights: list[float]) -> VotingClassifier:
+    return VotingClassifier(members, voting="soft", weights=weights)
+
+
+ENSEMBLES: dict[TaskName, Callable[[list[tuple[Family, Any]], list[float]], Any]] = {
+    **dict.fromkeys(CLASSIFICATION, _soft_vote)
+}

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -12,11 +14,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PowerTransformer, SplineTransformer, StandardScaler
 from sklearn.svm import SVC
 
-from pipeline.config.ranges import Space
-from pipeline.config.sections import Estimator, Family
-from pipeline.models import custom as estimators
-from pipeline.models.custom import impute
+from pipeline.config.ranges import Space, parse
+from pipeline.config.tune import Estimator
+from pipeline.models import custom
+from pipeline.models.encoders import impute
 from pipeline.results import Params
+from pipeline.tasks import CLASSIFICATION, Family, TaskName
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,15 @@ class ModelFamily:
 
 
 def build(
-    family: Family, params: Params, seed: int, others: Mapping[str, Estimator] | None = None
+    family: Family, params: Params, seed: int, estimators: Mapping[str, Estimator] | None = None
 ) -> Pipeline:
-    """An unfitted pipeline of the family, which is in the table below or among the others.
+    """An unfitted pipeline of a built-in family, or of one of the config's estimators.
 
     Params that the family does not have itself go to its last step.
     """
-    if others and family in others:
-        return estimators.build(others[family], params, seed)
-    model = MODELS[family]
+    if estimators and family in estimators:
+        return custom.build(estimators[family], params, seed)
+    model = BUILT_IN[family]
     pipeline = model.build({**model.default, **params}, seed)
     rest = {name: value for name, value in params.items() if name not in model.default}
     pipeline[-1].set_params(**rest)
@@ -127,36 +130,46 @@ def _raw_logistic_regression(params: Params, seed: int) -> Pipeline:
     )
 
 
-MODELS: dict[Family, ModelFamily] = {
+def _space(ranges: dict[str, dict[str, list[Any]]]) -> Space:
+    return {name: parse(distribution) for name, distribution in ranges.items()}
+
+
+BUILT_IN: dict[Family, ModelFamily] = {
     "logistic_regression": ModelFamily(
         _logistic_regression,
-        space={"transform": {"choice": ["standard", "power"]}, "C": {"loguniform": [0.01, 10]}},
+        space=_space(
+            {"transform": {"choice": ["standard", "power"]}, "C": {"loguniform": [0.01, 10]}}
+        ),
         default={"transform": "power", "C": 0.3},
     ),
     "spline_logistic_regression": ModelFamily(
         _spline_logistic_regression,
-        space={"n_knots": {"uniformint": [3, 7]}, "C": {"loguniform": [0.01, 3]}},
+        space=_space({"n_knots": {"uniformint": [3, 7]}, "C": {"loguniform": [0.01, 3]}}),
         default={"n_knots": 3, "C": 0.5},
     ),
     "svc": ModelFamily(
         _svc,
-        space={"C": {"loguniform": [1, 30]}, "gamma": {"loguniform": [0.001, 0.2]}},
+        space=_space({"C": {"loguniform": [1, 30]}, "gamma": {"loguniform": [0.001, 0.2]}}),
         default={"C": 3.0, "gamma": 0.02},
     ),
     "extra_trees": ModelFamily(
         _extra_trees,
-        space={"min_samples_leaf": {"uniformint": [2, 15]}, "max_features": {"uniform": [0.3, 1]}},
+        space=_space(
+            {"min_samples_leaf": {"uniformint": [2, 15]}, "max_features": {"uniform": [0.3, 1]}}
+        ),
         default={"min_samples_leaf": 5, "max_features": 0.6},
     ),
     "hist_gradient_boosting": ModelFamily(
         _hist_gradient_boosting,
-        space={
-            "learning_rate": {"loguniform": [0.03, 0.3]},
-            "max_leaf_nodes": {"uniformint": [3, 31]},
-            "max_iter": {"uniformint": [30, 200]},
-            "l2_regularization": {"loguniform": [1, 30]},
-            "max_features": {"uniform": [0.2, 1.0]},
-        },
+        space=_space(
+            {
+                "learning_rate": {"loguniform": [0.03, 0.3]},
+                "max_leaf_nodes": {"uniformint": [3, 31]},
+                "max_iter": {"uniformint": [30, 200]},
+                "l2_regularization": {"loguniform": [1, 30]},
+                "max_features": {"uniform": [0.2, 1.0]},
+            }
+        ),
         default={
             "learning_rate": 0.06,
             "max_leaf_nodes": 7,
@@ -167,8 +180,19 @@ MODELS: dict[Family, ModelFamily] = {
     ),
     "mlp": ModelFamily(
         _mlp,
-        space={"alpha": {"loguniform": [1, 30]}, "hidden_units": {"uniformint": [8, 64]}},
+        space=_space({"alpha": {"loguniform": [1, 30]}, "hidden_units": {"uniformint": [8, 64]}}),
         default={"alpha": 5.0, "hidden_units": 16},
     ),
     "raw_logistic_regression": ModelFamily(_raw_logistic_regression, space={}, default={}),
+}
+
+
+def dummy() -> DummyClassifier:
+    """The shares of the classes, whatever the row."""
+    return DummyClassifier(strategy="prior")
+
+
+# By task, what a model is held against on the test part.
+BASELINES: dict[TaskName, dict[str, Callable[[], Any]]] = {
+    task: {"dummy": dummy, "tutorial": tutorial} for task in CLASSIFICATION
 }

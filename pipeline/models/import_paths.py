@@ -26,18 +26,18 @@ def files(paths: Iterable[str]) -> list[Path]:
     """The modules or package folders of the import paths that no installed package owns."""
     tops = sorted({path.partition(".")[0] for path in paths})
     owners = _owners() if tops else {}
-    found: list[Path] = []
+    modules: list[Path] = []
     for top in tops:
         spec = None if top in owners else find_spec(top)
         if spec is not None and spec.submodule_search_locations:
-            found += map(Path, spec.submodule_search_locations)
+            modules += map(Path, spec.submodule_search_locations)
         elif spec is not None and spec.has_location and spec.origin is not None:
-            found.append(Path(spec.origin))
-    return found
+            modules.append(Path(spec.origin))
+    return modules
 
 
 def versions(paths: Iterable[str]) -> dict[str, str]:
-    """What a result depends on: versions of packages, digests of the user's own modules."""
+    """What a result depends on: versions of packages, digests of the user's modules."""
     paths = tuple(paths)
     return {
         **distributions(paths),

@@ -9,7 +9,7 @@ from jinja2 import Environment, StrictUndefined
 from markdown_it import MarkdownIt
 
 from pipeline.config.sections import Evaluate
-from pipeline.evaluation import metrics
+from pipeline.evaluation import bootstrap, metrics
 from pipeline.inference.model_folder import request
 from pipeline.promotion.gate import Evidence
 from pipeline.promotion.record import Record
@@ -74,15 +74,15 @@ def html(page: str, pictures: Mapping[str, bytes]) -> str:
 def _metrics(evaluate: Evaluate, evidence: Evidence) -> list[tuple[str, float, str, float]]:
     """Name, value, interval, and what the class shares alone reach."""
     drawing = (evidence.predictions, evaluate.resamples, evaluate.seed)
-    intervals = metrics.intervals(*drawing)
+    intervals = bootstrap.intervals(*drawing)
     return [
         (
             name,
             metrics.value(name, evidence.predictions),
-            _interval(*intervals[name], metrics.doubt(name, *drawing)),
+            _interval(*intervals[name], bootstrap.caveat(name, *drawing)),
             metrics.value(name, evidence.dummy),
         )
-        for name in metrics.ALL
+        for name in evidence.predictions.task.metrics
     ]
 
 

@@ -6,21 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.config.sections import (
-    BOUNDS,
-    LOWER_IS_BETTER,
-    Config,
-    Gate,
-    Label,
-    Metric,
-    SearchMetric,
-)
-from pipeline.evaluation import metrics
+from pipeline.config.gate import Gate
+from pipeline.config.sections import Config
+from pipeline.evaluation import bootstrap, metrics
 from pipeline.evaluation.calibration import calibrations
 from pipeline.evaluation.metrics import Predictions
 from pipeline.evaluation.paired_bootstrap import Difference, differences
 from pipeline.evaluation.slices import groups
 from pipeline.results import Claim, RuleResult
+from pipeline.schema.contract import Label
+from pipeline.tasks import METRICS
 
 SAME = 1e-6  # between a metric as it was logged and as it is computed afresh
 
@@ -46,7 +41,7 @@ Comparison = PairedComparison | str | None
 class Evidence:
     """What the rules of the gate look at."""
 
-    logged: dict[Metric, float]  # the test metrics that `evaluate` logged
+    logged: dict[str, float]  # the test metrics that `evaluate` logged
     predictions: Predictions  # the candidate's, of its test part
     dummy: Predictions  # of the same rows: the shares of the classes in the training part
     X: pd.DataFrame  # the same rows
@@ -69,9 +64,9 @@ def check(config: Config, evidence: Evidence) -> tuple[tuple[RuleResult, ...], C
     return tuple(rules), claim
 
 
-def tested(logged: Mapping[str, float]) -> dict[Metric, float]:
+def tested(logged: Mapping[str, float]) -> dict[str, float]:
     """The metrics of the test part among all that a run has logged."""
-    return {name: logged[f"test/{name}"] for name in metrics.ALL if f"test/{name}" in logged}
+    return {name: logged[f"test/{name}"] for name in METRICS if f"test/{name}" in logged}
 
 
 def _reproduced(evidence: Evidence) -> RuleResult:
@@ -89,7 +84,7 @@ def _reproduced(evidence: Evidence) -> RuleResult:
 def _floors(
     config: Config,
     rule: str,
-    floors: Mapping[Metric, float],
+    floors: Mapping[str, float],
     predictions: Predictions,
     group: str = "",
 ) -> Iterator[RuleResult]:
@@ -101,16 +96,22 @@ def _floors(
     if not floors:
         return
     evaluate, on_interval = config.evaluate, config.gate.floors_on == "interval"
-    intervals = metrics.intervals(predictions, evaluate.resamples, evaluate.seed)
+    intervals = bootstrap.intervals(predictions, evaluate.resamples, evaluate.seed)
     for name, floor in floors.items():
         value, (low, high) = metrics.value(name, predictions), intervals[name]
-        worse_end = high if name in LOWER_IS_BETTER else low
-        passed = _reaches(name, worse_end if on_interval else value, floor)
+        metric = METRICS[name]
+        worse_end = low if metric.greater_is_better else high
+        passed = metric.reaches(worse_end if on_interval else value, floor)
         subject = f"test/{name}{' where ' * bool(group)}{group}"
         measured = f"{subject} {value:.6g} (95 % interval {low:.6g} to {high:.6g})"
         setting = f"{rule}.{name} {floor:g}"
-        doubt = metrics.doubt(name, predictions, evaluate.resamples, evaluate.seed)
-        if passed and on_interval and doubt and not _every_model_reaches(name, floor):
+        doubt = bootstrap.caveat(name, predictions, evaluate.resamples, evaluate.seed)
+        if (
+            passed
+            and on_interval
+            and doubt
+            and not METRICS[name].reaches(METRICS[name].worst, floor)
+        ):
             passed = False
             message = (
                 f"{measured}: the interval of {len(predictions.truth)} rows {doubt} and proves "
@@ -121,14 +122,6 @@ def _floors(
             message = f"{worse}{measured} {'reaches' if passed else 'does not reach'} {setting}"
         figures = {"value": value, "low": low, "high": high, "floor": floor}
         yield RuleResult(f"{rule}.{name}", passed, message, figures)
-
-
-def _reaches(name: Metric, value: float, floor: float) -> bool:
-    return value <= floor if name in LOWER_IS_BETTER else value >= floor
-
-
-def _every_model_reaches(name: Metric, floor: float) -> bool:
-    return _reaches(name, BOUNDS[name][name in LOWER_IS_BETTER], floor)
 
 
 def _dummy(config: Config, evidence: Evidence) -> Iterator[RuleResult]:
@@ -251,13 +244,13 @@ def _paired(gate: Gate, comparison: PairedComparison, pair: Difference) -> RuleR
     return RuleResult("gate.rule", passed, message, _figures(pair) | rows)
 
 
-def _cross_validated(name: SearchMetric, comparison: PairedComparison) -> Iterator[RuleResult]:
+def _cross_validated(name: str, comparison: PairedComparison) -> Iterator[RuleResult]:
     if comparison.cross_validated is None:
         message = f"{comparison.champion} was cross-validated on other rows: not compared"
         yield RuleResult("gate.primary", None, message)
         return
     first, second = comparison.cross_validated
-    passed = first < second if name in LOWER_IS_BETTER else first > second
+    passed = METRICS[name].is_better(first, second)
     is_better = "is better than" if passed else "is not better than"
     message = f"cv/{name} {first:.6g} {is_better} {second:.6g} of {comparison.champion}"
     yield RuleResult("gate.primary", passed, message, {"first": first, "second": second})
@@ -274,9 +267,7 @@ def _too_few(gate: Gate, predictions: Predictions) -> str:
     )
 
 
-def _differences(
-    config: Config, first: Predictions, second: Predictions
-) -> dict[Metric, Difference]:
+def _differences(config: Config, first: Predictions, second: Predictions) -> dict[str, Difference]:
     """With bounds that each hold with the gate's confidence."""
     evaluate = config.evaluate
     level = 2 * config.gate.level - 1

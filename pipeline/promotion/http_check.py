@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline import event_loop
-from pipeline.config.sections import Config, Limits, Serve
+from pipeline.config.sections import Config
+from pipeline.config.serve import Limits, Serve
 from pipeline.errors import ModelError
 from pipeline.inference.model_folder import request
 from pipeline.inference.predictor import Predictor

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.config.sections import Config
-from pipeline.evaluation import metrics
 from pipeline.promotion.gate import Evidence
 from pipeline.results import Count, Dataset, Decision, Event
+from pipeline.tasks import SEARCH_METRICS
 
 
 @dataclass(frozen=True)
@@ -79,5 +79,5 @@ class Record:
 
 def key_metrics(measured: Mapping[str, float]) -> dict[str, float]:
     """The few that tell champions apart."""
-    wanted = [f"{part}/{name}" for part in ("cv", "test") for name in metrics.SEARCH_METRICS]
+    wanted = [f"{part}/{name}" for part in ("cv", "test") for name in SEARCH_METRICS]
     return {name: measured[name] for name in wanted if name in measured}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import isclose, isnan
 
-from pipeline.config.sections import Config, SearchMetric
+from pipeline.config.sections import Config
 from pipeline.promotion import gate
 from pipeline.promotion.gate import Evidence, PairedComparison
 from pipeline.results import Candidate, Count, Decision, cv_loss
@@ -12,7 +12,7 @@ SAME = 1e-9  # between metrics of one model on two machines
 
 
 def select(
-    primary: SearchMetric,
+    primary: str,
     candidates: Sequence[Candidate],
     rolled_back: Mapping[str, Mapping[str, float]],
     is_all: bool = True,

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
-from pipeline.config.sections import Family
 from pipeline.evaluation.corrected_t_test import Comparison
 from pipeline.evaluation.metrics import Predictions
 from pipeline.results import Trial
+from pipeline.tasks import Family
 
 BINS = 20
 MOST_BARS = 40  # of a picture that a person can read
@@ -94,11 +94,11 @@ def contest(contestants: dict[str, Predictions], classes: Sequence[Any]) -> Figu
     figure = _sheet(8, 4)
     roc, calibrated = figure.subplots(1, 2)
     for name, predictions in contestants.items():
-        for place in predictions.judged:
+        for place in predictions.averaged_classes:
             hits = predictions.truth == place
             if hits.all() or not hits.any():
                 continue
-            shown = name if len(predictions.judged) == 1 else f"{name}, {classes[place]}"
+            shown = name if len(predictions.averaged_classes) == 1 else f"{name}, {classes[place]}"
             probability = predictions.probabilities[:, place]
             RocCurveDisplay.from_predictions(hits, probability, ax=roc, name=shown)
             _calibration(hits, probability, calibrated, shown)
@@ -113,7 +113,7 @@ def curves(predictions: Predictions, classes: Sequence[Any]) -> dict[str, Figure
     roc, roc_axes = _figure(title="ROC")
     pr, pr_axes = _figure(title="Precision and recall")
     calibration, calibration_axes = _figure(title="Calibration")
-    for place in predictions.judged:
+    for place in predictions.averaged_classes:
         hit, score = predictions.truth == place, predictions.probabilities[:, place]
         name = f"class {classes[place]}"
         RocCurveDisplay.from_predictions(hit, score, ax=roc_axes, name=name)

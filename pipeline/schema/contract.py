@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.schema.columns import Column
+from pipeline.tasks import Task, classification
 
 Label = bool | int | str  # a class of the target
 
@@ -22,9 +23,9 @@ class Contract(BaseModel):
     positive: Label | None
 
     @property
-    def task(self) -> str:
-        """The row of `schema.targets.TARGETS` that says what an answer holds."""
-        return "multiclass" if self.positive is None else "binary"
+    def task(self) -> Task:
+        """The kind of prediction."""
+        return classification(self.positive)
 
     @property
     def positive_index(self) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pipeline.schema.contract import Contract, Label
 from pipeline.schema.matrix import Matrix
+from pipeline.tasks import TaskName
 
 LABEL_TYPES = {bool: ("boolean", "boolean"), int: ("integer", "long"), str: ("string", "string")}
 HALF = 0.5  # the threshold of a model that has none
@@ -86,14 +87,14 @@ class Multiclass(Target):
         return places
 
 
-TARGETS: Mapping[str, Callable[[Contract], Target]] = MappingProxyType(
+TARGETS: Mapping[TaskName, Callable[[Contract], Target]] = MappingProxyType(
     {"binary": Binary, "multiclass": Multiclass}
 )
 
 
 def target_of(contract: Contract) -> Target:
     """What follows from the contract's target."""
-    return TARGETS[contract.task](contract)
+    return TARGETS[contract.task.name](contract)
 
 
 def _label(classes: Sequence[Label]) -> AnswerColumn:

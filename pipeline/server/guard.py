@@ -17,7 +17,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.config.sections import Serve
+from pipeline.config.serve import Serve
 from pipeline.server import telemetry
 from pipeline.server.api_keys import ApiKeys
 from pipeline.server.connections import Connections

@@ -14,7 +14,8 @@ from typing import Any
 import uvicorn
 from uvicorn.main import main as uvicorn_command
 
-from pipeline.config.sections import Config, Serve
+from pipeline.config.sections import Config
+from pipeline.config.serve import Serve
 from pipeline.errors import ConfigError
 from pipeline.server import api_keys, background_call, telemetry, temporary_folder, tls
 from pipeline.server.api_keys import ApiKeys

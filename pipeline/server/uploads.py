@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.config.sections import Limits
+from pipeline.config.serve import Limits
 from pipeline.server.http_error import unavailable
 
 FULL_BODIES = 16  # of the largest size, that fit into the memory for bodies that are not whole

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 
-from pipeline.config.sections import LOWER_IS_BETTER, Config, Metric
+from pipeline.config.sections import Config
 from pipeline.errors import ContractError
 from pipeline.evaluation import metrics
 from pipeline.evaluation.corrected_t_test import Comparison, corrected_t_test
@@ -22,11 +22,12 @@ from pipeline.evaluation.cross_validation import Fold
 from pipeline.models import families as models
 from pipeline.reporting import figures
 from pipeline.results import Artifacts, Dataset, Report, Training, Tuning
+from pipeline.tasks import METRICS, SEARCH_METRICS
 from pipeline.tuning import worker_pool as workers
 
 Procedure = Callable[[Config, Dataset], tuple[Tuning, Training]]
-Scores = dict[Metric, float]
-Comparisons = dict[str, dict[Metric, Comparison]]
+Scores = dict[str, float]
+Comparisons = dict[str, dict[str, Comparison]]
 OWN = "procedure"
 OTHERS = ("best_trial", "plain", "tutorial")
 FEWEST = 6  # rows of a class in a training part, as ingest asks for
@@ -127,38 +128,37 @@ def _fold(
         scores = {OWN: _scores(part, training.model, training.threshold)}
         for name, model in others.items():
             scores[name] = _scores(part, model.fit(part.X_train, part.y_train), None)
-    inner: Scores = {name: training.metrics[name] for name in metrics.SEARCH_METRICS}
+    inner: Scores = {name: training.metrics[name] for name in SEARCH_METRICS}
     return OuterFold(place, len(train), len(test), scores, inner)
 
 
 def _scores(dataset: Dataset, model: Any, threshold: float | None) -> Scores:
     predictions = metrics.predict(dataset, model, threshold)
-    return {name: metrics.value(name, predictions) for name in metrics.ALL}
+    return {name: metrics.value(name, predictions) for name in METRICS}
 
 
-def _column(folds: list[OuterFold], model: str, name: Metric) -> NDArray[np.float64]:
+def _column(folds: list[OuterFold], model: str, name: str) -> NDArray[np.float64]:
     """One metric of one model on every outer fold."""
     return np.array([fold.scores[model][name] for fold in folds])
 
 
-def _compare(folds: list[OuterFold], other: str) -> dict[Metric, Comparison]:
+def _compare(folds: list[OuterFold], other: str) -> dict[str, Comparison]:
     """The procedure minus the other, metric by metric."""
     return {
         name: corrected_t_test(
             _column(folds, OWN, name) - _column(folds, other, name), _share(folds)
         )
-        for name in metrics.ALL
+        for name in METRICS
     }
 
 
-def _optimism(folds: list[OuterFold]) -> dict[Metric, Comparison]:
+def _optimism(folds: list[OuterFold]) -> dict[str, Comparison]:
     """By how much the procedure's own cross-validation was better than what came after."""
-    found: dict[Metric, Comparison] = {}
-    for name in metrics.SEARCH_METRICS:
+    found: dict[str, Comparison] = {}
+    for name in SEARCH_METRICS:
         inner = np.array([fold.inner[name] for fold in folds])
         gained = inner - _column(folds, OWN, name)
-        sign = -1 if name in LOWER_IS_BETTER else 1
-        found[name] = corrected_t_test(sign * gained, _share(folds))
+        found[name] = corrected_t_test(METRICS[name].sign * gained, _share(folds))
     return found
 
 
@@ -167,11 +167,11 @@ def _share(folds: list[OuterFold]) -> float:
 
 
 def _metrics(
-    folds: list[OuterFold], comparisons: Comparisons, optimism: dict[Metric, Comparison]
+    folds: list[OuterFold], comparisons: Comparisons, optimism: dict[str, Comparison]
 ) -> dict[str, float]:
     """For the run: `audit/log_loss`, `tutorial/log_loss`, `p_value/tutorial_log_loss`, ..."""
     shown: dict[str, float] = {}
-    for name in metrics.ALL:
+    for name in METRICS:
         own = _column(folds, OWN, name)
         shown[f"audit/{name}"] = float(own.mean())
         shown[f"audit_std/{name}"] = float(own.std(ddof=1))
@@ -183,7 +183,7 @@ def _metrics(
 
 
 def _summary(
-    folds: list[OuterFold], comparisons: Comparisons, optimism: dict[Metric, Comparison]
+    folds: list[OuterFold], comparisons: Comparisons, optimism: dict[str, Comparison]
 ) -> str:
     """What was found, in Markdown."""
     lines = [
@@ -193,7 +193,7 @@ def _summary(
         "| metric | procedure | against | its value | difference | 95 % interval | p |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for name in metrics.SEARCH_METRICS:
+    for name in SEARCH_METRICS:
         own = _column(folds, OWN, name).mean()
         for other, compared in comparisons.items():
             found, value = compared[name], _column(folds, other, name).mean()
@@ -211,7 +211,7 @@ def _summary(
 
 
 def _artifacts(
-    folds: list[OuterFold], comparisons: Comparisons, optimism: dict[Metric, Comparison]
+    folds: list[OuterFold], comparisons: Comparisons, optimism: dict[str, Comparison]
 ) -> Artifacts:
     by_fold = pd.DataFrame(
         {
@@ -219,7 +219,7 @@ def _artifacts(
             "rows": fold.rows_test,
             **{
                 f"{model} {name}": scores[name]
-                for name in metrics.ALL
+                for name in METRICS
                 for model, scores in fold.scores.items()
             },
             **{f"inner {name}": value for name, value in fold.inner.items()},
@@ -239,11 +239,11 @@ def _artifacts(
 
 
 def _table(
-    folds: list[OuterFold], comparisons: Comparisons, optimism: dict[Metric, Comparison]
+    folds: list[OuterFold], comparisons: Comparisons, optimism: dict[str, Comparison]
 ) -> pd.DataFrame:
     """A row per metric and model that the procedure is held against."""
     rows = []
-    for name in metrics.ALL:
+    for name in METRICS:
         own = _column(folds, OWN, name)
         for other, compared in comparisons.items():
             rows.append(

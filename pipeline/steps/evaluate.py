@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.dummy import DummyClassifier
 from threadpoolctl import threadpool_limits
 
-from pipeline.config.sections import Evaluate, Metric
-from pipeline.evaluation import metrics
-from pipeline.evaluation.metrics import Predictions
-from pipeline.models import families as models
-from pipeline.models.ensemble import row_losses
+from pipeline.config.sections import Evaluate
+from pipeline.evaluation import bootstrap, metrics
+from pipeline.evaluation.metrics import Predictions, row_losses, true_class_probability
+from pipeline.models.families import BASELINES
 from pipeline.reporting import figures
 from pipeline.reporting.tables import numbered
 from pipeline.results import (
@@ -31,7 +29,7 @@ from pipeline.schema.matrix import Matrix
 WORST_ROWS = 20
 REPEATS = 5
 MOST_CELLS = 2**21  # of the shuffled tables that a model is asked at once
-SHOWN: tuple[Metric, ...] = ("accuracy", "precision", "recall", "f1")  # over thresholds
+SHOWN: tuple[str, ...] = ("accuracy", "precision", "recall", "f1")  # over thresholds
 
 
 def evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evaluation:
@@ -46,11 +44,10 @@ def evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evalua
 def _evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evaluation:
     predictions = metrics.predict(dataset, training.model, training.threshold)
     importance = _importance(evaluate, dataset, training.model, predictions)
-    values = {name: metrics.value(name, predictions) for name in metrics.ALL}
-    intervals = metrics.intervals(predictions, evaluate.resamples, evaluate.seed)
+    values = {name: metrics.value(name, predictions) for name in predictions.task.metrics}
+    intervals = bootstrap.intervals(predictions, evaluate.resamples, evaluate.seed)
     baselines = {
-        "dummy": _baseline(dataset, DummyClassifier(strategy="prior")),
-        "tutorial": _baseline(dataset, models.tutorial()),
+        name: _baseline(dataset, make()) for name, make in BASELINES[predictions.task.name].items()
     }
     return Evaluation(
         metrics=values,
@@ -74,15 +71,15 @@ def _evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evalu
     )
 
 
-def _baseline(dataset: Dataset, model: Any) -> dict[Metric, float]:
+def _baseline(dataset: Dataset, model: Any) -> dict[str, float]:
     predictions = metrics.predict(dataset, model.fit(dataset.X_train, dataset.y_train), None)
-    return {name: metrics.value(name, predictions) for name in metrics.ALL}
+    return {name: metrics.value(name, predictions) for name in predictions.task.metrics}
 
 
 def _metrics(
-    values: dict[Metric, float],
-    intervals: dict[Metric, tuple[float, float]],
-    baselines: dict[str, dict[Metric, float]],
+    values: dict[str, float],
+    intervals: dict[str, tuple[float, float]],
+    baselines: dict[str, dict[str, float]],
 ) -> dict[str, float]:
     """For the run: `test/log_loss`, `test_95/log_loss_low`, `dummy/log_loss`, ..."""
     metrics = {f"test/{name}": value for name, value in values.items()}
@@ -93,7 +90,7 @@ def _metrics(
     return metrics
 
 
-def _table(values: Any, intervals: Any, baselines: dict[str, dict[Metric, float]]) -> pd.DataFrame:
+def _table(values: Any, intervals: Any, baselines: dict[str, dict[str, float]]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "metric": name,
@@ -141,22 +138,22 @@ def _shuffled(X: Matrix, place: int, order: NDArray[np.intp]) -> Matrix:
 
 
 def _mean_loss(probabilities: Probabilities, truth: NDArray[np.intp]) -> float:
-    return float(row_losses(probabilities[np.arange(len(truth)), truth]).mean())
+    return float(row_losses(true_class_probability(probabilities, truth)).mean())
 
 
 def _worst_rows(dataset: Dataset, predictions: Predictions) -> pd.DataFrame:
     """The rows whose true class got the least probability."""
-    own = predictions.probabilities[np.arange(len(predictions.truth)), predictions.truth]
+    of_truth = true_class_probability(predictions.probabilities, predictions.truth)
     classes = np.asarray(dataset.contract.classes, dtype=object)
     columns: dict[str, Any] = {
         dataset.contract.target: dataset.y_test,
         "predicted": classes[predictions.labels],
-        "probability of the truth": own,
+        "probability of the truth": of_truth,
     }
     table = numbered(dataset.X_test)
     for name, values in columns.items():
         table.insert(table.shape[1], name, values, allow_duplicates=True)
-    return table.iloc[np.argsort(own, kind="stable")[:WORST_ROWS]]
+    return table.iloc[np.argsort(of_truth, kind="stable")[:WORST_ROWS]]
 
 
 def _curves(dataset: Dataset, predictions: Predictions, threshold: float | None) -> Artifacts:

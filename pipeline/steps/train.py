@@ -5,16 +5,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import FixedThresholdClassifier
 from threadpoolctl import threadpool_limits
 
-from pipeline.config.sections import Config, Family
+from pipeline.config.sections import Config
 from pipeline.datasets import row_hash
-from pipeline.evaluation import cross_validation as crossval
-from pipeline.models import families as models
-from pipeline.models.ensemble import choose_threshold, mix, select_weights
+from pipeline.evaluation.cross_validation import make_folds, score
+from pipeline.models.ensemble import assemble, mix, select_weights
+from pipeline.models.families import build
+from pipeline.models.threshold import choose_threshold, with_threshold
 from pipeline.reporting import figures
 from pipeline.results import (
     Arrays,
@@ -26,6 +25,7 @@ from pipeline.results import (
     Tuning,
     cv_metrics,
 )
+from pipeline.tasks import Family
 
 if TYPE_CHECKING:
     from pipeline.export.compilation import Compilation
@@ -56,7 +56,7 @@ def fit(config: Config, dataset: Dataset, tuning: Tuning) -> Training:
     out_of_fold = {family: tuning.out_of_fold[family] for family in families}
     truth = np.unique(dataset.y_train, return_inverse=True)[1]
     weights = select_weights(out_of_fold, truth)
-    threshold = _threshold(config, dataset, mix(out_of_fold, weights), truth)
+    threshold = choose_threshold(config.train, dataset.contract, mix(out_of_fold, weights), truth)
     means, spread = _cross_validated(config, dataset, out_of_fold, truth)
     model = _assemble(config, dataset, tuning, weights, threshold)
     with warnings.catch_warnings(), threadpool_limits(1):  # small fits: threads only cost
@@ -87,37 +87,15 @@ def _assemble(
     weights: dict[Family, float],
     threshold: float | None,
 ) -> Any:
-    """An unfitted, stock scikit-learn classifier."""
+    """An unfitted, stock scikit-learn classifier of the families that have weight."""
     tune = config.tune
-    used = {family: weight for family, weight in weights.items() if weight > 0}
-    pipelines = [
-        (family, models.build(family, tuning.chosen[family].params, tune.seed, tune.estimators))
-        for family in used
-    ]
-    model = (
-        pipelines[0][1]
-        if len(used) == 1
-        else VotingClassifier(pipelines, voting="soft", weights=list(used.values()))
-    )
-    if threshold is None:
-        return model
-    return FixedThresholdClassifier(
-        model,
-        threshold=threshold,
-        pos_label=dataset.contract.positive,
-        response_method="predict_proba",
-    )
-
-
-def _threshold(
-    config: Config, dataset: Dataset, probabilities: Probabilities, truth: Any
-) -> float | None:
-    positive = dataset.contract.positive_index
-    if positive is None:
-        return None
-    if config.train.threshold != "auto":
-        return config.train.threshold
-    return choose_threshold(probabilities[:, positive], truth == positive, config.train)
+    members = {
+        family: build(family, tuning.chosen[family].params, tune.seed, tune.estimators)
+        for family, weight in weights.items()
+        if weight > 0
+    }
+    model = assemble(dataset.contract.task, members, weights)
+    return with_threshold(model, threshold, dataset.contract)
 
 
 def _cross_validated(
@@ -125,16 +103,17 @@ def _cross_validated(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Metrics on each fold with the weights and threshold that the other folds choose."""
     y = dataset.y_train
-    folds = crossval.folds(y, config.tune.folds, config.tune.seed)
+    folds = make_folds(dataset.contract.task, y, config.tune.folds, config.tune.seed)
     blended = np.empty_like(next(iter(out_of_fold.values())))
-    thresholds: list[float] = []
+    thresholds: list[float | None] = []
     for others, fold in folds:
-        seen = {family: predicted[others] for family, predicted in out_of_fold.items()}
-        weights = select_weights(seen, truth[others])
-        threshold = _threshold(config, dataset, mix(seen, weights), truth[others])
-        thresholds.append(0.5 if threshold is None else threshold)
+        outside = {family: predicted[others] for family, predicted in out_of_fold.items()}
+        weights = select_weights(outside, truth[others])
+        thresholds.append(
+            choose_threshold(config.train, dataset.contract, mix(outside, weights), truth[others])
+        )
         blended[fold] = mix(out_of_fold, weights)[fold]
-    return crossval.score(y, blended, folds, dataset.contract.positive_index, thresholds)
+    return score(y, blended, folds, dataset.contract.positive_index, thresholds)
 
 
 def _summary(tuning: Tuning, weights: dict[Family, float], loss: float) -> str:

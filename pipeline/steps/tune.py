@@ -6,7 +6,7 @@ import pandas as pd
 
 from pipeline.config.sections import Config
 from pipeline.errors import SearchError
-from pipeline.evaluation import cross_validation as crossval
+from pipeline.evaluation.cross_validation import make_folds
 from pipeline.reporting import figures
 from pipeline.results import (
     Artifacts,
@@ -20,8 +20,8 @@ from pipeline.results import (
 )
 from pipeline.tuning.param_importance import importance
 from pipeline.tuning.search import search
-from pipeline.tuning.selection import Kept
-from pipeline.tuning.trial import Outcome, Task
+from pipeline.tuning.selection import Selection
+from pipeline.tuning.trial import TrialInputs, TrialResult
 
 OnTrial = Callable[[Trial, Probabilities | None], None]
 
@@ -30,7 +30,7 @@ def tune(
     config: Config,
     dataset: Dataset,
     on_trial: OnTrial | None = None,
-    finished: Mapping[int, Outcome] | None = None,
+    finished: Mapping[int, TrialResult] | None = None,
 ) -> Tuning:
     """Runs the search, or goes on with one that has finished some trials, given by number.
 
@@ -39,37 +39,36 @@ def tune(
     """
     settings = config.tune
     finished = finished or {}
-    task = Task(
+    inputs = TrialInputs(
         X=dataset.X_train,
         y=dataset.y_train,
-        folds=crossval.folds(dataset.y_train, settings.folds, settings.seed),
+        folds=make_folds(dataset.contract.task, dataset.y_train, settings.folds, settings.seed),
         positive=dataset.contract.positive_index,
         seed=settings.seed,
         estimators=settings.estimators,
     )
-    ended = Kept(settings.families)
-    kept = Kept(settings.families)
+    ended, in_order = Selection(settings.families), Selection(settings.families)
     trials: list[Trial] = []
-    for outcome in finished.values():
-        ended.takes(outcome)
+    for result in finished.values():
+        ended.add(result)
 
-    def on_end(outcome: Outcome) -> None:
-        is_kept = ended.takes(outcome)
+    def on_end(result: TrialResult) -> None:
+        is_selected = ended.add(result)
         if on_trial is not None:
-            on_trial(outcome.trial, outcome.out_of_fold if is_kept else None)
+            on_trial(result.trial, result.out_of_fold if is_selected else None)
 
-    def on_result(outcome: Outcome) -> None:
-        kept.takes(outcome)
-        trials.append(outcome.trial)
+    def on_result(result: TrialResult) -> None:
+        in_order.add(result)
+        trials.append(result.trial)
 
     if settings.backend == "spark":
         from pipeline.tuning.spark import search_on_spark  # PySpark is not everybody's
 
-        search_on_spark(task, config, finished, on_end, on_result)
+        search_on_spark(inputs, config, finished, on_end, on_result)
     else:
-        search(task, settings, finished, on_end, on_result)
+        search(inputs, settings, finished, on_end, on_result)
     _check(config, trials)
-    chosen = kept.chosen(task)
+    chosen = in_order.choose(inputs)
     return Tuning(
         trials=tuple(sorted(trials, key=lambda trial: trial.number)),
         chosen={family: choice.trial for family, choice in chosen.items()},
@@ -149,7 +148,7 @@ def _table(trials: Sequence[Trial]) -> pd.DataFrame:
             **trial.metrics,
             **{f"{name}_std": value for name, value in trial.spread.items()},
             "seconds": trial.seconds,
-            "params": _told(trial.params),
+            "params": _text(trial.params),
             "error": trial.error,
         }
         for trial in trials
@@ -175,13 +174,13 @@ def _families(trials: Sequence[Trial], chosen: set[int]) -> pd.DataFrame:
                 "trials": len(own),
                 "failed": sum(bool(trial.error) for trial in own),
                 "seconds per trial": sum(trial.seconds for trial in own) / len(own),
-                "params": _told(best.params),
+                "params": _text(best.params),
             }
         )
     return pd.DataFrame(rows).sort_values(["log_loss", "trial"])
 
 
-def _told(params: Params) -> str:
+def _text(params: Params) -> str:
     return ", ".join(f"{name}={_short(value)}" for name, value in params.items())
 
 

@@ -11,9 +11,9 @@ from mlflow.entities import Run
 from mlflow.store.entities import PagedList
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from pipeline.config.sections import LOWER_IS_BETTER, SearchMetric
 from pipeline.errors import RegistryError
 from pipeline.results import DIGESTS, Candidate, Count, Dataset, cv_loss
+from pipeline.tasks import METRICS
 from pipeline.tracking import runs
 
 SPLIT = "split.seed, split.test_size and split.stratify"
@@ -28,7 +28,7 @@ class Candidates:
 
     def __init__(
         self,
-        primary: SearchMetric,
+        primary: str,
         evaluations: Sequence[Run],
         rest: str | None = None,
         reused: Run | None = None,
@@ -99,12 +99,12 @@ class Candidates:
         self._evaluations |= {run.info.run_id: run for run in runs if _is_complete(run)}
 
 
-def _ranked(primary: SearchMetric, condition: str, bound: float) -> Iterator[PagedList[Run]]:
+def _ranked(primary: str, condition: str, bound: float) -> Iterator[PagedList[Run]]:
     """Evaluations in the order of their loss, the earlier of equals first, NaN and none last.
 
     The bound is there for speed: SQLite joins what it orders by a metric without an index.
     """
-    name, is_loss = f"metrics.`cv/{primary}`", primary in LOWER_IS_BETTER
+    name, is_loss = f"metrics.`cv/{primary}`", not METRICS[primary].greater_is_better
     if bound < inf:
         number = repr(bound if is_loss else -bound).replace("e+", "e")  # as MLflow reads it
         condition = f"{condition} and {name} {'<=' if is_loss else '>='} {number}"
@@ -119,7 +119,7 @@ def _ranked(primary: SearchMetric, condition: str, bound: float) -> Iterator[Pag
     )
 
 
-def of_experiment(model: str, primary: SearchMetric, evaluated: Run) -> Candidates:
+def of_experiment(model: str, primary: str, evaluated: Run) -> Candidates:
     """Those of the active experiment for the registered model on the same table and split.
 
     The evaluation in hand is always among them.
@@ -156,7 +156,7 @@ def of_run(run_id: str) -> Candidate:
     return _candidate(_evaluation(run_id))
 
 
-def only_of_run(primary: SearchMetric, run_id: str, dataset: Dataset) -> Candidates:
+def only_of_run(primary: str, run_id: str, dataset: Dataset) -> Candidates:
     """That of a run alone. Raises RegistryError, also if it is of another table or split."""
     evaluation = _evaluation(run_id)
     check(_candidate(evaluation), dataset)

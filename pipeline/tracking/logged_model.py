@@ -25,7 +25,7 @@ from pipeline.results import Dataset, Training
 from pipeline.tracking import model_files
 
 EXAMPLE_ROWS = 3
-SHIPPED = ("__init__.py", "errors.py", "schema", "inference")  # what answers a request
+SHIPPED = ("__init__.py", "errors.py", "tasks.py", "schema", "inference")  # what answers a request
 REQUIREMENTS = (
     "mlflow",
     "scikit-learn",

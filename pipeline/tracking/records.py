@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from math import nan
-from typing import Any, get_args
+from typing import Any
 
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from pipeline.config.sections import Config, Metric
+from pipeline.config.sections import Config
 from pipeline.errors import StoreError
 from pipeline.results import Arrays, Artifacts, Dataset, Report, Training, Trial, Tuning
+from pipeline.tasks import METRICS
 from pipeline.tracking import model_files, runs, store_errors
 from pipeline.tracking.arrays import unpack
 
@@ -138,7 +139,7 @@ def _summary(steps: dict[str, Run], reused: set[str], metrics: dict[str, float])
             lines += [steps[step].data.tags[runs.NOTE], ""]
     if "evaluate" in steps:
         lines += ["| test metric | value | 95 % interval |", "| --- | --- | --- |"]
-        for name in get_args(Metric):
+        for name in METRICS:
             low, high = (metrics.get(f"test_95/{name}_{end}", nan) for end in ("low", "high"))
             value = metrics.get(f"test/{name}", nan)
             lines.append(f"| {name} | {value:.3f} | {low:.3f} to {high:.3f} |")

@@ -7,13 +7,13 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from pipeline.config.sections import Family, Tune
-from pipeline.evaluation.metrics import SEARCH_METRICS
+from pipeline.config.tune import Tune
 from pipeline.results import Arrays, Probabilities, Trial, cv_metrics
+from pipeline.tasks import SEARCH_METRICS, Family
 from pipeline.tracking import runs
 from pipeline.tracking.arrays import unpack
-from pipeline.tuning.search_space import Searched, searched
-from pipeline.tuning.trial import Outcome, may_end_now
+from pipeline.tuning.search_space import FamilySpace, family_spaces
+from pipeline.tuning.trial import TrialResult, may_end_now
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +41,12 @@ def record(run_id: str, search: str, trial: Trial, predictions: Probabilities | 
     runs.log_child(run_id, child)
 
 
-def finished(search: str, config: Tune) -> dict[int, Outcome]:
+def finished(search: str, config: Tune) -> dict[int, TrialResult]:
     """The trials of the same search that ended in earlier runs, by number, the latest of each.
 
     One that passed a shorter limit than today's is left out: it may end this time.
     """
-    spaces = searched(config)
+    spaces = family_spaces(config)
     latest: dict[int, tuple[Trial, Run]] = {}
     for page in runs.search_pages(f"tags.{SEARCH} = '{search}'", LARGEST_PAGE, status="%"):
         for run in page:
@@ -56,13 +56,13 @@ def finished(search: str, config: Tune) -> dict[int, Outcome]:
         if all(number in latest for number in range(config.max_evals)):
             break  # the rest are older trials of the same numbers
     return {
-        number: Outcome(trial, _read_predictions(run, trial.family))
+        number: TrialResult(trial, _read_predictions(run, trial.family))
         for number, (trial, run) in sorted(latest.items())
         if number < config.max_evals
     }
 
 
-def _read_trial(run: Run, spaces: dict[Family, Searched]) -> Trial | None:
+def _read_trial(run: Run, spaces: dict[Family, FamilySpace]) -> Trial | None:
     """None for a run that was not written to its end, or that no longer fits the space."""
     metrics = run.data.metrics
     if "seconds" not in metrics:

@@ -1,19 +1,30 @@
 """The search space in hyperopt's terms, and its points in ours."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import log
 from typing import Any
 
 from hyperopt import hp
 from hyperopt.base import Domain
 
-from pipeline.config import ranges as distributions
-from pipeline.config.ranges import Range
-from pipeline.config.sections import Family
+from pipeline.config.ranges import Choice, Distribution
 from pipeline.results import Params
-from pipeline.tuning.search_space import Searched
+from pipeline.tasks import Family
+from pipeline.tuning.search_space import FamilySpace
 
 FAMILY = "family"  # hyperopt's label of the choice of a family
+EXPRESSIONS: dict[str, Callable[..., Any]] = {  # by the distribution's name
+    "uniform": hp.uniform,
+    "loguniform": hp.loguniform,
+    "uniformint": hp.uniformint,
+    "quniform": hp.quniform,
+    "qloguniform": hp.qloguniform,
+    "normal": hp.normal,
+    "lognormal": hp.lognormal,
+    "qnormal": hp.qnormal,
+    "qlognormal": hp.qlognormal,
+    "randint": hp.randint,
+}
 
 
 class SearchSpace:
@@ -23,7 +34,7 @@ class SearchSpace:
     options may be anything. A point is `(family, params)`, with the fixed values in the params.
     """
 
-    def __init__(self, families: Mapping[Family, Searched]) -> None:
+    def __init__(self, families: Mapping[Family, FamilySpace]) -> None:
         self.families = families
         self.names = list(families)
         self.expression = hp.choice(FAMILY, [self._branch(family) for family in families])
@@ -33,16 +44,16 @@ class SearchSpace:
         return [(name, {**one.fixed, **one.default}) for name, one in self.families.items()]
 
     def point(self, document: Mapping[str, Any]) -> tuple[Family, Params]:
-        """What a trial's document of hyperopt stands for."""
+        """The point that a trial's document of hyperopt stands for."""
         drawn = {label: values[0] for label, values in document["misc"]["vals"].items() if values}
         return self.decode({**drawn, FAMILY: self.names[int(drawn[FAMILY])]})
 
     def decode(self, drawn: Mapping[str, Any]) -> tuple[Family, Params]:
-        """What a value of the expression stands for."""
+        """The point that a value of the expression stands for."""
         family = drawn[FAMILY]
         searched = self.families[family]
-        tried = {n: _value(span, drawn[f"{family}.{n}"]) for n, span in searched.space.items()}
-        return family, {**searched.fixed, **tried}
+        params = {n: _value(each, drawn[f"{family}.{n}"]) for n, each in searched.space.items()}
+        return family, {**searched.fixed, **params}
 
     def document(
         self, number: int, family: Family, params: Params, domain: Domain, trials: Any
@@ -52,11 +63,10 @@ class SearchSpace:
         A label that the family lacks has empty lists: without an entry TPE raises KeyError.
         """
         values: dict[str, Any] = {FAMILY: self.names.index(family)}
-        for name, span in self.families[family].space.items():
-            options = distributions.options(span)
+        for name, distribution in self.families[family].space.items():
             value = params[name]
             values[f"{family}.{name}"] = (
-                value if options is None else distributions.place(options, value)
+                distribution.index(value) if isinstance(distribution, Choice) else value
             )
         misc = {
             "tid": number,
@@ -69,33 +79,28 @@ class SearchSpace:
         return dict(document)
 
     def _branch(self, family: Family) -> dict[str, Any]:
-        labels = {f"{family}.{name}": span for name, span in self.families[family].space.items()}
-        return {FAMILY: family, **{label: _node(label, span) for label, span in labels.items()}}
+        labels = {f"{family}.{name}": each for name, each in self.families[family].space.items()}
+        nodes = {label: _expression(label, each) for label, each in labels.items()}
+        return {FAMILY: family, **nodes}
 
 
-def _node(label: str, span: Range) -> Any:
-    ((name, arguments),) = span.items()
-    match name:
-        case "choice":
-            return hp.choice(label, _places(arguments))
-        case "pchoice":
-            chances = [chance for chance, _ in arguments]
-            exact = [chance / sum(chances) for chance in chances]
-            return hp.pchoice(label, list(zip(exact, _places(arguments), strict=True)))
-        case "loguniform" | "qloguniform":
-            low, high, *q = arguments
-            return getattr(hp, name)(label, log(low), log(high), *q)
-        case _:
-            return getattr(hp, name)(label, *arguments)
+def _expression(label: str, distribution: Distribution) -> Any:
+    if isinstance(distribution, Choice):
+        places = list(range(len(distribution.options)))
+        if distribution.probabilities is None:
+            return hp.choice(label, places)
+        total = sum(distribution.probabilities)
+        exact = [probability / total for probability in distribution.probabilities]
+        return hp.pchoice(label, list(zip(exact, places, strict=True)))
+    arguments = distribution.arguments
+    if distribution.is_log:
+        low, high, *q = arguments
+        arguments = (log(low), log(high), *q)
+    return EXPRESSIONS[distribution.name](label, *arguments)
 
 
-def _places(options: list[Any]) -> list[int]:
-    return [place for place, _ in enumerate(options)]
-
-
-def _value(span: Range, drawn: Any) -> Any:
+def _value(distribution: Distribution, drawn: Any) -> Any:
     """A drawn number as the parameter's value: an option, an integer or a double."""
-    options = distributions.options(span)
-    if options is not None:
-        return options[int(drawn)]
-    return round(drawn) if distributions.is_whole(span) else float(drawn)
+    if isinstance(distribution, Choice):
+        return distribution.options[int(drawn)]
+    return round(drawn) if distribution.is_integer else float(drawn)

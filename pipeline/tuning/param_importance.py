@@ -27,16 +27,16 @@ def importance(trials: Sequence[Trial]) -> pd.DataFrame:
     if len(trials) < FEWEST_TRIALS or table.empty or ranks.nunique() < 2:
         return pd.DataFrame(columns=["name", "mean", "std"])
     forest = RandomForestRegressor(TREES, min_samples_leaf=2, random_state=0).fit(table, ranks)
-    found = permutation_importance(forest, table, ranks, n_repeats=REPEATS, random_state=0)
+    result = permutation_importance(forest, table, ranks, n_repeats=REPEATS, random_state=0)
     return pd.DataFrame(
-        {"name": table.columns, "mean": found.importances_mean, "std": found.importances_std}
+        {"name": table.columns, "mean": result.importances_mean, "std": result.importances_std}
     ).sort_values("mean", ascending=False)
 
 
 def _encoded(trials: Sequence[Trial]) -> pd.DataFrame:
     """One column for the family and one per hyperparameter, without those that never vary.
 
-    A hyperparameter that a trial lacks has the column's median: it tells nothing there.
+    A hyperparameter that a trial lacks has the column's median, which carries no information.
     """
     columns = {"family": _codes([trial.family for trial in trials], trials)}
     for name in dict.fromkeys(f"{t.family}.{key}" for t in trials for key in t.params):
@@ -51,10 +51,10 @@ def _codes(values: Sequence[Any], trials: Sequence[Trial]) -> "pd.Series[Any]":
     """Numbers as they are; options by their mean loss, so that a tree can part them."""
     if all(value is None or _is_number(value) for value in values):
         return pd.Series(values, dtype=float)
-    told = pd.Series([None if value is None else str(value) for value in values], dtype=object)
+    options = pd.Series([None if value is None else str(value) for value in values], dtype=object)
     losses = pd.Series([trial.loss for trial in trials], dtype=float)
-    order = losses.groupby(told).mean().rank(method="first")
-    return told.map(order).astype(np.float64)
+    order = losses.groupby(options).mean().rank(method="first")
+    return options.map(order).astype(np.float64)
 
 
 def _is_number(value: Any) -> bool:

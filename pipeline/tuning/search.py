@@ -11,23 +11,23 @@ from hyperopt.base import Domain, trials_from_docs
 from hyperopt.exceptions import AllTrialsFailed
 from hyperopt.fmin import fmin_pass_expr_memo_ctrl
 
-from pipeline.config.sections import Tune
+from pipeline.config.tune import Tune
 from pipeline.tuning.hyperopt_space import SearchSpace
-from pipeline.tuning.search_space import searched
-from pipeline.tuning.trial import Evaluator, Outcome, Task, evaluator
+from pipeline.tuning.search_space import family_spaces
+from pipeline.tuning.trial import Evaluator, TrialInputs, TrialResult, evaluator
 
-AHEAD = 4  # trials in the air: the same on any machine, so the search is too
+AHEAD = 4  # trials at a time: the same on any machine, so the search is too
 
-OnOutcome = Callable[[Outcome], None]
-Finished = Mapping[int, Outcome]
+OnResult = Callable[[TrialResult], None]
+Finished = Mapping[int, TrialResult]
 
 
 def search(
-    task: Task,
+    inputs: TrialInputs,
     tune: Tune,
     finished: Finished,
-    on_end: OnOutcome,
-    on_result: OnOutcome,
+    on_end: OnResult,
+    on_result: OnResult,
 ) -> None:
     """Runs the search, with the trials of an earlier one in place of those of the same number.
 
@@ -35,16 +35,16 @@ def search(
     of the search in the order of suggestion. The result depends on the seed and the data, and
     on the number of workers only where there are more than four.
     """
-    with evaluator(task, tune) as evaluate:
-        ahead = _Ahead(Suggestions(tune, finished), tune, evaluate, on_end)
+    with evaluator(inputs, tune) as evaluate:
+        ahead = _Lookahead(Suggestions(tune, finished), tune, evaluate, on_end)
 
         @fmin_pass_expr_memo_ctrl  # type: ignore[untyped-decorator]
         def objective(expr: Any, memo: Any, ctrl: Any) -> dict[str, Any]:
-            outcome = ahead.result(ctrl.current_trial["tid"])
-            on_result(outcome)
-            return judged(outcome)
+            result = ahead.result(ctrl.current_trial["tid"])
+            on_result(result)
+            return hyperopt_result(result)
 
-        with suppress(AllTrialsFailed):  # each has told why
+        with suppress(AllTrialsFailed):  # each has its error
             fmin(
                 objective,
                 ahead.suggestions.space.expression,
@@ -61,12 +61,12 @@ def search(
 class Suggestions:
     """What to try next: trials that have finished before, the defaults, then TPE.
 
-    The suggestion of trial n depends on the seed, on n and on the trials that are known, so a
+    The suggestion of trial n depends on the seed, on n and on the trials before it, so a
     search that goes on with what it had makes the same suggestions as one that never stopped.
     """
 
     def __init__(self, tune: Tune, finished: Finished) -> None:
-        self.space = SearchSpace(searched(tune))
+        self.space = SearchSpace(family_spaces(tune))
         self.defaults = self.space.defaults()
         self.seed = tune.seed
         self.finished = finished
@@ -83,7 +83,7 @@ class Suggestions:
         return dict(document)
 
 
-class _Ahead:
+class _Lookahead:
     """Suggests trials a window ahead of hyperopt's loop and starts each at once.
 
     Trial n is suggested when trial n - window has ended, whatever has ended besides: workers
@@ -91,7 +91,7 @@ class _Ahead:
     """
 
     def __init__(
-        self, suggestions: Suggestions, tune: Tune, evaluate: Evaluator, on_end: OnOutcome
+        self, suggestions: Suggestions, tune: Tune, evaluate: Evaluator, on_end: OnResult
     ) -> None:
         self.suggestions = suggestions
         self.most = tune.max_evals
@@ -105,28 +105,28 @@ class _Ahead:
         """Hyperopt's `algo`: the next trial's document."""
         (number,) = new_ids
         for ahead in range(len(self.suggested), min(number + self.window, self.most)):
-            # Trials in the air count as seen and poor: TPE does not suggest them once more.
-            known = trials_from_docs([*trials.trials, *self.suggested[number:]], validate=False)
-            document = self.suggestions.document(ahead, domain, known)
+            # Trials that run count as done and poor: TPE does not suggest them once more.
+            history = trials_from_docs([*trials.trials, *self.suggested[number:]], validate=False)
+            document = self.suggestions.document(ahead, domain, history)
             self.suggested.append(document)
             if ahead not in self.ended:
                 self.evaluate.start(ahead, *self.suggestions.space.point(document))
         return [self.suggested[number]]
 
-    def result(self, number: int) -> Outcome:
-        """The outcome of a suggested trial; others that end meanwhile are told of."""
+    def result(self, number: int) -> TrialResult:
+        """The result of a suggested trial; others that end meanwhile are reported."""
         while number not in self.ended:
-            outcome = self.evaluate.next()
-            self.ended[outcome.trial.number] = outcome
-            self.on_end(outcome)
+            result = self.evaluate.next()
+            self.ended[result.trial.number] = result
+            self.on_end(result)
         return self.ended.pop(number)
 
 
-def judged(outcome: Outcome) -> dict[str, Any]:
-    """The outcome as the result of hyperopt's objective."""
-    if outcome.trial.error:
+def hyperopt_result(result: TrialResult) -> dict[str, Any]:
+    """What hyperopt's objective returns for it."""
+    if result.trial.error:
         return {"status": STATUS_FAIL, "loss": None}
-    return {"status": STATUS_OK, "loss": outcome.trial.loss}
+    return {"status": STATUS_OK, "loss": result.trial.loss}
 
 
 def no_progress(patience: int) -> Callable[..., tuple[bool, list[Any]]]:

@@ -22,15 +22,15 @@ from threadpoolctl import threadpool_limits
 from pipeline.config.sections import Config, Spark
 from pipeline.errors import ConfigError
 from pipeline.tuning.hyperopt_space import SearchSpace
-from pipeline.tuning.search import Finished, OnOutcome, Suggestions, judged, no_progress
-from pipeline.tuning.trial import Outcome, Task, evaluate, evaluate_within, failed
+from pipeline.tuning.search import Finished, OnResult, Suggestions, hyperopt_result, no_progress
+from pipeline.tuning.trial import TrialInputs, TrialResult, evaluate, evaluate_within, failed
 
 PACKAGE = Path(__file__).resolve().parents[1]
-OUTCOME = "outcome"  # the key of ours in the result of a trial
+TRIAL = "trial"  # the key of a TrialResult in what the objective returns
 
 
 def search_on_spark(
-    task: Task, config: Config, finished: Finished, on_end: OnOutcome, on_result: OnOutcome
+    inputs: TrialInputs, config: Config, finished: Finished, on_end: OnResult, on_result: OnResult
 ) -> None:
     """As `search`, with each trial a task of Spark.
 
@@ -41,15 +41,15 @@ def search_on_spark(
     suggestions = Suggestions(tune, finished)
     space = suggestions.space
 
-    def tell(outcome: Outcome) -> None:
-        on_end(outcome)
-        on_result(outcome)
+    def report(result: TrialResult) -> None:
+        on_end(result)
+        on_result(result)
 
     def suggest(new_ids: list[int], domain: Domain, trials: Any, _: int) -> list[dict[str, Any]]:
         documents: list[dict[str, Any]] = []
         for number in new_ids:
-            known = trials_from_docs([*trials.trials, *documents], validate=False)
-            documents.append(suggestions.document(number, domain, known))
+            history = trials_from_docs([*trials.trials, *documents], validate=False)
+            documents.append(suggestions.document(number, domain, history))
         return documents
 
     with _session(config.spark) as session:
@@ -58,12 +58,12 @@ def search_on_spark(
             if tune.parallelism == "auto"
             else tune.parallelism
         )
-        objective = _objective(session.sparkContext.broadcast(task), space, tune.trial_timeout)
-        trials = _Trials(space, tell, parallelism=parallelism, spark_session=session)
+        objective = _objective(session.sparkContext.broadcast(inputs), space, tune.trial_timeout)
+        trials = _Trials(space, report, parallelism=parallelism, spark_session=session)
         trials.take(finished, Domain(objective, space.expression), suggestions)
-        for outcome in finished.values():
-            on_result(outcome)
-        # AllTrialsFailed: each has told why. PySpark warns of each thread that hyperopt starts.
+        for result in finished.values():
+            on_result(result)
+        # AllTrialsFailed: each has its error. PySpark warns of each thread that hyperopt starts.
         with suppress(AllTrialsFailed), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Spark session is not provided")
             fmin(
@@ -82,21 +82,21 @@ def search_on_spark(
 
 
 class _Trials(SparkTrials):  # type: ignore[misc]
-    """Tells of each trial when hyperopt looks for it, which is once a second."""
+    """Reports each trial when hyperopt looks for it, which is once a second."""
 
-    def __init__(self, space: SearchSpace, tell: OnOutcome, **options: Any) -> None:
+    def __init__(self, space: SearchSpace, report: OnResult, **options: Any) -> None:
         self.space = space
-        self.tell = tell
-        self.told: set[int] = set()
+        self.report = report
+        self.reported: set[int] = set()
         super().__init__(**options)
 
     def take(self, finished: Finished, domain: Domain, suggestions: Suggestions) -> None:
-        """Trials of an earlier search, as done."""
-        for number, outcome in finished.items():
+        """Takes the trials of an earlier search as done."""
+        for number, result in finished.items():
             document = suggestions.document(number, domain, self)
-            done = {"state": JOB_STATE_DONE, "result": judged(outcome)}
+            done = {"state": JOB_STATE_DONE, "result": hyperopt_result(result)}
             self.insert_trial_docs([{**document, **done}])
-            self.told.add(number)
+            self.reported.add(number)
         self.refresh()
 
     def new_trial_ids(self, n: int) -> list[int]:
@@ -110,50 +110,50 @@ class _Trials(SparkTrials):  # type: ignore[misc]
         super().refresh()
         for document in list(self._dynamic_trials):
             ended = document["state"] in (JOB_STATE_DONE, JOB_STATE_ERROR)
-            if ended and document["tid"] not in self.told:
-                self.told.add(document["tid"])
-                self.tell(self._outcome(document))
+            if ended and document["tid"] not in self.reported:
+                self.reported.add(document["tid"])
+                self.report(self._result(document))
 
-    def _outcome(self, document: dict[str, Any]) -> Outcome:
+    def _result(self, document: dict[str, Any]) -> TrialResult:
         number = document["tid"]
         if document["state"] == JOB_STATE_ERROR:
             kind, trace = document["misc"]["error"]
             last = str(trace or kind).strip().splitlines()[-1]
             return failed(number, *self.space.point(document), 0.0, f"its task failed: {last}")
-        outcome: Outcome = document["result"].pop(OUTCOME)
-        return replace(outcome, trial=replace(outcome.trial, number=number))
+        result: TrialResult = document["result"].pop(TRIAL)
+        return replace(result, trial=replace(result.trial, number=number))
 
 
-def _objective(task: Any, space: SearchSpace, timeout: float | None) -> Callable[..., Any]:
+def _objective(inputs: Any, space: SearchSpace, timeout: float | None) -> Callable[..., Any]:
     """What an executor runs; the data comes as a broadcast of Spark."""
 
     def objective(drawn: dict[str, Any]) -> dict[str, Any]:
         trial = (0, *space.decode(drawn))
         with threadpool_limits(1):
-            outcome = (
-                evaluate(task.value, *trial)
+            result = (
+                evaluate(inputs.value, *trial)
                 if timeout is None
-                else evaluate_within(timeout, task.value, *trial)
+                else evaluate_within(timeout, inputs.value, *trial)
             )
-        return {**judged(outcome), OUTCOME: outcome}
+        return {**hyperopt_result(result), TRIAL: result}
 
     return objective
 
 
 @contextmanager
 def _session(spark: Spark) -> Iterator[SparkSession]:
-    """A session of its own that ends here, or the one that is there already."""
-    here = spark.master.startswith("local")
-    if here:
+    """A new session that ends here, or the one that is active already."""
+    is_local = spark.master.startswith("local")
+    if is_local:
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master(spark.master).appName(PACKAGE.name)
     options = {"spark.ui.showConsoleProgress": "false"}
-    if here:  # nothing of it needs to be seen from elsewhere
+    if is_local:  # nothing of it needs to be seen from elsewhere
         options |= {"spark.ui.enabled": "false", "spark.driver.bindAddress": "127.0.0.1"}
         options |= {"spark.driver.host": "127.0.0.1"}
     for key, value in options.items():
         builder = builder.config(key, value)
-    own = SparkSession.getActiveSession() is None
+    is_new = SparkSession.getActiveSession() is None
     try:
         session = builder.getOrCreate()
     except Exception as error:  # Java's and PySpark's own, of many kinds
@@ -171,5 +171,5 @@ def _session(spark: Spark) -> Iterator[SparkSession]:
         try:
             yield session
         finally:
-            if own:
+            if is_new:
                 session.stop()

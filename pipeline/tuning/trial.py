@@ -20,18 +20,18 @@ from pebble import ProcessExpired, ProcessPool
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from pipeline.config.sections import Estimator, Family, Tune
-from pipeline.evaluation import cross_validation as crossval
-from pipeline.evaluation.cross_validation import Fold
-from pipeline.models import families as models
+from pipeline.config.tune import Estimator, Tune
+from pipeline.evaluation.cross_validation import Fold, out_of_fold, score
+from pipeline.models.families import build
 from pipeline.results import Params, Probabilities, Trial
-from pipeline.tuning import worker_pool as workers
+from pipeline.tasks import Family
+from pipeline.tuning import worker_pool
 
 TIMED_OUT = "passed tune.trial_timeout"
 
 
 @dataclass(frozen=True)
-class Task:
+class TrialInputs:
     """What every trial of a search has in common."""
 
     X: pd.DataFrame
@@ -43,7 +43,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialResult:
     """A finished trial with its out-of-fold predictions, None when it failed."""
 
     trial: Trial
@@ -58,67 +58,67 @@ class Evaluator(Protocol):
     def start(self, number: int, family: Family, params: Params) -> None:
         """Takes a trial."""
 
-    def next(self) -> Outcome:
+    def next(self) -> TrialResult:
         """Waits for a trial that has ended and was not given back yet."""
 
 
 @contextmanager
-def evaluator(task: Task, tune: Tune) -> Iterator[Evaluator]:
-    """One process after another, or as many at a time as the config says."""
-    if not workers.needed(tune):
+def evaluator(inputs: TrialInputs, tune: Tune) -> Iterator[Evaluator]:
+    """In this process one trial after another, or in as many workers as the config says."""
+    if not worker_pool.needed(tune):
         with threadpool_limits(1):
-            yield _Here(task)
+            yield _InProcess(inputs)
         return
     with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "task.joblib")
-        joblib.dump(task, path)
+        path = str(Path(folder) / "inputs.joblib")
+        joblib.dump(inputs, path)
         try:
-            yield _Pool(path, tune)
+            yield _Pooled(path, tune)
         finally:
-            workers.stop()
+            worker_pool.stop()
 
 
-class _Here:
-    """In this process, a trial when it is asked for."""
+class _InProcess:
+    """Evaluates a trial in this process when it is asked for."""
 
     workers = 1
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, inputs: TrialInputs) -> None:
+        self.inputs = inputs
         self.waiting: deque[tuple[int, Family, Params]] = deque()
 
     def start(self, number: int, family: Family, params: Params) -> None:
         self.waiting.append((number, family, params))
 
-    def next(self) -> Outcome:
-        return evaluate(self.task, *self.waiting.popleft())
+    def next(self) -> TrialResult:
+        return evaluate(self.inputs, *self.waiting.popleft())
 
 
-class _Pool:
-    """In the pool: a trial that hangs or takes its process down has failed, and no other has."""
+class _Pooled:
+    """Evaluates in the pool: a trial that hangs or takes its process down fails, and no other."""
 
     def __init__(self, path: str, tune: Tune) -> None:
         self.path = path
         self.timeout = tune.trial_timeout
-        self.workers = workers.count(tune)
-        self.pool = workers.pool(self.workers)
-        self.running: dict[Future[Outcome], tuple[int, Family, Params]] = {}
+        self.workers = worker_pool.count(tune)
+        self.pool = worker_pool.pool(self.workers)
+        self.running: dict[Future[TrialResult], tuple[int, Family, Params]] = {}
 
     def start(self, number: int, family: Family, params: Params) -> None:
         trial = (number, family, params)
         future = self.pool.schedule(_evaluate_at, (self.path, *trial), timeout=self.timeout)
         self.running[future] = trial
 
-    def next(self) -> Outcome:
+    def next(self) -> TrialResult:
         ended, _ = wait(self.running, return_when=FIRST_COMPLETED)
         future = min(ended, key=lambda one: self.running[one][0])
         return _result(future, self.timeout, *self.running.pop(future))
 
 
 def _result(
-    future: Future[Outcome], timeout: float | None, number: int, family: Family, params: Params
-) -> Outcome:
-    """What a worker has found, or how it was lost."""
+    future: Future[TrialResult], timeout: float | None, number: int, family: Family, params: Params
+) -> TrialResult:
+    """What a worker returned, or how it was lost."""
     try:
         return future.result()
     except TimeoutError:
@@ -130,9 +130,9 @@ def _result(
         return failed(number, family, params, 0.0, reason)
 
 
-def failed(number: int, family: Family, params: Params, seconds: float, reason: str) -> Outcome:
+def failed(number: int, family: Family, params: Params, seconds: float, reason: str) -> TrialResult:
     """A trial without a result."""
-    return Outcome(Trial(number, family, params, {}, {}, seconds, reason), None)
+    return TrialResult(Trial(number, family, params, {}, {}, seconds, reason), None)
 
 
 def may_end_now(trial: Trial, tune: Tune) -> bool:
@@ -141,42 +141,42 @@ def may_end_now(trial: Trial, tune: Tune) -> bool:
     return trial.error.startswith(TIMED_OUT) and (limit is None or limit > trial.seconds)
 
 
-def evaluate(task: Task, number: int, family: Family, params: Params) -> Outcome:
-    """Cross-validates a configuration on the task's folds.
+def evaluate(inputs: TrialInputs, number: int, family: Family, params: Params) -> TrialResult:
+    """Cross-validates a configuration on the folds of the inputs.
 
     A fit that raises or does not converge is a failed trial: one configuration must not end the
     search.
     """
     start = time.perf_counter()
     try:
-        model = models.build(family, params, task.seed, task.estimators)
+        model = build(family, params, inputs.seed, inputs.estimators)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a poor fit shows in its loss
-            warnings.simplefilter("error", ConvergenceWarning)  # and this is none
-            predicted = crossval.out_of_fold(model, task.X, task.y, task.folds)
-        means, spread = crossval.score(task.y, predicted, task.folds, task.positive)
+            warnings.simplefilter("error", ConvergenceWarning)  # and this is no fit
+            predicted = out_of_fold(model, inputs.X, inputs.y, inputs.folds)
+        means, spread = score(inputs.y, predicted, inputs.folds, inputs.positive)
     except Exception as error:  # whatever a library may raise
         seconds = time.perf_counter() - start
         return failed(number, family, params, seconds, f"{type(error).__name__}: {error}")
     seconds = time.perf_counter() - start
-    return Outcome(Trial(number, family, params, means, spread, seconds), predicted)
+    return TrialResult(Trial(number, family, params, means, spread, seconds), predicted)
 
 
 def evaluate_within(
-    seconds: float, task: Task, number: int, family: Family, params: Params
-) -> Outcome:
+    seconds: float, inputs: TrialInputs, number: int, family: Family, params: Params
+) -> TrialResult:
     """As `evaluate`, in a process of its own that is ended after so many seconds."""
     with ProcessPool(max_workers=1, context=multiprocessing.get_context("fork")) as pool:
-        future = pool.schedule(evaluate, (task, number, family, params), timeout=seconds)
+        future = pool.schedule(evaluate, (inputs, number, family, params), timeout=seconds)
         return _result(future, seconds, number, family, params)
 
 
 @lru_cache(maxsize=1)
-def _task_at(path: str) -> Task:
+def _inputs_at(path: str) -> TrialInputs:
     """Read once per worker."""
-    task: Task = joblib.load(path)
-    return task
+    inputs: TrialInputs = joblib.load(path)
+    return inputs
 
 
-def _evaluate_at(path: str, number: int, family: Family, params: Params) -> Outcome:
-    return evaluate(_task_at(path), number, family, params)
+def _evaluate_at(path: str, number: int, family: Family, params: Params) -> TrialResult:
+    return evaluate(_inputs_at(path), number, family, params)

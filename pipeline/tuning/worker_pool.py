@@ -15,7 +15,7 @@ from typing import Any
 import joblib
 from pebble import CONSTS, ProcessPool
 
-from pipeline.config.sections import Tune
+from pipeline.config.tune import Tune
 
 # One BLAS thread each: there is a worker per core already.
 ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")

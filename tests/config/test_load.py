@@ -6,8 +6,10 @@ from functools import reduce
 import pytest
 from pydantic import ValidationError
 
-from pipeline.config.load import PROJECT, load, locate, settings, variable
-from pipeline.config.sections import Estimator
+from pipeline.config.keys import settings
+from pipeline.config.load import load, variable
+from pipeline.config.paths import PROJECT, locate
+from pipeline.config.tune import Estimator
 from pipeline.errors import ConfigError
 from pipeline.schema.columns import Column
 
@@ -667,16 +669,16 @@ def test_load_reads_an_estimator_and_spaces_without_importing_anything(read):
         "default": {"num_leaves": 31},
         "preprocessing": (),
     }
-    assert tune.space == {
+    assert tune.model_dump()["space"] == {
         "boosting": {"reg_lambda": 3},
         "svc": {"C": {"quniform": [1, 9, 0.5]}, "gamma": 0.1},
     }
 
 
 def test_load_keeps_the_type_of_each_option(read):
-    options = read(SMALL + LIGHTGBM).tune.estimators["boosting"].space["boosting_type"]["choice"]
+    choice = read(SMALL + LIGHTGBM).tune.estimators["boosting"].space["boosting_type"]
 
-    assert [type(option) for option in options] == [str, type(None), list, int, bool, float]
+    assert [type(option) for option in choice.options] == [str, type(None), list, int, bool, float]
 
 
 RANGE_FAULTS = [
@@ -855,7 +857,7 @@ def test_load_tells_faults_of_several_estimators_at_once(faults):
     ],
 )
 def test_override_reaches_a_range_and_a_fixed_value(read, key, text, expected):
-    assert read(overrides={key: text}).tune.space == expected
+    assert read(overrides={key: text}).tune.model_dump()["space"] == expected
 
 
 def test_override_of_a_range_is_checked_like_the_file(faults):
@@ -867,9 +869,9 @@ def test_override_of_a_range_is_checked_like_the_file(faults):
 def test_override_of_a_range_leaves_the_others_of_the_file(read):
     text = SMALL + "tune: {space: {svc: {C: 3, gamma: 0.1}, mlp: {alpha: 2}}}\n"
 
-    space = read(text, {"tune.space.svc.C": "{randint: [9]}"}).tune.space
+    space = read(text, {"tune.space.svc.C": "{randint: [1, 9]}"}).tune.model_dump()["space"]
 
-    assert space == {"svc": {"C": {"randint": [9]}, "gamma": 0.1}, "mlp": {"alpha": 2}}
+    assert space == {"svc": {"C": {"randint": [1, 9]}, "gamma": 0.1}, "mlp": {"alpha": 2}}
 
 
 def test_override_makes_an_estimator(read):

@@ -1,31 +1,19 @@
 import re
-from typing import get_args
+from math import inf
 
 import pytest
 from pydantic import ValidationError
 
-from pipeline.config.load import load, settings
-from pipeline.config.sections import (
-    BOUNDS,
-    BUILT_IN,
-    DEFAULT_FAMILIES,
-    LOWER_IS_BETTER,
-    Config,
-    Data,
-    Estimator,
-    Evaluate,
-    Gate,
-    Metric,
-    Registry,
-    SearchMetric,
-    Serve,
-    Split,
-    Tune,
-)
+from pipeline.config.gate import Gate
+from pipeline.config.keys import settings
+from pipeline.config.load import load
+from pipeline.config.ranges import Choice
+from pipeline.config.sections import Config, Data, Evaluate, Registry, Split
+from pipeline.config.serve import Serve
+from pipeline.config.tune import Estimator, Tune
 from pipeline.errors import ConfigError
-from pipeline.evaluation import metrics
 from pipeline.schema.columns import Column
-from tests.support.builders import make_sure
+from pipeline.tasks import BINARY, FAMILIES, METRICS
 
 DATA = {"source": "people.csv", "target": "ill", "columns": {"Age": Column()}}
 KNN = Estimator(estimator="sklearn.neighbors.KNeighborsClassifier")
@@ -155,10 +143,6 @@ def test_every_setting_says_what_it_means():
     assert [key for key, field in settings() if not field.description] == []
 
 
-def test_lower_is_better_names_metrics():
-    assert set(get_args(Metric)) >= LOWER_IS_BETTER
-
-
 # The gate.
 
 
@@ -195,15 +179,16 @@ def test_gate_takes_a_setting_at_the_edge_of_its_rule(settings):
     assert {name: getattr(gate, name) for name in settings} == settings
 
 
-@pytest.mark.parametrize("name", get_args(Metric))
+@pytest.mark.parametrize("name", METRICS)
 def test_gate_takes_a_floor_for_every_metric_and_compares_by_any(name):
     assert Gate(floors={name: 0.5}, metric=name).floors == {name: 0.5}
 
 
 IMPOSSIBLE = [
-    *[(name, at) for name in get_args(Metric) if name not in {"mcc", "brier"} for at in (-0.1, -2)],
-    *[(name, 2) for name in get_args(Metric) if name not in {"log_loss", "brier"}],
-    *[("mcc", -1.01), ("brier", -0.1), ("brier", 2.01)],
+    (name, bound + step)
+    for name, metric in METRICS.items()
+    for bound, step in zip(metric.bounds, (-0.01, 0.01), strict=True)
+    if abs(bound) < inf
 ]
 
 
@@ -213,18 +198,6 @@ def test_floor_that_its_metric_cannot_be_is_refused(setting, name, floor):
     slices = {"slices": {"Age": (30.0,)}} if setting == "slice_floors" else {}
     with pytest.raises(ValidationError, match=rf"{setting}\n.*{name} is {floor:g}; it should be"):
         Gate(**slices, **{setting: {"accuracy": 0.5, name: floor}})
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("right", [True, False])
-def test_bounds_hold_what_a_model_comes_to_that_is_always_right_or_wrong(classes, right):
-    found = metrics.values(make_sure(right, classes=classes))
-    assert found.keys() == BOUNDS.keys()
-    for name, value in found.items():
-        low, high = BOUNDS[name]
-        assert low <= value <= high
-        best = low if name in LOWER_IS_BETTER else high
-        assert (value == best) is right
 
 
 def with_level(level: float, resamples: int) -> Config:
@@ -265,11 +238,6 @@ def test_level_that_the_resamples_cannot_resolve_is_refused_with_how_many_could(
     with pytest.raises(ValidationError, match=re.escape(told)):
         with_level(level, resamples)
     assert with_level(level, needed).evaluate.resamples == needed
-
-
-def test_metrics_to_choose_by_are_those_that_every_trial_has():
-    assert set(get_args(SearchMetric)) == {"log_loss", "roc_auc", "brier", "accuracy"}
-    assert set(get_args(SearchMetric)) < set(get_args(Metric))
 
 
 @pytest.mark.parametrize(
@@ -403,17 +371,16 @@ def test_gate_is_set_from_the_command_line():
 
 
 def test_families_are_those_of_the_project_but_for_the_tutorials():
-    assert Tune().families == DEFAULT_FAMILIES
-    assert set(BUILT_IN) - set(DEFAULT_FAMILIES) == {"raw_logistic_regression"}
+    assert Tune().families == BINARY.families
 
 
 def test_families_that_are_not_set_are_also_the_estimators():
     tune = Tune(estimators={"knn": KNN, "bayes": BAYES})
 
-    assert tune.families == (*DEFAULT_FAMILIES, "knn", "bayes")
+    assert tune.families == (*BINARY.families, "knn", "bayes")
 
 
-@pytest.mark.parametrize("families", [("svc",), ("bayes", "svc", "knn"), (*BUILT_IN, "knn")])
+@pytest.mark.parametrize("families", [("svc",), ("bayes", "svc", "knn"), (*FAMILIES, "knn")])
 def test_families_that_are_set_are_those_alone(families):
     assert Tune(estimators={"knn": KNN, "bayes": BAYES}, families=families).families == families
 
@@ -447,7 +414,7 @@ def test_estimator_takes_an_import_path(path):
 
 
 @pytest.mark.parametrize(
-    "value", [3, 0.5, None, True, "auto", [1, None, {"a": 1}], {"choice": [True, 1, None]}]
+    "value", [3, 0.5, None, True, "auto", [1, None, {"a": 1}], Choice((True, 1, None))]
 )
 def test_space_keeps_a_value_as_it_is(value):
     spaces = (

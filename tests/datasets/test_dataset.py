@@ -9,7 +9,8 @@ from pandas.testing import assert_frame_equal
 from sklearn.model_selection import train_test_split
 
 from pipeline.config.load import load
-from pipeline.config.sections import Config, Data, Registry, Split, Tune
+from pipeline.config.sections import Config, Data, Registry, Split
+from pipeline.config.tune import Tune
 from pipeline.datasets.dataset import build_dataset
 from pipeline.datasets.formats import read_table
 from pipeline.datasets.sources import open_source

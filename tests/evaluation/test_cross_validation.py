@@ -4,10 +4,11 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from pipeline.evaluation import cross_validation as crossval
 from pipeline.evaluation import metrics
+from pipeline.evaluation.cross_validation import make_folds, out_of_fold, score
 from pipeline.evaluation.metrics import Predictions
 from pipeline.models import families as models
+from pipeline.tasks import BINARY, SEARCH_METRICS
 from tests.support.builders import make_dataset, make_predictions
 
 
@@ -28,7 +29,7 @@ class Witness(ClassifierMixin, BaseEstimator):
 @pytest.mark.parametrize("count", [2, 5])
 def test_folds_put_each_row_in_one_test_fold_and_keep_the_class_balance(labels, count):
     y = pd.Series(np.resize(labels, 103), index=np.arange(500, 603))
-    folds = crossval.folds(y, count, seed=0)
+    folds = make_folds(BINARY, y, count, seed=0)
     assert len(folds) == count
     assert sorted(np.concatenate([test for _, test in folds])) == list(range(103))
     for train, test in folds:
@@ -40,7 +41,7 @@ def test_folds_put_each_row_in_one_test_fold_and_keep_the_class_balance(labels, 
 
 def test_folds_are_the_same_for_the_same_seed_and_others_for_another():
     y = pd.Series(np.arange(40) % 2)
-    first, again, other = (crossval.folds(y, 4, seed)[0][1].tolist() for seed in (3, 3, 4))
+    first, again, other = (make_folds(BINARY, y, 4, seed)[0][1].tolist() for seed in (3, 3, 4))
     assert first == again
     assert first != other
 
@@ -49,7 +50,7 @@ def test_folds_are_the_same_for_the_same_seed_and_others_for_another():
 def test_out_of_fold_predicts_each_row_once_by_a_model_that_did_not_see_it(count):
     X = pd.DataFrame({"number": np.arange(30)}, index=np.random.default_rng(0).permutation(30))
     y = pd.Series(np.arange(30) % 2, index=X.index)
-    found = crossval.out_of_fold(Witness(), X, y, crossval.folds(y, count, seed=0))
+    found = out_of_fold(Witness(), X, y, make_folds(BINARY, y, count, seed=0))
     assert found[:, 0].tolist() == X["number"].tolist()
     assert set(found[:, 1]) == {30 - 30 / count}
 
@@ -59,7 +60,7 @@ def test_out_of_fold_equals_cross_val_predict(labels):
     dataset = make_dataset(labels, positive=labels[0] if len(labels) == 2 else None)
     X, y = dataset.X_train, dataset.y_train
     model = models.build("logistic_regression", {"transform": "standard", "C": 1.0}, seed=0)
-    found = crossval.out_of_fold(model, X, y, crossval.folds(y, 3, seed=7))
+    found = out_of_fold(model, X, y, make_folds(BINARY, y, 3, seed=7))
     splitter = StratifiedKFold(3, shuffle=True, random_state=7)
     expected = cross_val_predict(model, X, y, cv=splitter, method="predict_proba")
     np.testing.assert_allclose(found, expected)
@@ -69,7 +70,7 @@ def test_out_of_fold_leaves_the_given_model_unfitted():
     dataset = make_dataset()
     model = Witness()
     X = dataset.X_train.assign(number=np.arange(len(dataset.X_train)))
-    crossval.out_of_fold(model, X, dataset.y_train, crossval.folds(dataset.y_train, 2, seed=0))
+    out_of_fold(model, X, dataset.y_train, make_folds(BINARY, dataset.y_train, 2, seed=0))
     assert not hasattr(model, "seen_")
 
 
@@ -77,10 +78,10 @@ def test_out_of_fold_leaves_the_given_model_unfitted():
 def test_score_is_the_mean_and_the_deviation_over_the_folds(classes):
     sample = make_predictions(classes)
     y = pd.Series(np.array(["a", "b", "c"])[sample.truth])
-    folds = crossval.folds(y, 4, seed=0)
-    means, spread = crossval.score(y, sample.probabilities, folds, sample.positive)
-    assert list(means) == list(spread) == list(metrics.SEARCH_METRICS)
-    for name in metrics.SEARCH_METRICS:
+    folds = make_folds(BINARY, y, 4, seed=0)
+    means, spread = score(y, sample.probabilities, folds, sample.positive)
+    assert list(means) == list(spread) == list(SEARCH_METRICS)
+    for name in SEARCH_METRICS:
         by_fold = [
             metrics.value(
                 name,
@@ -97,10 +98,10 @@ def test_score_uses_each_folds_own_threshold():
     probabilities = np.array([[0.9, 0.1], [0.7, 0.3], [0.3, 0.7], [0.1, 0.9]])
     halves = (np.array([0, 1]), np.array([2, 3]))
     folds = [halves[::-1], halves]
-    means, _ = crossval.score(y, probabilities, folds, positive=1)
+    means, _ = score(y, probabilities, folds, positive=1)
     assert means["accuracy"] == 0.5
-    means, spread = crossval.score(y, probabilities, folds, positive=1, thresholds=[0.2, 0.8])
+    means, spread = score(y, probabilities, folds, positive=1, thresholds=[0.2, 0.8])
     assert means["accuracy"] == 1.0
     assert spread["accuracy"] == 0.0
-    means, _ = crossval.score(y, probabilities, folds, positive=1, thresholds=[0.8, 0.2])
+    means, _ = score(y, probabilities, folds, positive=1, thresholds=[0.8, 0.2])
     assert means["accuracy"] == 0.5

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.config.sections import LOWER_IS_BETTER
-from pipeline.evaluation import metrics
+from pipeline.evaluation import bootstrap, metrics
 from pipeline.evaluation.metrics import Predictions
 from pipeline.evaluation.paired_bootstrap import Difference, differences
+from pipeline.tasks import METRICS
 from tests.support.builders import make_calibrated, make_predictions, make_sure
 
 
@@ -53,8 +53,8 @@ def by_a_loop(name, pair, resamples, seed, level):
 @pytest.mark.parametrize(("seed", "level"), [(7, 0.8)])
 def test_differences_are_those_of_a_plain_loop_over_the_same_resamples(pair, seed, level):
     found = differences(*pair, resamples=12, seed=seed, level=level)
-    assert list(found) == list(metrics.draws(pair[0], 1, 0))
-    assert sorted(found) == sorted(metrics.ALL)
+    assert list(found) == list(bootstrap.resampled(pair[0], 1, 0))
+    assert sorted(found) == sorted(METRICS)
     for name, one in found.items():
         expected = by_a_loop(name, pair, 12, seed, level)
         assert (one.low, one.high) == pytest.approx(tuple(expected), abs=1e-12), name
@@ -86,7 +86,7 @@ def test_model_that_is_right_gains_on_one_that_is_wrong(classes):
     right, wrong = make_sure(True, classes=classes), make_sure(False, classes=classes)
     better = differences(right, wrong, resamples=50, seed=0, level=0.9)
     worse = differences(wrong, right, resamples=50, seed=0, level=0.9)
-    for name in metrics.ALL:
+    for name in METRICS:
         assert 0 < better[name].least_gain <= better[name].gain + 1e-12
         assert worse[name].least_gain - 1e-12 <= worse[name].gain < 0
 
@@ -107,7 +107,7 @@ def test_gain_is_what_the_first_has_on_the_second_whichever_way_is_better(name, 
     assert one.least_gain == least_gain
 
 
-@pytest.mark.parametrize("name", sorted(LOWER_IS_BETTER | {"roc_auc"}))
+@pytest.mark.parametrize("name", ["log_loss", "brier", "roc_auc"])
 def test_gain_of_an_undefined_metric_is_neither_above_nor_below_anything(name):
     one = Difference(name, np.nan, np.nan, np.nan, np.nan)
     assert isnan(one.gain)
@@ -116,7 +116,7 @@ def test_gain_of_an_undefined_metric_is_neither_above_nor_below_anything(name):
 
 def test_bounds_are_wider_where_the_level_is_higher(pair):
     wide, narrow = (differences(*pair, 200, 0, level) for level in (0.95, 0.5))
-    for name in metrics.ALL:
+    for name in METRICS:
         assert wide[name].low <= narrow[name].low <= narrow[name].high <= wide[name].high
     for name in ("log_loss", "brier", "roc_auc"):  # they take many values
         assert wide[name].low < narrow[name].low < narrow[name].high < wide[name].high
@@ -145,7 +145,7 @@ def test_models_of_one_mind_are_told_apart_where_their_own_intervals_overlap():
     odds = first.probabilities[:, 1] / first.probabilities[:, 0]
     chance = 2 * odds / (1 + 2 * odds)  # twice the odds: worse on most rows
     second = Predictions(first.truth, np.c_[1 - chance, chance], 1)
-    own = [metrics.intervals(one, 500, 0)["log_loss"] for one in (first, second)]
+    own = [bootstrap.intervals(one, 500, 0)["log_loss"] for one in (first, second)]
     assert own[0][1] > own[1][0]
     assert differences(first, second, 500, 0, 0.95)["log_loss"].least_gain > 0
 

@@ -48,7 +48,7 @@ class Custom(LogisticRegression):
 # What is compiled.
 
 
-@pytest.mark.parametrize("family", models.MODELS)
+@pytest.mark.parametrize("family", models.BUILT_IN)
 def test_every_built_in_family_is_compiled(dataset, family):
     model = fitted(dataset, family)
 

@@ -98,7 +98,7 @@ def check_equal(model, frame, *more, beyond=1.0):
 
 
 def test_every_built_in_family_is_among_the_cases():
-    assert list(PARAMS) == list(models.MODELS)
+    assert list(PARAMS) == list(models.BUILT_IN)
 
 
 @pytest.mark.parametrize(("family", "params"), CASES)
@@ -124,14 +124,14 @@ def blend(families, **options):
     "weights", [None, [0.4, 0.1, 0.2, 0.1, 0.05, 0.1, 0.05], [1, 2, 0, 3, 1, 1, 4]]
 )
 def test_blend_of_all_families_with_two_classes(two, weights):
-    model = blend(models.MODELS, weights=weights).fit(two.X_train, two.y_train)
+    model = blend(models.BUILT_IN, weights=weights).fit(two.X_train, two.y_train)
 
     check_equal(model, two.X_train)
 
 
 @pytest.mark.parametrize("weights", [None, [3, 1, 2, 1, 1, 2]])
 def test_blend_of_all_families_that_can_with_three_classes(three, weights):
-    able = [name for name in models.MODELS if name != "svc"]
+    able = [name for name in models.BUILT_IN if name != "svc"]
     model = blend(able, weights=weights).fit(three.X_train, three.y_train)
 
     check_equal(model, three.X_train)
@@ -182,7 +182,7 @@ def awkward(rows=90):
     return X, y
 
 
-@pytest.mark.parametrize("family", models.MODELS)
+@pytest.mark.parametrize("family", models.BUILT_IN)
 def test_family_on_an_awkward_table(family):
     X, y = awkward()
     model = models.build(family, PARAMS[family][0], 0)
@@ -305,7 +305,7 @@ def test_boosting_compares_in_double_precision_as_scikit_learn_does():
 
 
 def test_graph_is_valid_and_takes_any_number_of_rows(two):
-    model = blend(models.MODELS).fit(two.X_train, two.y_train)
+    model = blend(models.BUILT_IN).fit(two.X_train, two.y_train)
     graph = translate(model, two.X_train.shape[1])
 
     onnx.checker.check_model(graph, full_check=True)

@@ -9,11 +9,12 @@ import pytest
 from markdown_it import MarkdownIt
 
 from pipeline.datasets.dataset import build_dataset
-from pipeline.evaluation import metrics
+from pipeline.evaluation import bootstrap, metrics
 from pipeline.promotion import card
 from pipeline.promotion.record import Record
 from pipeline.results import Count, Decision, RuleResult
 from pipeline.schema.columns import Column
+from pipeline.tasks import METRICS
 from tests.support.builders import (
     COLUMNS,
     make_calibrated,
@@ -165,8 +166,8 @@ def test_metrics_have_their_interval_and_what_the_class_shares_reach():
     sample, dummy = record.evidence.predictions, record.evidence.dummy
     measured, _ = tables(page(record))
     assert measured[0] == ["metric", "value", "95 % interval", "class shares alone"]
-    assert [row[0] for row in measured[1:]] == list(metrics.ALL)
-    intervals = metrics.intervals(sample, 100, 0)
+    assert [row[0] for row in measured[1:]] == list(METRICS)
+    intervals = bootstrap.intervals(sample, 100, 0)
     for name, value, interval, alone in measured[1:]:
         low, high = intervals[name]
         assert value == f"{metrics.value(name, sample):.3f}"

@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
-from pipeline.config.sections import LOWER_IS_BETTER
-from pipeline.evaluation import metrics
+from pipeline.evaluation import bootstrap, metrics
 from pipeline.evaluation.calibration import calibration
 from pipeline.evaluation.metrics import Predictions
 from pipeline.evaluation.paired_bootstrap import Difference, differences
 from pipeline.promotion import gate
 from pipeline.promotion.gate import Evidence
 from pipeline.results import RuleResult
+from pipeline.tasks import METRICS, SEARCH_METRICS
 from tests.support.builders import (
     make_calibrated,
     make_comparison,
@@ -108,7 +108,7 @@ def test_tested_are_the_metrics_of_the_test_part_alone():
     assert gate.tested(logged) == {"roc_auc": 0.8, "log_loss": 0.5}
 
 
-@pytest.mark.parametrize("name", metrics.ALL)
+@pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize(
     ("shift", "passed"), [(0, True), (9e-7, True), (-9e-7, True), (1.1e-6, False), (-1.1e-6, False)]
 )
@@ -131,7 +131,7 @@ def test_metric_that_is_not_found_again_is_told_with_both_its_values():
 
 
 def test_one_metric_of_many_that_is_not_found_again_is_enough():
-    for name in metrics.SEARCH_METRICS:
+    for name in SEARCH_METRICS:
         evidence = make_evidence()
         evidence.logged[name] += 0.01
         assert rule(evidence, "reproduced", **QUIET).passed is False
@@ -152,11 +152,11 @@ def test_metric_that_is_not_defined_is_not_found_again(known):
 @pytest.mark.parametrize("floors_on", ["value", "interval"])
 def test_floor_is_the_worst_value_that_passes(name, towards, floors_on):
     sample = make_predictions()
-    low, high = metrics.intervals(sample, 100, 0)[name]
-    worse_end = high if name in LOWER_IS_BETTER else low
+    low, high = bootstrap.intervals(sample, 100, 0)[name]
+    worse_end = low if METRICS[name].greater_is_better else high
     judged = metrics.value(name, sample) if floors_on == "value" else worse_end
     floor = judged if towards == 0 else nextafter(judged, towards * np.inf)
-    is_stricter = towards == (-1 if name in LOWER_IS_BETTER else 1)
+    is_stricter = towards == (-1 if not METRICS[name].greater_is_better else 1)
     evidence = make_evidence(sample, logged={})
     settings = {"floors": {name: floor}, "floors_on": floors_on, **QUIET}
     found = rule(evidence, f"gate.floors.{name}", **settings)
@@ -224,7 +224,7 @@ def test_floors_are_each_judged_by_themselves():
 )
 def test_floor_is_told_with_value_interval_and_setting(floor, floors_on, begin, end):
     sample = with_labels(75, 25)
-    low, high = metrics.intervals(sample, 100, 0)["accuracy"]
+    low, high = bootstrap.intervals(sample, 100, 0)["accuracy"]
     found = rule(
         make_evidence(sample),
         "gate.floors.accuracy",
@@ -312,7 +312,7 @@ def test_narrowly_missed_floor_is_told_with_digits_that_show_it():
 # Better than the shares of the classes.
 
 
-@pytest.mark.parametrize("name", metrics.SEARCH_METRICS)
+@pytest.mark.parametrize("name", SEARCH_METRICS)
 @pytest.mark.parametrize("sample", [make_calibrated(), make_predictions(3, rows=60)])
 def test_candidate_is_better_than_the_class_shares(name, sample):
     found = rule(make_evidence(sample, logged={}), "gate.dummy", primary=name, calibration=None)
@@ -327,7 +327,7 @@ def test_candidate_is_better_than_the_class_shares(name, sample):
     assert found.figures == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("name", metrics.SEARCH_METRICS)
+@pytest.mark.parametrize("name", SEARCH_METRICS)
 def test_candidate_that_is_the_class_shares_is_not_better(name):
     sample = make_dummy(make_calibrated())
     evidence = make_evidence(sample, dummy=sample, logged={})
@@ -336,7 +336,7 @@ def test_candidate_that_is_the_class_shares_is_not_better(name):
     assert found.figures["least_gain"] == 0
 
 
-@pytest.mark.parametrize("name", metrics.SEARCH_METRICS)
+@pytest.mark.parametrize("name", SEARCH_METRICS)
 def test_candidate_that_is_worse_than_the_class_shares_is_not_better(name):
     sample = make_sure(False)
     assert rules(make_evidence(sample), primary=name)["gate.dummy"] is False
@@ -751,7 +751,7 @@ BETTER, EVEN, SLIGHTLY_WORSE, WORSE = 0.03, 0.0, -0.01, -0.05  # least gains
 def test_least_gain_decides_on_rule_and_claim(
     *, monkeypatch, name, rule, least, passed, claim, meant
 ):
-    low, high = (-9.0, -least) if name in LOWER_IS_BETTER else (least, 9.0)
+    low, high = (-9.0, -least) if not METRICS[name].greater_is_better else (least, 9.0)
     pair = Difference(name, 0.71236, 0.70001, low, high)
     monkeypatch.setattr(gate, "differences", lambda *_: {name: pair})
     sample = make_predictions()
@@ -781,8 +781,8 @@ def test_least_gain_is_a_one_sided_bound_of_the_gates_level(name, level):
     first, second = make_calibrated(seed=0), make_calibrated(seed=0)
     second = Predictions(first.truth, first.probabilities[::-1], 1)
     found, _ = against(first, second, metric=name, level=level)
-    apart = metrics.draws(first, 100, 0)[name] - metrics.draws(second, 100, 0)[name]
-    expected = np.quantile(-apart if name in LOWER_IS_BETTER else apart, 1 - level)
+    apart = bootstrap.resampled(first, 100, 0)[name] - bootstrap.resampled(second, 100, 0)[name]
+    expected = np.quantile(-apart if not METRICS[name].greater_is_better else apart, 1 - level)
     assert found.figures["least_gain"] == pytest.approx(expected)
 
 
@@ -943,7 +943,7 @@ def test_random_candidate_passes_only_where_every_rule_is_kept_by_its_figures(se
 
     auc = sk.roc_auc_score(blurred.truth, blurred.probabilities[:, 1])
     own, dummy, champion = (
-        metrics.draws(one, 100, 0) for one in (blurred, make_dummy(blurred), sample)
+        bootstrap.resampled(one, 100, 0) for one in (blurred, make_dummy(blurred), sample)
     )
     assert found == {
         "reproduced": True,

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from pipeline.config.load import PROJECT
+from pipeline.config.paths import PROJECT
 from pipeline.server import background_call
 
 

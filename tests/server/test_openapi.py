@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config.sections import Serve
+from pipeline.config.serve import Serve
 from pipeline.server import openapi
 from pipeline.server.api_keys import ApiKeys
 from pipeline.server.app import scoring_application

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 
-from pipeline.config.load import PROJECT
+from pipeline.config.paths import PROJECT
 from pipeline.server import project_run as project_runs
 from pipeline.server.project_run import VARIABLE, project_run
 from pipeline.tracking import runs

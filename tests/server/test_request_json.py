@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pipeline.config.sections import Limits
+from pipeline.config.serve import Limits
 from pipeline.inference.predictor import Params, Predictor, Trained
 from pipeline.schema.columns import Column
 from pipeline.server.http_error import HTTPError

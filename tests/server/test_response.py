@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.config.sections import Limits
+from pipeline.config.serve import Limits
 from pipeline.inference.predictor import Predictor, Trained
 from pipeline.server.http_error import HTTPError
 from pipeline.server.request_json import JSON, Reader

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from pipeline.config.load import load
-from pipeline.config.sections import Serve
+from pipeline.config.serve import Serve
 from pipeline.errors import ConfigError
 from pipeline.server import api_keys
 from pipeline.server import serve as server

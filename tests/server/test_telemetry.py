@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 from prometheus_client import REGISTRY
 
-from pipeline.config.load import PROJECT
+from pipeline.config.paths import PROJECT
 from pipeline.server import telemetry
 
 

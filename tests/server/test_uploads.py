@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, suppress
 
 import pytest
 
-from pipeline.config.sections import Limits
+from pipeline.config.serve import Limits
 from pipeline.server import protocol
 from pipeline.server.http_error import HTTPError
 from pipeline.server.uploads import FULL_BODIES, Uploads

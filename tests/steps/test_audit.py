@@ -14,8 +14,8 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
-from pipeline.config.sections import LOWER_IS_BETTER, Config
 from pipeline.config.sections import Audit as Settings
+from pipeline.config.sections import Config
 from pipeline.datasets.dataset import build_dataset
 from pipeline.errors import ContractError, SearchError
 from pipeline.evaluation import metrics
@@ -25,6 +25,7 @@ from pipeline.results import Dataset, Report, Training, Tuning
 from pipeline.steps import audit as step
 from pipeline.steps import procedure
 from pipeline.steps.audit import OuterFold, audit
+from pipeline.tasks import METRICS, SEARCH_METRICS
 from pipeline.tuning import worker_pool as workers
 from tests.support.builders import (
     make_config,
@@ -130,7 +131,7 @@ def scores(part: Dataset, model: Any, threshold: float | None = None) -> dict[st
         part.contract.positive_index,
         threshold,
     )
-    return {name: metrics.value(name, predictions) for name in metrics.ALL}
+    return {name: metrics.value(name, predictions) for name in METRICS}
 
 
 def with_rows_of_a_class(rows: int) -> Dataset:
@@ -237,7 +238,7 @@ def test_each_fold_is_told_once_with_its_rows_and_scores(case):
         assert fold.inner == INNER
         assert set(fold.scores) == {"procedure", *OTHERS}
         for model, values in fold.scores.items():
-            assert list(values) == list(metrics.ALL)
+            assert list(values) == list(METRICS)
             assert values["log_loss"] == table.loc[fold.place, f"{model} log_loss"]
 
 
@@ -255,9 +256,9 @@ def test_fold_is_told_as_it_ends():
 def test_metrics_are_named_by_what_they_are_of(case):
     _, found, _ = case
     groups = ("audit", "audit_std", *OTHERS)
-    expected = {f"{group}/{name}" for group in groups for name in metrics.ALL}
-    expected |= {f"p_value/{other}_{name}" for other in OTHERS for name in metrics.ALL}
-    expected |= {f"optimism/{name}" for name in metrics.SEARCH_METRICS}
+    expected = {f"{group}/{name}" for group in groups for name in METRICS}
+    expected |= {f"p_value/{other}_{name}" for other in OTHERS for name in METRICS}
+    expected |= {f"optimism/{name}" for name in SEARCH_METRICS}
     assert set(found.metrics) == expected
     assert np.isfinite(list(found.metrics.values())).all()
 
@@ -265,7 +266,7 @@ def test_metrics_are_named_by_what_they_are_of(case):
 def test_metrics_are_means_and_deviations_over_the_folds(case):
     _, found, _ = case
     table = found.artifacts["folds.csv"]
-    for name in metrics.ALL:
+    for name in METRICS:
         assert found.metrics[f"audit/{name}"] == pytest.approx(table[f"procedure {name}"].mean())
         assert found.metrics[f"audit_std/{name}"] == pytest.approx(table[f"procedure {name}"].std())
         for other in OTHERS:
@@ -277,7 +278,7 @@ def test_p_values_are_the_corrected_t_tests_over_the_folds(case):
     _, found, _ = case
     table = found.artifacts["folds.csv"]
     for other in OTHERS:
-        for name in metrics.ALL:
+        for name in METRICS:
             gap = table[f"procedure {name}"] - table[f"{other} {name}"]
             error = gap.std() * np.sqrt(1 / 3 + 1 / 2)  # a third of the rows against the rest
             t = gap.mean() / error if gap.any() else 0.0
@@ -298,7 +299,7 @@ def test_optimism_is_above_zero_where_the_procedure_thought_better_of_itself(inn
 
     found, _ = run(make_audit_config(), make_dataset(), boasts)
     for name, thought in inner.items():
-        direction = -1 if name in LOWER_IS_BETTER else 1
+        direction = -1 if not METRICS[name].greater_is_better else 1
         expected = direction * (thought - found.metrics[f"audit/{name}"])
         assert found.metrics[f"optimism/{name}"] == pytest.approx(expected)
         assert sign * found.metrics[f"optimism/{name}"] > 0
@@ -310,8 +311,8 @@ def test_table_holds_the_procedure_against_each_other_model_and_against_itself(c
     own = "its own cross-validation (optimism)"
     expected = [
         (name, other)
-        for name in metrics.ALL
-        for other in (*OTHERS, *([own] if name in metrics.SEARCH_METRICS else []))
+        for name in METRICS
+        for other in (*OTHERS, *([own] if name in SEARCH_METRICS else []))
     ]
     assert list(zip(table["metric"], table["against"], strict=True)) == expected
     for _, row in table.iterrows():
@@ -336,7 +337,7 @@ def test_model_that_is_the_procedures_own_makes_no_difference():
     found, _ = run(make_audit_config(), make_dataset(), plain)
     table = found.artifacts["audit.csv"].set_index("against").loc["plain"]
     assert (table[["difference", "low", "high"]] == 0).all(axis=None)
-    assert {found.metrics[f"p_value/plain_{name}"] for name in metrics.ALL} == {1.0}
+    assert {found.metrics[f"p_value/plain_{name}"] for name in METRICS} == {1.0}
     assert found.metrics["p_value/best_trial_log_loss"] < 1
 
 
@@ -345,7 +346,7 @@ def test_summary_tells_folds_differences_and_optimism(case):
     lines = found.note.splitlines()
     assert lines[0].startswith("3 outer folds")
     table = found.artifacts["audit.csv"]
-    table = table[table["metric"].isin(metrics.SEARCH_METRICS)]
+    table = table[table["metric"].isin(SEARCH_METRICS)]
     for _, row in table.iterrows():
         interval = f"{row['low']:+.4f} to {row['high']:+.4f}"
         if row["against"] in OTHERS:

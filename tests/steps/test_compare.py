@@ -7,11 +7,12 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
 from pipeline.config.sections import Evaluate
-from pipeline.evaluation import metrics
+from pipeline.evaluation import bootstrap, metrics
 from pipeline.evaluation.metrics import Predictions
 from pipeline.evaluation.paired_bootstrap import differences
 from pipeline.results import Report
 from pipeline.steps.compare import compare
+from pipeline.tasks import METRICS
 from tests.support.builders import make_calibrated, make_predictions, make_sure
 
 FEW = Evaluate(resamples=100, seed=3)
@@ -57,7 +58,7 @@ def tables(page: str) -> list[list[list[str]]]:
 def test_every_metric_is_compared_as_the_first_minus_the_second(pair, found):
     expected = differences(*pair, 100, 3, 0.95)
     table = found.artifacts["metrics.csv"].set_index("metric")
-    assert set(table.index) == set(metrics.ALL)
+    assert set(table.index) == set(METRICS)
     for name, row in table.iterrows():
         assert row["run a"] == pytest.approx(metrics.value(name, pair[0]), nan_ok=True)
         assert row["run b"] == pytest.approx(metrics.value(name, pair[1]), nan_ok=True)
@@ -84,7 +85,10 @@ def test_difference_of_a_model_that_is_right_has_the_sign_of_the_metric(name, si
 
 def test_interval_of_a_difference_is_of_95_percent():
     sample = make_calibrated()
-    apart = metrics.draws(sample, 100, 3)["brier"] - metrics.draws(blurred(sample), 100, 3)["brier"]
+    apart = (
+        bootstrap.resampled(sample, 100, 3)["brier"]
+        - bootstrap.resampled(blurred(sample), 100, 3)["brier"]
+    )
     found = run(sample, blurred(sample)).metrics
     ends = found["difference_95/brier_low"], found["difference_95/brier_high"]
     assert ends == pytest.approx(tuple(np.quantile(apart, [0.025, 0.975])))
@@ -104,7 +108,7 @@ def test_summary_tells_rows_numbers_and_settings(pair, found):
     assert found.note.startswith("On 60 rows that neither was trained on;")
     measured, settings = tables(found.note)
     assert measured[0] == ["metric", "run a", "run b", "difference", "95 % interval"]
-    assert {row[0] for row in measured[1:]} == set(metrics.ALL)
+    assert {row[0] for row in measured[1:]} == set(METRICS)
     table = found.artifacts["metrics.csv"].set_index("metric")
     for name, first, second, apart, interval in measured[1:]:
         row = table.loc[name]

@@ -17,6 +17,7 @@ from pipeline.models import families as models
 from pipeline.results import Dataset, Evaluation, Training
 from pipeline.steps import evaluate as step
 from pipeline.steps.evaluate import evaluate
+from pipeline.tasks import METRICS
 from tests.support.builders import (
     COLUMNS,
     make_config,
@@ -82,8 +83,8 @@ def with_column(name: str) -> tuple[Dataset, Training]:
 
 def test_every_metric_has_a_value_inside_its_interval(case):
     _, _, evaluation = case
-    assert list(evaluation.metrics) == list(metrics.ALL)
-    assert set(evaluation.intervals) == set(metrics.ALL)
+    assert list(evaluation.metrics) == list(METRICS)
+    assert set(evaluation.intervals) == set(METRICS)
     for name, value in evaluation.metrics.items():
         low, high = evaluation.intervals[name]
         assert low < high
@@ -124,7 +125,7 @@ def test_baselines_have_every_metric_and_the_model_beats_the_dummy(case):
     _, _, evaluation = case
     assert set(evaluation.baselines) == {"dummy", "tutorial"}
     for scores in evaluation.baselines.values():
-        assert list(scores) == list(metrics.ALL)
+        assert list(scores) == list(METRICS)
     assert evaluation.metrics["log_loss"] < evaluation.baselines["dummy"]["log_loss"]
 
 
@@ -158,8 +159,8 @@ def test_artifacts_are_tables_and_pictures(case):
 def test_table_of_metrics_tells_value_interval_and_baselines(binary):
     _, _, evaluation = binary
     table = evaluation.report.artifacts["metrics.csv"].set_index("metric")
-    assert table.index.tolist() == list(metrics.ALL)
-    for name in metrics.ALL:
+    assert table.index.tolist() == list(METRICS)
+    for name in METRICS:
         assert table.loc[name].tolist() == [
             evaluation.metrics[name],
             *evaluation.intervals[name],

@@ -14,12 +14,14 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from pipeline.datasets import row_hash
-from pipeline.evaluation import cross_validation as crossval
+from pipeline.evaluation.cross_validation import make_folds, score
 from pipeline.models import families as models
-from pipeline.models.ensemble import choose_threshold, mix
+from pipeline.models.ensemble import mix
+from pipeline.models.threshold import cheapest
 from pipeline.results import Dataset, Training, Tuning
 from pipeline.steps import train as step
 from pipeline.steps.train import fit, train
+from pipeline.tasks import BINARY
 from tests.support.builders import make_config, make_dataset, make_trial, with_scales_far_apart
 
 KINDS = [
@@ -181,15 +183,15 @@ def test_auto_threshold_is_chosen_on_the_blended_out_of_fold_predictions(labels,
     dataset, tuning, training = run(labels, positive, **settings)
     blended = mix(tuning.out_of_fold, training.weights)[:, dataset.contract.positive_index]
     config = make_config(train=settings)
-    expected = choose_threshold(blended, (dataset.y_train == positive).to_numpy(), config.train)
+    expected = cheapest(blended, (dataset.y_train == positive).to_numpy(), config.train)
     assert training.threshold == expected
 
 
 @pytest.mark.parametrize(("labels", "positive"), [KINDS[0], KINDS[1], KINDS[-1]])
 def test_metrics_without_a_choice_are_those_of_the_out_of_fold_predictions(labels, positive):
     dataset, tuning, training = run(labels, positive, ensemble=False, threshold=0.4)
-    folds = crossval.folds(dataset.y_train, 3, seed=0)
-    means, spread = crossval.score(
+    folds = make_folds(BINARY, dataset.y_train, 3, seed=0)
+    means, spread = score(
         dataset.y_train,
         tuning.out_of_fold["logistic_regression"],
         folds,
@@ -203,38 +205,36 @@ def test_metrics_of_a_fold_come_from_weights_and_threshold_chosen_without_it(mon
     dataset = make_dataset()
     tuning = make_tuning(dataset)
     truth = np.unique(dataset.y_train, return_inverse=True)[1]
-    seen: list[tuple[str, list[float]]] = []
     select, choose = step.select_weights, step.choose_threshold
+    selected_on, chosen_on = [], []
 
-    def selecting(out_of_fold, of_rows):
-        seen.append(("weights", out_of_fold["logistic_regression"][:, 0].tolist()))
-        assert len(of_rows) == len(out_of_fold["logistic_regression"])
-        return select(out_of_fold, of_rows)
+    def selecting(out_of_fold, truth):
+        selected_on.append(out_of_fold["logistic_regression"][:, 0].tolist())
+        assert len(truth) == len(out_of_fold["logistic_regression"])
+        return select(out_of_fold, truth)
 
-    def choosing(probability, is_positive, train):
-        seen.append(("threshold", is_positive.tolist()))
-        return choose(probability, is_positive, train)
+    def choosing(train, contract, probabilities, truth):
+        chosen_on.append(truth.tolist())
+        return choose(train, contract, probabilities, truth)
 
     monkeypatch.setattr(step, "select_weights", selecting)
     monkeypatch.setattr(step, "choose_threshold", choosing)
     fit(make_config(tune={"folds": 3}), dataset, tuning)
 
-    folds = crossval.folds(dataset.y_train, 3, seed=0)
+    folds = make_folds(BINARY, dataset.y_train, 3, seed=0)
     rows = [np.arange(len(truth)), *(others for others, _ in folds)]
     first = tuning.out_of_fold["logistic_regression"][:, 0]
-    assert [s for kind, s in seen if kind == "weights"] == [first[r].tolist() for r in rows]
-    assert [s for kind, s in seen if kind == "threshold"] == [
-        (truth[r] == 1).tolist() for r in rows
-    ]
+    assert selected_on == [first[r].tolist() for r in rows]
+    assert chosen_on == [truth[r].tolist() for r in rows]
 
 
 def test_metrics_of_a_blend_are_better_than_those_of_each_family():
     dataset = make_dataset(rows=600)
     tuning = make_tuning(dataset, helpful=3)
     training = fit(make_config(tune={"folds": 3}), dataset, tuning)
-    folds = crossval.folds(dataset.y_train, 3, seed=0)
+    folds = make_folds(BINARY, dataset.y_train, 3, seed=0)
     for predicted in tuning.out_of_fold.values():
-        means, _ = crossval.score(dataset.y_train, predicted, folds, positive=1)
+        means, _ = score(dataset.y_train, predicted, folds, positive=1)
         assert training.metrics["log_loss"] < means["log_loss"] - 0.02
 
 

@@ -7,14 +7,16 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from pipeline.config.sections import Config, Tune
+from pipeline.config.sections import Config
+from pipeline.config.tune import Tune
 from pipeline.errors import SearchError
-from pipeline.evaluation import cross_validation as crossval
+from pipeline.evaluation.cross_validation import make_folds, out_of_fold, score
 from pipeline.models import families as models
 from pipeline.results import Dataset, Probabilities, Trial, Tuning
 from pipeline.steps import tune as step
 from pipeline.steps.tune import tune
-from pipeline.tuning.trial import Outcome, Task
+from pipeline.tasks import BINARY
+from pipeline.tuning.trial import TrialInputs, TrialResult
 from tests.support.builders import make_config, make_dataset, make_trial
 
 FAMILIES = ("spline_logistic_regression", "logistic_regression")
@@ -61,9 +63,9 @@ def fake_search(monkeypatch, dataset):
     """
 
     def install(*results: tuple[str, float], order: Sequence[int] | None = None) -> None:
-        def search(task: Task, tune: Tune, finished, on_end, on_result) -> None:
+        def search(task: TrialInputs, tune: Tune, finished, on_end, on_result) -> None:
             outcomes = [
-                Outcome(
+                TrialResult(
                     make_trial(number, family, loss),
                     None if loss == inf else predictions(task, loss),
                 )
@@ -79,7 +81,7 @@ def fake_search(monkeypatch, dataset):
     return install
 
 
-def predictions(task: Task, loss: float) -> Probabilities:
+def predictions(task: TrialInputs, loss: float) -> Probabilities:
     """The same loss on every row."""
     own = np.exp(-loss)
     truth = np.unique(task.y, return_inverse=True)[1]
@@ -108,15 +110,13 @@ def test_tune_keeps_the_out_of_fold_predictions_of_each_familys_choice(labels, p
     dataset = make_dataset(labels, positive)
     tuning, _ = run(dataset, max_evals=5)
     assert set(tuning.out_of_fold) == set(tuning.chosen) == set(FAMILIES)
-    folds = crossval.folds(dataset.y_train, 3, seed=4)
+    folds = make_folds(BINARY, dataset.y_train, 3, seed=4)
     for family, chosen in tuning.chosen.items():
         assert chosen in tuning.trials
         model = models.build(family, chosen.params, seed=4)
-        expected = crossval.out_of_fold(model, dataset.X_train, dataset.y_train, folds)
+        expected = out_of_fold(model, dataset.X_train, dataset.y_train, folds)
         np.testing.assert_allclose(tuning.out_of_fold[family], expected, atol=1e-9)
-        means, spread = crossval.score(
-            dataset.y_train, expected, folds, dataset.contract.positive_index
-        )
+        means, spread = score(dataset.y_train, expected, folds, dataset.contract.positive_index)
         assert chosen.metrics == pytest.approx(means)
         assert chosen.spread == pytest.approx(spread)
 
@@ -162,7 +162,7 @@ def test_trial_is_told_with_predictions_when_it_is_a_default_or_the_best_so_far(
 def test_search_goes_on_with_what_has_finished(found, dataset):
     whole, _ = found
     kept = [trial for trial in whole.trials if trial.number in (0, 1, 3)]
-    again, told = run(dataset, {trial.number: Outcome(trial, None) for trial in kept})
+    again, told = run(dataset, {trial.number: TrialResult(trial, None) for trial in kept})
     assert without_seconds(again) == without_seconds(whole)
     assert [trial.number for trial in told] == [2, 4, 5]
     assert again.chosen.keys() == whole.chosen.keys()

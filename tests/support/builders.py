@@ -8,24 +8,39 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.config.sections import (
-    Config,
-    Data,
-    Evaluate,
-    Family,
-    Gate,
-    Registry,
-    Split,
-    Train,
-    Tune,
-)
+from pipeline.config.gate import Gate
+from pipeline.config.sections import Config, Data, Evaluate, Registry, Split, Train
+from pipeline.config.tune import Tune
 from pipeline.datasets.dataset import build_dataset
 from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Predictions
 from pipeline.promotion.gate import Evidence, PairedComparison
 from pipeline.results import Candidate, Dataset, Event, Trial
 from pipeline.schema.columns import Column
+from pipeline.tasks import SEARCH_METRICS, Family
 
+OPTIONS = [None, [1, 2], True, 1, 1.0, "1", {"a": 1}]
+RANGES = [  # of each distribution, as the config writes them
+    {"uniform": [-1, 2.5]},
+    {"loguniform": [0.01, 10]},
+    {"loguniform": [2, 3]},
+    {"uniformint": [-2, 7]},
+    {"quniform": [0, 1, 0.1]},
+    {"quniform": [10, 90, 10]},
+    {"qloguniform": [0.05, 1, 0.05]},
+    {"qloguniform": [2, 100, 2]},
+    {"normal": [3, 2]},
+    {"lognormal": [0, 1]},
+    {"qnormal": [0, 5, 0.5]},
+    {"qnormal": [0, 5, 2]},
+    {"qlognormal": [0, 2, 0.25]},
+    {"qlognormal": [2, 1, 1]},
+    {"randint": [5]},
+    {"randint": [-3, 5]},
+    {"choice": OPTIONS},
+    {"choice": ["only"]},
+    {"pchoice": [[0.3, None], [0.2, True], [0.2, 1], [0.3, [1, 2]]]},
+]
 COLUMNS = {
     "height": Column(unit="cm"),
     "gap": Column(meaning="a quarter of it is missing", optional=True),
@@ -105,7 +120,11 @@ def with_scales_far_apart(dataset: Dataset) -> Dataset:
 
 
 def make_predictions(
-    classes: int = 2, rows: int = 60, seed: int = 0, positive: int | None = 1
+    classes: int = 2,
+    rows: int = 60,
+    seed: int = 0,
+    positive: int | None = 1,
+    threshold: float | None = None,
 ) -> Predictions:
     """Better than chance and full of ties: probabilities are multiples of 1/10."""
     rng = np.random.default_rng(seed)
@@ -120,7 +139,15 @@ def make_predictions(
     parts[all_rows, largest[right]] = np.where(
         truth[right] == largest[right], parts[all_rows, largest[right]], swapped
     )
-    return Predictions(truth, parts / 10, positive if classes == 2 else None)
+    return Predictions(truth, parts / 10, positive if classes == 2 else None, threshold)
+
+
+def make_without_ties(classes: int, rows: int = 50) -> Predictions:
+    """No better than chance, with probabilities that are all different."""
+    rng = np.random.default_rng(3)
+    truth = rng.permutation(np.arange(rows) % classes)
+    probabilities = rng.dirichlet(np.ones(classes), size=rows)
+    return Predictions(truth, probabilities, 1 if classes == 2 else None)
 
 
 def make_trial(
@@ -175,7 +202,7 @@ def make_evidence(predictions: Predictions | None = None, **changes: Any) -> Evi
     rng = np.random.default_rng(0)
     shape = (len(predictions.truth), len(COLUMNS))
     if "logged" not in changes:
-        changes["logged"] = {n: metrics.value(n, predictions) for n in metrics.SEARCH_METRICS}
+        changes["logged"] = {n: metrics.value(n, predictions) for n in SEARCH_METRICS}
     evidence = Evidence(
         logged={},
         predictions=predictions,

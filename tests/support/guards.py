@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config.sections import Limits, Serve
+from pipeline.config.serve import Limits, Serve
 from pipeline.inference.predictor import Predictor, Trained
 from pipeline.server.api_keys import ApiKeys
 from pipeline.server.guard import Guard

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from pipeline.config.sections import Limits
+from pipeline.config.serve import Limits
 from tests.support.pima import (
     CONTRACT,
     HEADER,

@@ -11,9 +11,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from pipeline.evaluation import metrics
 from pipeline.promotion.select import select
 from pipeline.results import Candidate
+from pipeline.tasks import SEARCH_METRICS
 from pipeline.tracking import candidates, runs
 from pipeline.tracking.candidates import Candidates, Select
 from tests.support.builders import make_dataset
@@ -48,8 +48,7 @@ def evaluated(client: MlflowClient, place: int, loss: float | None, model: str, 
 
 def metric_values(loss: float) -> dict[str, float]:
     return {
-        f"cv/{name}": loss if name in ("log_loss", "brier") else 1 - loss
-        for name in metrics.SEARCH_METRICS
+        f"cv/{name}": loss if name in ("log_loss", "brier") else 1 - loss for name in SEARCH_METRICS
     }
 
 
@@ -77,7 +76,7 @@ def among_all(evaluations: list[Run]) -> list[Candidate]:
     return [candidates._candidate(run) for run in reversed(evaluations)]
 
 
-@pytest.mark.parametrize("primary", metrics.SEARCH_METRICS)
+@pytest.mark.parametrize("primary", SEARCH_METRICS)
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
 def test_best_is_that_of_all_candidates_whoever_else_must_not_be_champion(
     evaluations, monkeypatch, size, primary
@@ -105,7 +104,7 @@ def test_best_is_that_of_all_candidates_whoever_else_must_not_be_champion(
     assert "was rolled back" in choice
 
 
-@pytest.mark.parametrize("primary", metrics.SEARCH_METRICS)
+@pytest.mark.parametrize("primary", SEARCH_METRICS)
 def test_best_costs_two_pages_however_many_candidates_there_are(
     evaluations, monkeypatch, primary, searches
 ):

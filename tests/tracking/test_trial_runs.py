@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.config.sections import Tune
+from pipeline.config.tune import Tune
 from pipeline.results import Trial
 from pipeline.tracking import runs, trial_runs
 from tests.support.builders import make_trial

@@ -7,55 +7,31 @@ from hyperopt import Trials, rand, tpe
 from hyperopt.base import Domain
 from hyperopt.pyll.stochastic import sample
 
-from pipeline.config import ranges as distributions
-from pipeline.config.ranges import KNOWN, holds, is_whole, options
-from pipeline.config.sections import BUILT_IN, Tune
-from pipeline.tuning.hyperopt_space import FAMILY, SearchSpace
-from pipeline.tuning.search_space import Searched, searched
+from pipeline.config.ranges import NUMBERS, Choice, parse
+from pipeline.config.tune import Tune
+from pipeline.tasks import FAMILIES
+from pipeline.tuning.hyperopt_space import EXPRESSIONS, FAMILY, SearchSpace
+from pipeline.tuning.search_space import FamilySpace, family_spaces
+from tests.support.builders import OPTIONS, RANGES
 
-MIXED = [None, [1, 2], True, 1, 1.0, "1", {"a": 1}]
-SPANS = {
-    "uniform": {"uniform": [-1, 2]},
-    "loguniform": {"loguniform": [0.01, 10]},
-    "loguniform above 1": {"loguniform": [2, 3]},
-    "uniformint": {"uniformint": [-2, 7]},
-    "quniform": {"quniform": [0, 1, 0.1]},
-    "quniform in whole steps": {"quniform": [10, 90, 10]},
-    "qloguniform": {"qloguniform": [0.05, 1, 0.05]},
-    "qloguniform in whole steps": {"qloguniform": [2, 100, 2]},
-    "normal": {"normal": [3, 2]},
-    "lognormal": {"lognormal": [0, 1]},
-    "qnormal": {"qnormal": [0, 5, 0.5]},
-    "qnormal in whole steps": {"qnormal": [0, 5, 2]},
-    "qlognormal": {"qlognormal": [0, 2, 0.25]},
-    "qlognormal in whole steps": {"qlognormal": [2, 1, 1]},
-    "randint from 0": {"randint": [5]},
-    "randint": {"randint": [-3, 5]},
-    "choice": {"choice": MIXED},
-    "choice of one": {"choice": ["only"]},
-    "pchoice": {"pchoice": [[0.3, None], [0.2, True], [0.2, 1], [0.3, [1, 2]]]},
-}
 QUIET = {tpe: {"verbose": False}, rand: {}}
-EVERY_SPAN = pytest.mark.parametrize("span", SPANS.values(), ids=SPANS)
+EVERY_RANGE = pytest.mark.parametrize("span", range(len(RANGES)), ids=[str(r) for r in RANGES])
 
 
 def space_of(span, fixed=None) -> SearchSpace:
-    default = {"x": distributions.start(span, None)}
-    return SearchSpace({"alone": Searched({"x": span}, fixed or {}, default)})
+    space = {"x": parse(span)}
+    return SearchSpace({"alone": FamilySpace(space, fixed or {}, {"x": space["x"].nearest(None)})})
 
 
 def several() -> SearchSpace:
     """Families with the same names of parameters, one without a space, one with all fixed."""
+    wide = {"C": parse({"loguniform": [0.01, 1]}), "kind": Choice(tuple(OPTIONS))}
     return SearchSpace(
         {
-            "first": Searched(
-                {"C": {"loguniform": [0.01, 1]}, "kind": {"choice": MIXED}},
-                {"tol": 0.5},
-                {"C": 0.1, "kind": 1},
-            ),
-            "bare": Searched({}, {}, {}),
-            "second": Searched({"C": {"uniformint": [5, 9]}}, {}, {"C": 5}),
-            "fixed": Searched({}, {"C": 7.0, "kind": None}, {}),
+            "first": FamilySpace(wide, {"tol": 0.5}, {"C": 0.1, "kind": 1}),
+            "bare": FamilySpace({}, {}, {}),
+            "second": FamilySpace({"C": parse({"uniformint": [5, 9]})}, {}, {"C": 5}),
+            "fixed": FamilySpace({}, {"C": 7.0, "kind": None}, {}),
         }
     )
 
@@ -64,15 +40,12 @@ def domain_of(space: SearchSpace) -> Domain:
     return Domain(lambda point: 0, space.expression)
 
 
-def right_type(span, value) -> bool:
-    choice = options(span)
-    if choice is not None:
-        return any(type(value) is type(option) and value == option for option in choice)
-    return type(value) is (int if is_whole(span) else float)
-
-
-def faulty(span, values) -> list:
-    return [value for value in values if not (holds(span, value) and right_type(span, value))]
+def invalid(distribution, values) -> list:
+    """The values that the range cannot give, or that have another type than it gives."""
+    if isinstance(distribution, Choice):
+        return [value for value in values if not distribution.contains(value)]
+    kind = int if distribution.is_integer else float
+    return [v for v in values if not (distribution.contains(v) and type(v) is kind)]
 
 
 def sampled(space: SearchSpace, count: int = 200, seed: int = 0) -> list:
@@ -85,39 +58,53 @@ def searched_documents(space: SearchSpace, algorithm, count: int) -> list[dict]:
     domain, trials = domain_of(space), Trials()
     for number in range(count):
         (document,) = algorithm.suggest([number], domain, trials, number, **QUIET[algorithm])
-        document["state"] = 2
-        document["result"] = {"status": "ok", "loss": float(number % 7)}
-        trials.insert_trial_docs([document])
-        trials.refresh()
+        finish(trials, document, float(number % 7))
     return list(trials.trials)
 
 
+def finish(trials: Trials, document: dict, loss: float) -> None:
+    trials.insert_trial_docs([{**document, "state": 2, "result": {"status": "ok", "loss": loss}}])
+    trials.refresh()
+
+
 @cache
-def history(name: str, algorithm) -> tuple[SearchSpace, list[dict]]:
+def history(place: int) -> tuple[SearchSpace, list[dict]]:
     """The space of one range and a search in it; TPE draws by chance up to trial 20."""
-    space = space_of(SPANS[name])
-    return space, searched_documents(space, algorithm, count=30)
+    space = space_of(RANGES[place])
+    return space, searched_documents(space, tpe, count=30)
 
 
-def test_every_distribution_is_tried():
-    assert {name for span in SPANS.values() for name in span} == set(KNOWN)
+def documents_of(space: SearchSpace, points) -> list[dict]:
+    domain, trials = domain_of(space), Trials()
+    return [space.document(n, *point, domain, trials) for n, point in enumerate(points)]
 
 
-@EVERY_SPAN
-def test_sampled_point_lies_in_the_range_with_its_type(span):
-    found = [params["x"] for _, params in sampled(space_of(span))]
-    assert faulty(span, found) == []
-    if span != {"choice": ["only"]}:
-        assert len({repr(value) for value in found}) > 1
+def test_every_distribution_of_numbers_has_an_expression_of_hyperopt():
+    assert EXPRESSIONS.keys() == NUMBERS.keys()
 
 
-@pytest.mark.parametrize("algorithm", [rand, tpe], ids=["rand", "tpe"])
-@pytest.mark.parametrize("name", SPANS)
-def test_suggested_point_lies_in_the_range_with_its_type(name, algorithm):
-    space, documents = history(name, algorithm)
-    found = [space.point(document) for document in documents]
-    assert [family for family, _ in found] == ["alone"] * 30
-    assert faulty(SPANS[name], [params["x"] for _, params in found]) == []
+@EVERY_RANGE
+def test_sampled_point_lies_in_the_range_and_its_document_leads_back_to_it(span):
+    space = space_of(RANGES[span], {"y": 3})
+    points = sampled(space, count=60)
+    values = [params["x"] for _, params in points]
+    assert invalid(parse(RANGES[span]), values) == []
+    assert len({repr(value) for value in values}) > 1 or RANGES[span] == {"choice": ["only"]}
+    again = [space.point(document) for document in documents_of(space, points)]
+    assert again == points
+    assert [type(params["x"]) for _, params in again] == [type(value) for value in values]
+
+
+@EVERY_RANGE
+def test_suggested_point_lies_in_the_range_and_leads_back_to_its_document(span):
+    space, documents = history(span)
+    points = [space.point(document) for document in documents]
+    assert [family for family, _ in points] == ["alone"] * 30
+    assert invalid(parse(RANGES[span]), [params["x"] for _, params in points]) == []
+    again = documents_of(space, points)
+    for part in ("vals", "idxs", "tid", "cmd", "workdir"):
+        assert [one["misc"][part] for one in again] == [one["misc"][part] for one in documents]
+    assert [one["tid"] for one in again] == [*range(30)]
 
 
 @pytest.mark.parametrize(
@@ -132,31 +119,24 @@ def test_suggested_point_lies_in_the_range_with_its_type(name, algorithm):
     ids=str,
 )
 def test_every_whole_number_of_a_range_is_drawn_and_no_other(span, every):
-    found = {params["x"] for _, params in sampled(space_of(span))}
-    assert sorted(found) == every
+    assert sorted({params["x"] for _, params in sampled(space_of(span))}) == every
 
 
-@pytest.mark.parametrize("name", ["choice", "pchoice"])
-def test_every_option_is_drawn_as_it_was_written(name):
-    choice = options(SPANS[name])
-    drawn = {repr(params["x"]) for _, params in sampled(space_of(SPANS[name]))}
-    assert drawn == {repr(option) for option in choice}
-
-
-@pytest.mark.parametrize("name", ["choice", "pchoice"])
-def test_option_is_handed_out_itself(name):
-    wanted = [1, 2]
-    span = {"choice": [wanted]} if name == "choice" else {"pchoice": [[1, wanted]]}
-    ((_, params),) = sampled(space_of(span), count=1)
-    assert params["x"] is wanted
+@pytest.mark.parametrize(
+    "span", [{"choice": OPTIONS}, {"pchoice": [[1 / len(OPTIONS), o] for o in OPTIONS]}], ids=list
+)
+def test_every_option_is_drawn_itself(span):
+    drawn = [params["x"] for _, params in sampled(space_of(span))]
+    assert {repr(value) for value in drawn} == {repr(option) for option in OPTIONS}
+    assert all(any(value is option for option in OPTIONS) for value in drawn)
 
 
 def test_pchoice_draws_by_its_probabilities():
     span = {"pchoice": [[0.9, "often"], [0, "never"], [0.1, "seldom"]]}
-    found = [params["x"] for _, params in sampled(space_of(span), count=500)]
-    assert found.count("often") / 500 == pytest.approx(0.9, abs=0.05)
-    assert found.count("never") == 0
-    assert found.count("seldom") > 0
+    drawn = [params["x"] for _, params in sampled(space_of(span), count=500)]
+    assert drawn.count("often") / 500 == pytest.approx(0.9, abs=0.05)
+    assert drawn.count("never") == 0
+    assert drawn.count("seldom") > 0
 
 
 @pytest.mark.parametrize(
@@ -169,20 +149,19 @@ def test_pchoice_draws_by_its_probabilities():
     ],
     ids=str,
 )
-def test_bounds_of_loguniform_are_in_the_parameters_own_unit_and_mu_of_lognormal_is_not(
+def test_bounds_of_loguniform_are_in_the_unit_of_the_parameter_and_mu_of_lognormal_is_not(
     span, median
 ):
-    found = np.array([params["x"] for _, params in sampled(space_of(span), count=500)])
-    assert (found < median).mean() == pytest.approx(0.5, abs=0.07)
+    drawn = np.array([params["x"] for _, params in sampled(space_of(span), count=500)])
+    assert (drawn < median).mean() == pytest.approx(0.5, abs=0.07)
 
 
 def test_fixed_values_are_in_every_point():
     space = space_of({"uniform": [0, 1]}, {"y": None, "z": [1, 2]})
-    points = [params for _, params in sampled(space, count=5)]
-    points += [space.point(one)[1] for one in searched_documents(space, rand, count=5)]
-    points += [params for _, params in space.defaults()]
-    assert [(params["y"], params["z"]) for params in points] == [(None, [1, 2])] * 11
-    assert {len(params) for params in points} == {3}
+    points = [*sampled(space, count=5), *space.defaults()]
+    points += [space.point(one) for one in searched_documents(space, rand, count=5)]
+    assert [(params["y"], params["z"]) for _, params in points] == [(None, [1, 2])] * 11
+    assert {len(params) for _, params in points} == {3}
 
 
 def test_point_has_the_parameters_of_its_family_alone():
@@ -198,10 +177,10 @@ def test_point_has_the_parameters_of_its_family_alone():
 
 
 def test_family_without_a_space_has_the_same_point_always():
-    space = SearchSpace({"bare": Searched({}, {}, {})})
-    assert sampled(space, count=3) == [("bare", {})] * 3
-    documents = searched_documents(space, tpe, count=25)
-    assert [space.point(document) for document in documents] == [("bare", {})] * 25
+    space = SearchSpace({"bare": FamilySpace({}, {}, {})})
+    points = sampled(space, count=3)
+    points += [space.point(document) for document in searched_documents(space, tpe, count=25)]
+    assert points == [("bare", {})] * 28
 
 
 def test_defaults_are_one_per_family_with_the_fixed_values():
@@ -213,35 +192,8 @@ def test_defaults_are_one_per_family_with_the_fixed_values():
     ]
 
 
-# Documents and points.
-
-
-def documents_of(space: SearchSpace, points) -> list[dict]:
-    domain, trials = domain_of(space), Trials()
-    return [space.document(n, *point, domain, trials) for n, point in enumerate(points)]
-
-
-@pytest.mark.parametrize("algorithm", [rand, tpe], ids=["rand", "tpe"])
-@pytest.mark.parametrize("name", SPANS)
-def test_document_of_a_point_is_the_document_that_it_came_from(name, algorithm):
-    space, documents = history(name, algorithm)
-    again = documents_of(space, [space.point(document) for document in documents])
-    for part in ("vals", "idxs", "tid", "cmd", "workdir"):
-        assert [one["misc"][part] for one in again] == [one["misc"][part] for one in documents]
-    assert [one["tid"] for one in again] == [one["tid"] for one in documents] == [*range(30)]
-
-
-@EVERY_SPAN
-def test_point_of_a_document_is_the_point_that_it_came_from(span):
-    space = space_of(span, {"y": 3})
-    points = sampled(space, count=50)
-    again = [space.point(document) for document in documents_of(space, points)]
-    assert again == points
-    assert [type(params["x"]) for _, params in again] == [type(params["x"]) for _, params in points]
-
-
 def test_document_and_point_are_inverse_of_each_other_for_every_built_in_family():
-    space = SearchSpace(searched(Tune(families=BUILT_IN)))
+    space = SearchSpace(family_spaces(Tune(families=FAMILIES)))
     defaults = space.defaults()
     assert [space.point(document) for document in documents_of(space, defaults)] == defaults
     documents = searched_documents(space, tpe, count=40)
@@ -251,19 +203,15 @@ def test_document_and_point_are_inverse_of_each_other_for_every_built_in_family(
 
 def test_document_has_every_label_and_values_for_those_of_its_family():
     (document,) = documents_of(several(), [("second", {"C": 6})])
-    assert document["misc"]["vals"] == {
-        FAMILY: [2],
-        "first.C": [],
-        "first.kind": [],
-        "second.C": [6],
-    }
+    expected = {FAMILY: [2], "first.C": [], "first.kind": [], "second.C": [6]}
+    assert document["misc"]["vals"] == expected
 
 
-@pytest.mark.parametrize("option", MIXED, ids=repr)
-def test_document_has_the_place_of_an_option(option):
-    (document,) = documents_of(space_of({"choice": MIXED}), [("alone", {"x": option})])
-    (place,) = document["misc"]["vals"]["alone.x"]
-    assert MIXED[place] is option
+@pytest.mark.parametrize("place", range(len(OPTIONS)))
+def test_document_has_the_place_of_an_option(place):
+    points = [("alone", {"x": OPTIONS[place]})]
+    (document,) = documents_of(space_of({"choice": OPTIONS}), points)
+    assert document["misc"]["vals"]["alone.x"] == [place]
 
 
 def test_document_has_a_number_as_it_is_and_not_its_logarithm():
@@ -271,19 +219,11 @@ def test_document_has_a_number_as_it_is_and_not_its_logarithm():
     assert document["misc"]["vals"]["alone.x"] == [exp(1)]
 
 
-def told(space: SearchSpace, points, loss) -> tuple[Domain, Trials]:
-    """What hyperopt knows after those points."""
+def suggested_after(space: SearchSpace, points, loss, count: int) -> list:
+    """What TPE suggests after trials at those points."""
     domain, trials = domain_of(space), Trials()
     for number, point in enumerate(points):
-        document = space.document(number, *point, domain, trials)
-        document["state"] = 2
-        document["result"] = {"status": "ok", "loss": loss(*point)}
-        trials.insert_trial_docs([document])
-        trials.refresh()
-    return domain, trials
-
-
-def suggested(space: SearchSpace, domain: Domain, trials: Trials, count: int) -> list:
+        finish(trials, space.document(number, *point, domain, trials), loss(point[1]))
     return [
         space.point(*tpe.suggest([len(trials)], domain, trials, seed, verbose=False))
         for seed in range(count)
@@ -292,14 +232,12 @@ def suggested(space: SearchSpace, domain: Domain, trials: Trials, count: int) ->
 
 def test_tpe_suggests_a_family_that_no_document_was_of():
     """Its labels are in every document, or TPE would raise KeyError."""
-    space = several()
     points = [("second", {"C": 5 + number % 5}) for number in range(24)]
-    domain, trials = told(space, points, lambda family, params: float(params["C"]))
-    found = suggested(space, domain, trials, 30)
-    first = [params for family, params in found if family == "first"]
+    suggested = suggested_after(several(), points, lambda params: float(params["C"]), 30)
+    first = [params for family, params in suggested if family == "first"]
     assert first
-    assert faulty({"loguniform": [0.01, 1]}, [params["C"] for params in first]) == []
-    assert faulty({"choice": MIXED}, [params["kind"] for params in first]) == []
+    assert invalid(parse({"loguniform": [0.01, 1]}), [params["C"] for params in first]) == []
+    assert all(params["kind"] in OPTIONS for params in first)
 
 
 @pytest.mark.parametrize(
@@ -313,8 +251,6 @@ def test_tpe_suggests_a_family_that_no_document_was_of():
     ids=["uniform", "loguniform", "uniformint", "randint"],
 )
 def test_tpe_learns_from_documents_of_points(span, values):
-    space = space_of(span)
     points = [("alone", {"x": value}) for value in values]
-    domain, trials = told(space, points, lambda family, params: float(params["x"]))
-    found = suggested(space, domain, trials, 30)
-    assert np.median([params["x"] for _, params in found]) < np.quantile(values, 0.35)
+    suggested = suggested_after(space_of(span), points, lambda params: float(params["x"]), 30)
+    assert np.median([params["x"] for _, params in suggested]) < np.quantile(values, 0.35)

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pipeline.config.sections import BUILT_IN, Estimator, Family, Tune
-from pipeline.evaluation import cross_validation as crossval
+from pipeline.config.tune import Estimator, Tune
+from pipeline.evaluation.cross_validation import make_folds, out_of_fold
 from pipeline.models import families as models
 from pipeline.results import Params, Trial
+from pipeline.tasks import BINARY, FAMILIES, Family
 from pipeline.tuning import search
-from pipeline.tuning.trial import Outcome, Task
+from pipeline.tuning.trial import TrialInputs, TrialResult
 from tests.support.builders import make_dataset, make_trial
 
-EVERY_FAMILY = BUILT_IN
+EVERY_FAMILY = FAMILIES
 NOTHING = np.empty((0, 2))
 
 
@@ -39,11 +40,11 @@ class Bench:
         self.points.append((family, params))
         self.waiting.append((number, family, params))
 
-    def next(self) -> Outcome:
+    def next(self) -> TrialResult:
         number, family, params = self.waiting.pop(self.turn())
         self.diary.append(("result", number))
         loss = self.loss(number, params)
-        return Outcome(make_trial(number, family, loss, params), NOTHING)
+        return TrialResult(make_trial(number, family, loss, params), NOTHING)
 
     def turn(self) -> int:
         """Which of the waiting trials ends next: the first."""
@@ -65,7 +66,7 @@ def by_params(number: int, params: Params) -> float:
 def find(tune: Tune, *, task=None, finished=None, on_end=None, on_result=None) -> None:
     """`search.search`, with nobody to tell where nobody is named."""
 
-    def ignore(outcome: Outcome) -> None:
+    def ignore(outcome: TrialResult) -> None:
         pass
 
     search.search(task, tune, finished or {}, on_end or ignore, on_result or ignore)
@@ -91,19 +92,19 @@ def run(monkeypatch) -> Callable[..., tuple[list[Trial], Bench]]:
     return on_bench
 
 
-def outcomes(**settings) -> list[Outcome]:
+def outcomes(**settings) -> list[TrialResult]:
     """A real search by cross-validation."""
     tune = Tune(**{"families": ("logistic_regression",), "folds": 2, **settings})
     dataset = make_dataset(rows=80)
-    folds = crossval.folds(dataset.y_train, tune.folds, tune.seed)
-    found: list[Outcome] = []
-    task = Task(dataset.X_train, dataset.y_train, folds, positive=1, seed=tune.seed)
+    folds = make_folds(BINARY, dataset.y_train, tune.folds, tune.seed)
+    found: list[TrialResult] = []
+    task = TrialInputs(dataset.X_train, dataset.y_train, folds, positive=1, seed=tune.seed)
     find(tune, task=task, on_result=found.append)
     return found
 
 
 def defaults(families) -> list[tuple[Family, Params]]:
-    return [(family, models.MODELS[family].default) for family in families]
+    return [(family, models.BUILT_IN[family].default) for family in families]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_search_stays_inside_every_space_with_whole_numbers_where_they_belong(ru
     trials, _ = run(families=EVERY_FAMILY, max_evals=80)
     assert {trial.family for trial in trials} == set(EVERY_FAMILY)
     for trial in trials:
-        space = models.MODELS[trial.family].space
+        space = models.BUILT_IN[trial.family].space
         assert set(trial.params) == set(space)
         for name, dimension in space.items():
             ((distribution, bounds),) = dimension.items()
@@ -350,8 +351,8 @@ def test_search_tells_of_each_trial_the_moment_it_ends(run, monkeypatch):
 # A search that goes on.
 
 
-def as_finished(trials: list[Trial]) -> dict[int, Outcome]:
-    return {trial.number: Outcome(trial, NOTHING) for trial in trials}
+def as_finished(trials: list[Trial]) -> dict[int, TrialResult]:
+    return {trial.number: TrialResult(trial, NOTHING) for trial in trials}
 
 
 @pytest.mark.parametrize(
@@ -442,12 +443,12 @@ def test_search_tries_an_estimator_of_the_config_by_cross_validation():
     tune = Tune(
         estimators={"knn": neighbors}, families=("knn",), max_evals=3, folds=2, parallelism=1
     )
-    folds = crossval.folds(dataset.y_train, 2, 0)
-    task = Task(dataset.X_train, dataset.y_train, folds, 1, 0, tune.estimators)
-    found: list[Outcome] = []
+    folds = make_folds(BINARY, dataset.y_train, 2, 0)
+    task = TrialInputs(dataset.X_train, dataset.y_train, folds, 1, 0, tune.estimators)
+    found: list[TrialResult] = []
     find(tune, task=task, on_result=found.append)
     assert [outcome.trial.error for outcome in found] == [""] * 3
     assert found[0].trial.params == {"n_neighbors": 9}
     model = models.build("knn", {"n_neighbors": 9}, 0, tune.estimators)
-    expected = crossval.out_of_fold(model, task.X, task.y, folds)
+    expected = out_of_fold(model, task.X, task.y, folds)
     np.testing.assert_array_equal(found[0].out_of_fold, expected)

@@ -5,73 +5,59 @@ import numpy as np
 import pytest
 from hyperopt.pyll.stochastic import sample
 
-from pipeline.config import ranges as distributions
-from pipeline.config.sections import BUILT_IN, Estimator, Tune
+from pipeline.config.ranges import Choice, parse
+from pipeline.config.tune import Estimator, Tune
 from pipeline.errors import ConfigError
-from pipeline.models import families as models
+from pipeline.models.families import BUILT_IN, build
+from pipeline.tasks import FAMILIES
 from pipeline.tracking.runs import value_text
-from pipeline.tuning import search_space as families
 from pipeline.tuning.hyperopt_space import SearchSpace
-from pipeline.tuning.search_space import Searched, searched
+from pipeline.tuning.search_space import FamilySpace, check, family_spaces
+from tests.support.builders import OPTIONS, RANGES
 
+NEIGHBORS = {"n_neighbors": {"uniformint": [2, 20]}}
 KNN = Estimator(
     estimator="sklearn.neighbors.KNeighborsClassifier",
     params={"p": 1},
-    space={"n_neighbors": {"uniformint": [2, 20]}, "weights": "distance"},
+    space={**NEIGHBORS, "weights": "distance"},
     default={"n_neighbors": 9},
 )
 
 
-def of(name: str, ranges=None, **settings) -> Searched:
-    """One family of a search, with ranges of `tune.space` over its own."""
-    space = {name: ranges} if ranges is not None else {}
-    return searched(Tune(**{"families": (name,), "space": space, **settings}))[name]
+def space(ranges, fixed=None, default=None) -> FamilySpace:
+    """A family's space with its ranges as the config writes them."""
+    return FamilySpace({k: parse(v) for k, v in ranges.items()}, fixed or {}, default or {})
 
 
-def of_knn(ranges=None, **changes) -> Searched:
-    estimator = KNN.model_copy(update=changes)
-    return of("knn", ranges, estimators={"knn": estimator})
+def of(name: str, ranges=None, **settings) -> FamilySpace:
+    """One family of a search, with ranges of `tune.space` over those of the table."""
+    tune = Tune(families=(name,), space={} if ranges is None else {name: ranges}, **settings)
+    return family_spaces(tune)[name]
+
+
+def of_knn(ranges=None, **changes) -> FamilySpace:
+    return of("knn", ranges, estimators={"knn": KNN.model_copy(update=changes)})
 
 
 def faults(**settings) -> list[str]:
     """The lines of the message with which a search is refused, without its first."""
     with pytest.raises(ConfigError) as error:
-        families.check(Tune(**settings))
+        check(Tune(**settings))
     first, *lines = str(error.value).split("\n")
     assert first == "the search space is not valid:"
     assert all(line.startswith("  tune.") for line in lines)
     return [line.strip() for line in lines]
 
 
-# What a search is over.
-
-
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_family_has_the_ranges_and_the_default_of_the_table(name):
-    model = models.MODELS[name]
-    assert of(name) == Searched(space=model.space, fixed={}, default=model.default)
+    model = BUILT_IN[name]
+    assert of(name) == FamilySpace(space=model.space, fixed={}, default=model.default)
 
 
-@pytest.mark.parametrize("names", [("svc",), ("mlp", "knn", "svc"), BUILT_IN])
-def test_searched_are_the_families_of_the_config_in_their_order(names):
-    found = searched(Tune(estimators={"knn": KNN}, families=names))
-    assert tuple(found) == names
-
-
-def test_family_without_a_space_has_nothing_to_try():
-    assert of("raw_logistic_regression") == Searched({}, {}, {})
-
-
-def test_estimator_has_its_own_ranges_fixed_values_and_default():
-    assert of_knn() == Searched(
-        space={"n_neighbors": {"uniformint": [2, 20]}},
-        fixed={"weights": "distance"},
-        default={"n_neighbors": 9},
-    )
-
-
-def test_estimator_without_a_space_has_nothing_to_try():
-    assert of_knn(space={}, default={}) == Searched({}, {}, {})
+@pytest.mark.parametrize("names", [("svc",), ("mlp", "knn", "svc"), FAMILIES])
+def test_spaces_are_those_of_the_families_of_the_config_in_their_order(names):
+    assert tuple(family_spaces(Tune(estimators={"knn": KNN}, families=names))) == names
 
 
 @pytest.mark.parametrize(
@@ -80,44 +66,34 @@ def test_estimator_without_a_space_has_nothing_to_try():
         ({"loguniform": [0.1, 5]}, 3.0),
         ({"loguniform": [5, 50]}, 5.0),
         ({"loguniform": [0.1, 2]}, 2.0),
-        ({"uniform": [0, 1]}, 1.0),
         ({"choice": [1, 3.0]}, 3.0),
         ({"choice": [1, 2]}, 1),
         ({"randint": [2]}, 1),
-        ({"normal": [0, 1]}, 3.0),
     ],
     ids=str,
 )
 def test_range_of_the_config_takes_the_place_of_the_familys_and_moves_the_default_inside(
     span, start
 ):
-    found = of("svc", {"C": span})
-    gamma = models.MODELS["svc"].space["gamma"]
-    assert found == Searched({"C": span, "gamma": gamma}, {}, {"C": start, "gamma": 0.02})
-    assert type(found.default["C"]) is type(start)
+    searched = of("svc", {"C": span})
+    ranges = {"C": parse(span), "gamma": BUILT_IN["svc"].space["gamma"]}
+    assert searched == FamilySpace(ranges, {}, {"C": start, "gamma": 0.02})
+    assert type(searched.default["C"]) is type(start)
 
 
 @pytest.mark.parametrize("value", [5, 0.5, None, "scale", True, [1, 2]], ids=repr)
-def test_value_of_the_config_is_fixed_and_not_tried(value):
-    found = of("svc", {"gamma": value})
-    assert found.fixed == {"gamma": value}
-    assert found.space == {"C": models.MODELS["svc"].space["C"]}
-    assert found.default == {"C": 3.0}
+def test_value_of_the_config_is_fixed_and_not_searched(value):
+    ranges = {"C": BUILT_IN["svc"].space["C"]}
+    assert of("svc", {"gamma": value}) == FamilySpace(ranges, {"gamma": value}, {"C": 3.0})
+    assert of("svc", {"C": 1, "gamma": value}) == FamilySpace({}, {"C": 1, "gamma": value}, {})
 
 
-def test_family_with_all_values_fixed_has_nothing_to_try():
-    assert of("svc", {"C": 1, "gamma": 2}) == Searched({}, {"C": 1, "gamma": 2}, {})
-
-
-def test_ranges_of_one_family_leave_the_others_alone():
-    tune = Tune(families=("svc", "mlp"), space={"svc": {"C": 1}})
-    assert searched(tune)["mlp"] == of("mlp")
-
-
-def test_table_of_families_is_left_alone():
-    before = {name: (dict(m.space), dict(m.default)) for name, m in models.MODELS.items()}
-    of("svc", {"C": {"uniform": [0, 1]}, "gamma": 3, "cv": {"choice": [2, 3]}})
-    assert {name: (m.space, m.default) for name, m in models.MODELS.items()} == before
+def test_ranges_of_one_family_leave_the_others_and_the_table_alone():
+    before = {name: (dict(m.space), dict(m.default)) for name, m in BUILT_IN.items()}
+    ranges = {"C": {"uniform": [0, 1]}, "gamma": 3, "cv": {"choice": [2, 3]}}
+    tune = Tune(families=("svc", "mlp"), space={"svc": ranges})
+    assert family_spaces(tune)["mlp"] == of("mlp")
+    assert {name: (m.space, m.default) for name, m in BUILT_IN.items()} == before
 
 
 @pytest.mark.parametrize(
@@ -129,88 +105,83 @@ def test_table_of_families_is_left_alone():
         ("extra_trees", {"n_estimators": {"uniformint": [200, 500]}}, 200),
         ("extra_trees", {"max_depth": {"uniformint": [2, 6]}}, 4),
         ("extra_trees", {"max_depth": {"choice": [3, None]}}, None),
-        ("mlp", {"activation": {"choice": ["relu", "tanh"]}}, "tanh"),
         ("raw_logistic_regression", {"C": {"loguniform": [0.01, 100]}}, 1.0),
     ],
     ids=str,
 )
-def test_further_parameter_starts_at_the_classifiers_own_value(name, ranges, start):
+def test_further_parameter_starts_at_the_value_that_the_classifier_has(name, ranges, start):
     ((parameter, span),) = ranges.items()
-    model = models.MODELS[name]
-    found = of(name, ranges)
-    assert found.space == {**model.space, parameter: span}
-    assert found.default == {**model.default, parameter: start}
+    model, searched = BUILT_IN[name], of(name, ranges)
+    assert searched.space == {**model.space, parameter: parse(span)}
+    assert searched.default == {**model.default, parameter: start}
 
 
 def test_further_parameter_may_be_fixed():
-    found = of("extra_trees", {"n_estimators": 30, "bootstrap": True})
-    assert found.fixed == {"n_estimators": 30, "bootstrap": True}
-    assert found.default == models.MODELS["extra_trees"].default
+    searched = of("extra_trees", {"n_estimators": 30, "bootstrap": True})
+    assert searched.fixed == {"n_estimators": 30, "bootstrap": True}
+    assert searched.default == BUILT_IN["extra_trees"].default
+
+
+DISTANCE = {"weights": "distance"}
 
 
 @pytest.mark.parametrize(
     ("ranges", "expected"),
     [
+        (None, space(NEIGHBORS, DISTANCE, {"n_neighbors": 9})),
         (
             {"n_neighbors": {"uniformint": [12, 15]}},
-            Searched(
-                {"n_neighbors": {"uniformint": [12, 15]}},
-                {"weights": "distance"},
-                {"n_neighbors": 12},
-            ),
+            space({"n_neighbors": {"uniformint": [12, 15]}}, DISTANCE, {"n_neighbors": 12}),
         ),
-        ({"n_neighbors": 4}, Searched({}, {"n_neighbors": 4, "weights": "distance"}, {})),
+        ({"n_neighbors": 4}, space({}, {"n_neighbors": 4, **DISTANCE})),
         (
             {"weights": {"choice": ["distance", "uniform"]}},
-            Searched(
-                {
-                    "n_neighbors": {"uniformint": [2, 20]},
-                    "weights": {"choice": ["distance", "uniform"]},
-                },
+            space(
+                {**NEIGHBORS, "weights": {"choice": ["distance", "uniform"]}},
                 {},
-                {"n_neighbors": 9, "weights": "distance"},
+                {"n_neighbors": 9, **DISTANCE},
             ),
         ),
         (
             {"leaf_size": {"uniformint": [10, 50]}},
-            Searched(
-                {"n_neighbors": {"uniformint": [2, 20]}, "leaf_size": {"uniformint": [10, 50]}},
-                {"weights": "distance"},
+            space(
+                {**NEIGHBORS, "leaf_size": {"uniformint": [10, 50]}},
+                DISTANCE,
                 {"n_neighbors": 9, "leaf_size": 30},
             ),
         ),
         (
             {"p": {"uniform": [1, 2]}},
-            Searched(
-                {"n_neighbors": {"uniformint": [2, 20]}, "p": {"uniform": [1, 2]}},
-                {"weights": "distance"},
-                {"n_neighbors": 9, "p": 1},
-            ),
+            space({**NEIGHBORS, "p": {"uniform": [1, 2]}}, DISTANCE, {"n_neighbors": 9, "p": 1}),
         ),
     ],
-    ids=["narrowed", "fixed", "no longer fixed", "further", "beside params"],
+    ids=["as it is", "narrowed", "fixed", "no longer fixed", "further", "beside params"],
 )
-def test_ranges_of_the_config_are_laid_over_an_estimators_too(ranges, expected):
+def test_ranges_of_the_config_are_laid_over_those_of_an_estimator(ranges, expected):
     assert of_knn(ranges) == expected
 
 
+def test_family_without_ranges_has_nothing_to_search():
+    assert of("raw_logistic_regression") == FamilySpace({}, {}, {})
+    assert of_knn(space={}, default={}) == FamilySpace({}, {}, {})
+
+
 @pytest.mark.parametrize("end", [0, 1], ids=["lower", "upper"])
-@pytest.mark.parametrize("name", [name for name in BUILT_IN if models.MODELS[name].space])
+@pytest.mark.parametrize("name", [name for name in FAMILIES if BUILT_IN[name].space])
 def test_every_default_moves_to_the_edge_of_a_range_beyond_it(name, end):
     edges, ranges = {}, {}
-    for key, span in models.MODELS[name].space.items():
-        if distributions.options(span) is None:
-            edges[key] = edge = distributions.bounds(span)[end]
-            kind = "uniformint" if distributions.is_whole(span) else "uniform"
+    for key, distribution in BUILT_IN[name].space.items():
+        if not isinstance(distribution, Choice):
+            edges[key] = edge = distribution.bounds[end]
+            kind = "uniformint" if distribution.is_integer else "uniform"
             ranges[key] = {kind: [edge - (1 - end), edge + end]}
-    found = of(name, ranges)
-    assert {key: found.space[key] for key in ranges} == ranges
-    assert {key: found.default[key] for key in ranges} == edges
+    default = of(name, ranges).default
+    assert {key: default[key] for key in ranges} == edges
 
 
 def test_default_and_fixed_values_build_the_classifier():
-    found = of_knn({"n_neighbors": {"uniformint": [12, 15]}, "leaf_size": 7})
-    model = models.build("knn", {**found.fixed, **found.default}, 0, {"knn": KNN})[-1]
+    searched = of_knn({"n_neighbors": {"uniformint": [12, 15]}, "leaf_size": 7})
+    model = build("knn", {**searched.fixed, **searched.default}, 0, {"knn": KNN})[-1]
     taken = (model.n_neighbors, model.leaf_size, model.weights, model.p, model.n_jobs)
     assert taken == (12, 7, "distance", 1, 1)
 
@@ -218,22 +189,6 @@ def test_default_and_fixed_values_build_the_classifier():
 # Reading what was written.
 
 
-MIXED = [None, True, 1, 1.0, 0.1, "a", "two words", [1, 2], [], {"a": 1}]
-SPANS = {
-    "u": {"uniform": [-1, 1]},
-    "lu": {"loguniform": [1e-9, 1e9]},
-    "ui": {"uniformint": [-5, 5]},
-    "qu": {"quniform": [0, 1, 0.1]},
-    "qu_whole": {"quniform": [0, 1000, 10]},
-    "qlu": {"qloguniform": [0.1, 9, 0.1]},
-    "n": {"normal": [0, 1e-5]},
-    "ln": {"lognormal": [0, 9]},
-    "qn": {"qnormal": [0, 9, 0.3]},
-    "qln": {"qlognormal": [3, 1, 3]},
-    "r": {"randint": [-3, 3]},
-    "c": {"choice": MIXED},
-    "pc": {"pchoice": [[0.5, "a"], [0.5, None]]},
-}
 FIXED = {"fixed": [1, None], "other": 2.5}
 
 
@@ -241,60 +196,42 @@ def texts(params) -> dict[str, str]:
     return {name: value_text(value) for name, value in params.items()}
 
 
-def test_every_distribution_is_written():
-    assert {name for span in SPANS.values() for name in span} == set(distributions.KNOWN)
-
-
 def test_read_gives_back_exactly_what_was_written():
-    one = Searched(SPANS, FIXED, {})
-    space = SearchSpace({"x": one})
+    options = ["a", "two words", 0.1, [], *OPTIONS[:3]]
+    spans = [*(s for s in RANGES if s != {"choice": OPTIONS}), {"choice": options}]
+    searched = space({f"p{n}": span for n, span in enumerate(spans)}, FIXED)
+    expression = SearchSpace({"x": searched})
     rng = np.random.default_rng(0)
-    for _ in range(100):
-        _, params = space.decode(sample(space.expression, rng))
-        found = one.read(texts(params), value_text)
-        assert found == params
-        assert {n: type(v) for n, v in found.items()} == {n: type(v) for n, v in params.items()}
+    for _ in range(30):
+        _, params = expression.decode(sample(expression.expression, rng))
+        again = searched.read(texts(params), value_text)
+        assert again == params
+        assert {n: type(v) for n, v in again.items()} == {n: type(v) for n, v in params.items()}
 
 
 @pytest.mark.parametrize(
     "value",
-    [0.1, 0.1 + 0.2, 1 / 3, 5e-324, 1e-7, 1e22, 1.7976931348623157e308, 2.0, 123456789.12345679],
+    [0.1, 0.1 + 0.2, 1 / 3, 5e-324, 1e-7, 1e22, -1.7976931348623157e308, 2.0, 123456789.12345679],
     ids=repr,
 )
 def test_read_gives_back_every_digit_of_a_double(value):
-    one = Searched({"x": {"normal": [0, 1]}}, {}, {})
-    for signed in (value, -value):
-        found = one.read(texts({"x": signed}), value_text)["x"]
-        assert (type(found), found) == (float, signed)
+    again = space({"x": {"normal": [0, 1]}}).read(texts({"x": value}), value_text)["x"]
+    assert (type(again), again) == (float, value)
 
 
 @pytest.mark.parametrize("value", [0, -7, 10**15], ids=repr)
 def test_read_gives_back_integers(value):
-    one = Searched({"x": {"qnormal": [0, 1, 1]}}, {}, {})
-    found = one.read(texts({"x": value}), value_text)["x"]
-    assert (type(found), found) == (int, value)
-
-
-@pytest.mark.parametrize("option", MIXED, ids=repr)
-def test_read_gives_back_the_option_itself(option):
-    one = Searched({"x": {"choice": MIXED}}, {}, {})
-    assert one.read(texts({"x": option}), value_text)["x"] is option
+    again = space({"x": {"qnormal": [0, 1, 1]}}).read(texts({"x": value}), value_text)["x"]
+    assert (type(again), again) == (int, value)
 
 
 def test_read_takes_fixed_values_from_the_config():
-    one = Searched({"x": {"uniform": [0, 1]}}, FIXED, {})
-    assert one.read({"x": "0.5", "fixed": "text", "third": "4"}, value_text) == {**FIXED, "x": 0.5}
-
-
-def test_read_of_a_family_without_a_space_needs_no_text():
-    assert Searched({}, {}, {}).read({}, value_text) == {}
-    assert Searched({}, FIXED, {}).read({"family": "x"}, value_text) == FIXED
-
-
-def test_read_hands_out_params_of_its_own():
-    one = Searched({}, FIXED, {})
-    one.read({}, value_text)["other"] = 3
-    assert one.fixed["other"] == 2.5
+    searched = space({"x": {"uniform": [0, 1]}}, FIXED)
+    written = {"x": "0.5", "fixed": "text", "third": "4"}
+    params = searched.read(written, value_text)
+    assert params == {**FIXED, "x": 0.5}
+    params["other"] = 3
+    assert searched.fixed["other"] == 2.5
 
 
 @pytest.mark.parametrize(
@@ -310,13 +247,13 @@ def test_read_hands_out_params_of_its_own():
     ],
     ids=str,
 )
-def test_read_gives_nothing_where_the_texts_do_not_tell(span, written):
-    assert Searched({"x": span}, {}, {}).read(written, value_text) is None
+def test_read_gives_nothing_where_the_texts_are_missing_or_ambiguous(span, written):
+    assert space({"x": span}).read(written, value_text) is None
 
 
 def test_read_tells_apart_what_looks_alike_elsewhere_only():
-    one = Searched({"x": {"choice": [1, "1", "a"]}}, {}, {})
-    assert one.read({"x": "a"}, value_text) == {"x": "a"}
+    searched = space({"x": {"choice": [1, "1", "a"]}})
+    assert searched.read({"x": "a"}, value_text) == {"x": "a"}
 
 
 # The check.
@@ -326,7 +263,7 @@ def test_read_tells_apart_what_looks_alike_elsewhere_only():
     "settings",
     [
         {},
-        {"families": BUILT_IN, "space": {"svc": {"C": {"uniform": [1, 2]}, "gamma": 3}}},
+        {"families": FAMILIES, "space": {"svc": {"C": {"uniform": [1, 2]}, "gamma": 3}}},
         {"space": {"extra_trees": {"n_estimators": {"uniformint": [5, 9]}, "max_depth": None}}},
         {"space": {"svc": {"estimator__kernel": {"choice": ["rbf", "poly"]}}}},
         {"space": {"svc": {}}},
@@ -335,15 +272,15 @@ def test_read_tells_apart_what_looks_alike_elsewhere_only():
     ],
     ids=lambda settings: str(settings)[:60],
 )
-def test_check_takes_a_space_of_known_parameters(settings):
-    families.check(Tune(**settings))
+def test_check_takes_a_space_of_parameters_that_exist(settings):
+    check(Tune(**settings))
 
 
 def test_check_does_not_import_an_estimator_that_is_not_searched():
     absent = Estimator(estimator="no_such_package.Classifier")
-    families.check(Tune(estimators={"absent": absent}, families=("svc",)))
-    (found,) = faults(estimators={"absent": absent}, families=("svc", "absent"))
-    assert found.startswith(
+    check(Tune(estimators={"absent": absent}, families=("svc",)))
+    (line,) = faults(estimators={"absent": absent}, families=("svc", "absent"))
+    assert line.startswith(
         "tune.estimators.absent.estimator 'no_such_package.Classifier' cannot be imported: "
     )
 
@@ -383,8 +320,8 @@ def test_check_tells_all_faults_of_all_estimators_at_once():
     bad = KNN.model_copy(update={"params": {"p": 1, "metrics": "l1"}, "space": {"weigths": 1}})
     far = KNN.model_copy(update={"default": {"n_neighbors": 21}})
     no_class = Estimator(estimator="sklearn.neighbors.KNeighborClassifier")
-    found = faults(estimators={"bad": bad, "far": far, "none": no_class})
-    assert found == [
+    lines = faults(estimators={"bad": bad, "far": far, "none": no_class})
+    assert lines == [
         "tune.estimators.bad.space.weigths is no parameter of KNeighborsClassifier, "
         "did you mean 'weights'?",
         "tune.estimators.bad.params.metrics is no parameter of KNeighborsClassifier, "
@@ -398,19 +335,19 @@ def test_check_tells_all_faults_of_all_estimators_at_once():
 
 def test_check_looks_parameters_up_once_the_classes_are_there():
     absent = Estimator(estimator="no_such_package.Classifier")
-    found = faults(estimators={"absent": absent}, space={"absent": {"x": 1}, "svc": {"gama": 1}})
-    assert len(found) == 1
-    assert "no_such_package" in found[0]
+    lines = faults(estimators={"absent": absent}, space={"absent": {"x": 1}, "svc": {"gama": 1}})
+    assert len(lines) == 1
+    assert "no_such_package" in lines[0]
 
 
 def test_check_refuses_a_classifier_without_probabilities():
-    (found,) = faults(estimators={"line": Estimator(estimator="sklearn.svm.LinearSVC")})
-    assert found.startswith("tune.estimators.line.estimator LinearSVC has no predict_proba ")
+    (line,) = faults(estimators={"line": Estimator(estimator="sklearn.svm.LinearSVC")})
+    assert line.startswith("tune.estimators.line.estimator LinearSVC has no predict_proba ")
 
 
 @pytest.fixture
 def users(tmp_path, monkeypatch) -> Iterator[str]:
-    """The name of a module of the user's own, with one class."""
+    """The name of a module of the user, with one class."""
     name = "users_families"
     (tmp_path / f"{name}.py").write_text(
         "from sklearn.neighbors import KNeighborsClassifier\n\n\n"
@@ -424,7 +361,7 @@ def users(tmp_path, monkeypatch) -> Iterator[str]:
     sys.modules.pop(name, None)
 
 
-def test_check_and_search_take_a_class_of_a_module_of_the_users_own(users):
+def test_check_and_search_take_a_class_of_a_module_of_the_user(users):
     near = Estimator(
         estimator=f"{users}.Near",
         params={"leaf_size": 20},
@@ -435,8 +372,8 @@ def test_check_and_search_take_a_class_of_a_module_of_the_users_own(users):
         families=("near",),
         space={"near": {"n_neighbors": {"uniformint": [2, 9]}}},
     )
-    families.check(tune)
-    found = searched(tune)["near"]
-    assert found.default == {"radius": 2.0, "weights": "distance", "n_neighbors": 3}
-    model = models.build("near", found.default, 0, tune.estimators)[-1]
+    check(tune)
+    searched = family_spaces(tune)["near"]
+    assert searched.default == {"radius": 2.0, "weights": "distance", "n_neighbors": 3}
+    model = build("near", searched.default, 0, tune.estimators)[-1]
     assert (model.n_neighbors, model.weights, model.leaf_size) == (3, "distance", 20)

@@ -5,11 +5,12 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import SearchError
-from pipeline.evaluation import cross_validation as crossval
+from pipeline.evaluation.cross_validation import make_folds, out_of_fold
 from pipeline.models import families as models
+from pipeline.tasks import BINARY
 from pipeline.tuning import trial as trials
-from pipeline.tuning.selection import Kept
-from pipeline.tuning.trial import Outcome, Task
+from pipeline.tuning.selection import Selection
+from pipeline.tuning.trial import TrialInputs, TrialResult
 from tests.support.builders import make_dataset, make_trial
 
 ROWS = 200
@@ -17,13 +18,13 @@ FAMILIES = ("svc", "mlp")
 LABELS = [((0, 1), 1), (("no", "yes"), "no"), (("a", "b", "c"), None)]
 
 
-def make_task(labels=(0, 1), positive=1, rows: int = ROWS) -> Task:
+def make_task(labels=(0, 1), positive=1, rows: int = ROWS) -> TrialInputs:
     dataset = make_dataset(labels, positive, rows=rows)
-    folds = crossval.folds(dataset.y, 2, seed=0)
-    return Task(dataset.X, dataset.y, folds, dataset.contract.positive_index, seed=0)
+    folds = make_folds(BINARY, dataset.y, 2, seed=0)
+    return TrialInputs(dataset.X, dataset.y, folds, dataset.contract.positive_index, seed=0)
 
 
-def predictions(task: Task, own: "np.ndarray | float") -> np.ndarray:
+def predictions(task: TrialInputs, own: "np.ndarray | float") -> np.ndarray:
     """`own` goes to the true class of each row, the rest to the others alike."""
     codes = np.unique(task.y, return_inverse=True)[1]
     count = codes.max() + 1
@@ -34,15 +35,15 @@ def predictions(task: Task, own: "np.ndarray | float") -> np.ndarray:
 
 
 def outcome(number: int, family: str, loss: float, out_of_fold: np.ndarray | None = None):
-    return Outcome(make_trial(number, family, loss), out_of_fold)
+    return TrialResult(make_trial(number, family, loss), out_of_fold)
 
 
-def filled(*results: tuple[int, str, float]) -> tuple[Kept, list[bool]]:
-    kept = Kept(FAMILIES)
-    return kept, [kept.takes(outcome(*result)) for result in results]
+def filled(*results: tuple[int, str, float]) -> tuple[Selection, list[bool]]:
+    kept = Selection(FAMILIES)
+    return kept, [kept.add(outcome(*result)) for result in results]
 
 
-def numbers(outcomes: dict[str, Outcome]) -> dict[str, int]:
+def numbers(outcomes: dict[str, TrialResult]) -> dict[str, int]:
     return {family: one.trial.number for family, one in outcomes.items()}
 
 
@@ -91,11 +92,11 @@ def test_default_stands_for_its_family_when_the_best_is_within_two_standard_erro
 ):
     task = make_task(labels, positive)
     noise = np.random.default_rng(0).normal(0, 0.1, len(task.y))
-    kept = Kept(FAMILIES)
+    kept = Selection(FAMILIES)
     default, best = predictions(task, 0.5), predictions(task, 0.51 + noise - noise.mean())
-    kept.takes(outcome(0, "svc", 0.50, default))
-    kept.takes(outcome(5, "svc", 0.49, best))
-    chosen = kept.chosen(task)
+    kept.add(outcome(0, "svc", 0.50, default))
+    kept.add(outcome(5, "svc", 0.49, best))
+    chosen = kept.choose(task)
     assert chosen["svc"].trial.number == 0
     np.testing.assert_array_equal(chosen["svc"].out_of_fold, default)
 
@@ -104,11 +105,11 @@ def test_default_stands_for_its_family_when_the_best_is_within_two_standard_erro
 def test_best_stands_for_its_family_when_it_is_clearly_better_than_the_default(labels, positive):
     task = make_task(labels, positive)
     noise = np.random.default_rng(0).normal(0, 0.1, len(task.y))
-    kept = Kept(FAMILIES)
+    kept = Selection(FAMILIES)
     best = predictions(task, 0.55 + noise - noise.mean())
-    kept.takes(outcome(0, "svc", 0.50, predictions(task, 0.5)))
-    kept.takes(outcome(5, "svc", 0.40, best))
-    chosen = kept.chosen(task)
+    kept.add(outcome(0, "svc", 0.50, predictions(task, 0.5)))
+    kept.add(outcome(5, "svc", 0.40, best))
+    chosen = kept.choose(task)
     assert chosen["svc"].trial.number == 5
     np.testing.assert_array_equal(chosen["svc"].out_of_fold, best)
 
@@ -119,29 +120,29 @@ def test_default_may_be_two_standard_errors_worse_and_no_more(excess, number):
     spread = np.random.default_rng(0).normal(size=ROWS)
     spread = (spread - spread.mean()) / spread.std(ddof=1)
     worse_by = 0.1 * (spread + excess / np.sqrt(ROWS))
-    kept = Kept(FAMILIES)
-    kept.takes(outcome(0, "svc", 0.6, predictions(task, 0.5 * np.exp(-worse_by))))
-    kept.takes(outcome(5, "svc", 0.5, predictions(task, 0.5)))
-    assert kept.chosen(task)["svc"].trial.number == number
+    kept = Selection(FAMILIES)
+    kept.add(outcome(0, "svc", 0.6, predictions(task, 0.5 * np.exp(-worse_by))))
+    kept.add(outcome(5, "svc", 0.5, predictions(task, 0.5)))
+    assert kept.choose(task)["svc"].trial.number == number
 
 
 def test_best_stands_for_a_family_whose_default_failed():
     task = make_task()
-    kept = Kept(FAMILIES)
-    kept.takes(outcome(0, "svc", inf))
-    kept.takes(outcome(2, "svc", 0.5, predictions(task, 0.6)))
-    kept.takes(outcome(3, "svc", 0.6, predictions(task, 0.6)))
-    assert kept.chosen(task)["svc"].trial.number == 2
+    kept = Selection(FAMILIES)
+    kept.add(outcome(0, "svc", inf))
+    kept.add(outcome(2, "svc", 0.5, predictions(task, 0.6)))
+    kept.add(outcome(3, "svc", 0.6, predictions(task, 0.6)))
+    assert kept.choose(task)["svc"].trial.number == 2
 
 
 def test_chosen_have_the_lowest_loss_of_what_stands_for_them_first():
     task = make_task()
-    kept = Kept(("svc", "mlp", "extra_trees"))
+    kept = Selection(("svc", "mlp", "extra_trees"))
     for number, family, loss in [(0, "svc", 0.6), (1, "mlp", 0.5), (2, "extra_trees", 0.55)]:
-        kept.takes(outcome(number, family, loss, predictions(task, 0.5)))
-    kept.takes(outcome(3, "svc", 0.4, predictions(task, 0.5)))  # as good as its default
-    kept.takes(outcome(4, "extra_trees", 0.45, predictions(task, 0.9)))
-    chosen = kept.chosen(task)
+        kept.add(outcome(number, family, loss, predictions(task, 0.5)))
+    kept.add(outcome(3, "svc", 0.4, predictions(task, 0.5)))  # as good as its default
+    kept.add(outcome(4, "extra_trees", 0.45, predictions(task, 0.9)))
+    chosen = kept.choose(task)
     assert [(family, one.trial.number) for family, one in chosen.items()] == [
         ("extra_trees", 4),
         ("mlp", 1),
@@ -151,7 +152,7 @@ def test_chosen_have_the_lowest_loss_of_what_stands_for_them_first():
 
 def test_nothing_is_chosen_where_every_trial_failed():
     kept, _ = filled((0, "svc", inf), (1, "mlp", inf))
-    assert kept.chosen(make_task()) == {}
+    assert kept.choose(make_task()) == {}
 
 
 @pytest.mark.parametrize(("labels", "positive"), LABELS)
@@ -162,27 +163,27 @@ def test_predictions_that_were_not_kept_are_made_again(labels, positive):
         (0, {"transform": "standard", "C": 0.001}),
         (3, {"transform": "standard", "C": 1.0}),
     ]
-    kept = Kept((family,))
+    kept = Selection((family,))
     for number, params in points:
         trial = trials.evaluate(task, number, family, params).trial
-        assert kept.takes(Outcome(trial, None))
-    chosen = kept.chosen(task)[family]
+        assert kept.add(TrialResult(trial, None))
+    chosen = kept.choose(task)[family]
     assert (chosen.trial.number, chosen.trial.params) == points[1]
     model = models.build(family, points[1][1], task.seed)
-    expected = crossval.out_of_fold(model, task.X, task.y, task.folds)
+    expected = out_of_fold(model, task.X, task.y, task.folds)
     np.testing.assert_array_equal(chosen.out_of_fold, expected)
 
 
 def test_predictions_that_cannot_be_made_again_are_told_with_the_remedy():
     task = make_task(rows=60)
-    unlearnable = Task(
+    unlearnable = TrialInputs(
         pd.DataFrame(np.nan, index=task.X.index, columns=task.X.columns),
         task.y,
         task.folds,
         task.positive,
         task.seed,
     )
-    kept = Kept(("hist_gradient_boosting",))
-    kept.takes(outcome(0, "hist_gradient_boosting", 0.5))
+    kept = Selection(("hist_gradient_boosting",))
+    kept.add(outcome(0, "hist_gradient_boosting", 0.5))
     with pytest.raises(SearchError, match=r"trial 0 of an earlier run .* run with --fresh"):
-        kept.chosen(unlearnable)
+        kept.choose(unlearnable)

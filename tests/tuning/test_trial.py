@@ -9,22 +9,30 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from pipeline.config.sections import Estimator, Tune
-from pipeline.evaluation import cross_validation as crossval
+from pipeline.config.tune import Estimator, Tune
+from pipeline.evaluation.cross_validation import make_folds, out_of_fold, score
 from pipeline.models import families as models
+from pipeline.tasks import BINARY
 from pipeline.tuning import search
 from pipeline.tuning import worker_pool as workers_module
-from pipeline.tuning.trial import Outcome, Task, evaluate, evaluate_within, evaluator, may_end_now
+from pipeline.tuning.trial import (
+    TrialInputs,
+    TrialResult,
+    evaluate,
+    evaluate_within,
+    evaluator,
+    may_end_now,
+)
 from tests.support.builders import make_dataset, make_trial, with_scales_far_apart
 
 POINT = ("logistic_regression", {"transform": "standard", "C": 1.0})
 
 
-def make_task(labels=(0, 1), positive=1) -> Task:
+def make_task(labels=(0, 1), positive=1) -> TrialInputs:
     dataset = make_dataset(labels, positive, rows=80)
-    folds = crossval.folds(dataset.y_train, 2, seed=0)
+    folds = make_folds(BINARY, dataset.y_train, 2, seed=0)
     place = dataset.contract.positive_index
-    return Task(dataset.X_train, dataset.y_train, folds, positive=place, seed=0)
+    return TrialInputs(dataset.X_train, dataset.y_train, folds, positive=place, seed=0)
 
 
 def two_workers(max_evals: int = 4) -> Tune:
@@ -52,18 +60,18 @@ def test_evaluate_cross_validates_the_point(labels, positive):
     task = make_task(labels, positive)
     outcome = evaluate(task, 7, *POINT)
     model = models.build(*POINT, task.seed)
-    expected = crossval.out_of_fold(model, task.X, task.y, task.folds)
+    expected = out_of_fold(model, task.X, task.y, task.folds)
     np.testing.assert_array_equal(outcome.out_of_fold, expected)
     assert (outcome.trial.number, outcome.trial.family, outcome.trial.params) == (7, *POINT)
-    means, spread = crossval.score(task.y, expected, task.folds, task.positive)
+    means, spread = score(task.y, expected, task.folds, task.positive)
     assert (outcome.trial.metrics, outcome.trial.spread) == (means, spread)
     assert outcome.trial.seconds > 0
 
 
 def test_evaluate_tells_of_a_fit_that_does_not_converge_as_a_failed_trial():
     dataset = with_scales_far_apart(make_dataset(rows=80))
-    folds = crossval.folds(dataset.y_train, 2, seed=0)
-    task = Task(dataset.X_train, dataset.y_train, folds, positive=1, seed=0)
+    folds = make_folds(BINARY, dataset.y_train, 2, seed=0)
+    task = TrialInputs(dataset.X_train, dataset.y_train, folds, positive=1, seed=0)
     outcome = evaluate(task, 0, "raw_logistic_regression", {})
     assert outcome.out_of_fold is None
     assert outcome.trial.error.startswith("ConvergenceWarning: lbfgs failed to converge")
@@ -71,8 +79,8 @@ def test_evaluate_tells_of_a_fit_that_does_not_converge_as_a_failed_trial():
 
 def test_evaluate_tells_of_a_fit_that_raises_as_a_failed_trial():
     task = make_task()
-    empty = Task(task.X.assign(noise=np.nan), task.y, task.folds, task.positive, task.seed)
-    params = models.MODELS["hist_gradient_boosting"].default
+    empty = TrialInputs(task.X.assign(noise=np.nan), task.y, task.folds, task.positive, task.seed)
+    params = models.BUILT_IN["hist_gradient_boosting"].default
     outcome = evaluate(empty, 5, "hist_gradient_boosting", params)
     assert outcome.out_of_fold is None
     assert (outcome.trial.number, outcome.trial.family) == (5, "hist_gradient_boosting")
@@ -228,7 +236,7 @@ def test_workers_are_gone_when_a_search_fails(temporary_files):
     task = make_task(("a", "b", "c"), None)  # not the one of the search before
     pids: list[int] = []
 
-    def fail(outcome: Outcome) -> None:
+    def fail(outcome: TrialResult) -> None:
         expected = evaluate(task, 0, "svc", outcome.trial.params)
         np.testing.assert_allclose(outcome.out_of_fold, expected.out_of_fold, atol=1e-9)
         pids.extend(workers_module.pool(2).schedule(os.getpid).result() for _ in range(4))
@@ -242,7 +250,7 @@ def test_workers_are_gone_when_a_search_fails(temporary_files):
     assert list(temporary_files.rglob("task*")) == []
 
 
-def assert_same(found: Outcome, expected: Outcome) -> None:
+def assert_same(found: TrialResult, expected: TrialResult) -> None:
     """But for the seconds."""
     assert replace(found.trial, seconds=0.0) == replace(expected.trial, seconds=0.0)
     np.testing.assert_array_equal(found.out_of_fold, expected.out_of_fold)

@@ -1,0 +1,84 @@
+"""The settings of the REST endpoint."""
+
+import re
+from ipaddress import ip_interface, ip_network
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from pipeline.config.types import VERSION, Count, Positive
+from pipeline.schema.columns import Frozen
+
+
+def _rate(text: str) -> str:
+    if re.fullmatch(r"[1-9]\d*/(second|minute|hour|day)", text) is None:
+        raise ValueError(f"{text!r} is no rate; write for example 100/second or 5000/minute")
+    return text
+
+
+def _proxy(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError:
+        try:
+            remedy = str(ip_interface(text).network)  # of an address with the length of a prefix
+        except ValueError:
+            remedy = "for example 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32"
+        raise ValueError(f"{text!r} is no address or network; write {remedy}") from None
+    return text
+
+
+class Limits(Frozen):
+    """What one request, or one client, may ask of the endpoint."""
+
+    body_bytes: Count = Field(16 * 2**20, description="bytes of a request's body; more is 413")
+    rows: Count = Field(100_000, description="rows of a request; more is 413")
+    header_bytes: Count = Field(16 * 2**10, description="bytes of the headers; more is 431")
+    receive_seconds: Positive = Field(
+        30.0, description="seconds that a request may take to arrive, then 408, or to be read"
+    )
+    answer_seconds: Positive = Field(30.0, description="seconds for an answer, then 504")
+    concurrency: Count = Field(
+        64, description="requests that may wait for an answer in one worker, then 503"
+    )
+    uploads: Count = Field(
+        64, description="bodies of one client that may be on their way to one worker, then 503"
+    )
+    rate: Annotated[str, AfterValidator(_rate)] | None = Field(
+        None,
+        description="requests per API key, or per client without keys, e.g. 100/second; "
+        "/ping, /health and /metrics do not count",
+    )
+
+
+class Serve(Frozen):
+    """The REST endpoint."""
+
+    host: str = Field("127.0.0.1", description="address to listen on", min_length=1)
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(8080, description="port to listen on")
+    workers: Count = Field(1, description="server processes")
+    insecure: bool = Field(
+        False, description="listen beyond loopback without API keys or client certificates"
+    )
+    keys: str | None = Field(
+        None, description="file of API keys, one NAME:SHA256 a line", min_length=1
+    )
+    open_metrics: bool = Field(False, description="answer /metrics without an API key")
+    allowed_hosts: tuple[str, ...] = Field(
+        (),
+        description="Host headers to answer, * for any; if empty, on loopback only its own names, "
+        "elsewhere any",
+    )
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_proxy)], ...] = Field(
+        (),
+        description="addresses or networks of proxies, whose X-Forwarded-For names the client",
+    )
+    follow: Positive | None = Field(
+        5.0, description="seconds between two looks for a new champion, null for never"
+    )
+    version: str | None = Field(
+        None, description="version to answer with, null for the champion", pattern=VERSION
+    )
+    grace: Positive = Field(30.0, description="seconds to finish what is in flight at the end")
+    docs: bool = Field(True, description="show the OpenAPI description at /docs")
+    limits: Limits = Limits()

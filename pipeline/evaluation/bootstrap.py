@@ -1,0 +1,139 @@
+"""Bootstrap intervals of all metrics at once, over the rows."""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from math import isclose
+
+import numpy as np
+
+from pipeline.evaluation.metrics import Predictions, Values, row_losses, true_class_probability
+from pipeline.tasks import TaskName
+
+# What Brier's sum of squares is divided by, as scikit-learn scales it.
+BRIER_SCALE: dict[TaskName, int] = {"binary": 2, "multiclass": 1}
+
+
+def values(predictions: Predictions) -> dict[str, float]:
+    """Every metric at once: many times faster than `metrics.value`, and equal within rounding."""
+    once = np.ones((1, len(predictions.truth)))
+    return {name: float(value[0]) for name, value in _bootstrap(predictions, once).items()}
+
+
+def intervals(
+    predictions: Predictions, resamples: int, seed: int, level: float = 0.95
+) -> dict[str, tuple[float, float]]:
+    """Percentile bootstrap intervals over the rows (Efron and Tibshirani 1993, ch. 13)."""
+    drawn = resampled(predictions, resamples, seed)
+    return {name: percentile_interval(values, level) for name, values in drawn.items()}
+
+
+def caveat(name: str, predictions: Predictions, resamples: int, seed: int) -> str:
+    """Why the 95 % interval of a metric proves nothing, if it does not.
+
+    It leaves out resamples on which the metric is not defined: where they are more than it would
+    leave out anyway, they may lie on either side of it.
+    """
+    drawn = resampled(predictions, resamples, seed)[name]
+    lacking = float(np.isnan(drawn).mean())
+    if lacking > 0.05:
+        return f"leaves out {lacking:.0%} of the resamples, which lack a class,"
+    return "has no width" if isclose(*percentile_interval(drawn, 0.95)) else ""
+
+
+@lru_cache(maxsize=8)  # the gate, its paired comparisons and the model card ask for the same
+def resampled(predictions: Predictions, resamples: int, seed: int) -> Mapping[str, Values]:
+    """Every metric on every resample; a seed draws the same rows of any model's predictions."""
+    rng = np.random.default_rng(seed)
+    drawn: dict[str, list[Values]] = {name: [] for name in predictions.task.metrics}
+    for weights in _resamples(len(predictions.truth), resamples, rng):
+        for name, values in _bootstrap(predictions, weights).items():
+            drawn[name].append(values)
+    return {name: np.concatenate(values) for name, values in drawn.items()}
+
+
+def percentile_interval(values: Values, level: float) -> tuple[float, float]:
+    """The percentiles between which that share of the values lies, those that are defined."""
+    defined = values[~np.isnan(values)]
+    if not len(defined):
+        return (np.nan, np.nan)
+    low, high = np.percentile(defined, [50 - 50 * level, 50 + 50 * level])
+    return (float(low), float(high))
+
+
+def _row_brier(p: Predictions) -> Values:
+    """Squared distance of each row's probabilities to the truth."""
+    distance = p.probabilities - np.eye(p.classes)[p.truth]
+    return np.asarray((distance**2).sum(axis=1) / BRIER_SCALE[p.task.name])
+
+
+def _resamples(rows: int, count: int, rng: np.random.Generator) -> Iterator[Values]:
+    """How often each row is drawn, resamples x rows, in blocks of bounded memory."""
+    block = max(1, min(count, 4_000_000 // rows))
+    for start in range(0, count, block):
+        size = min(block, count - start)
+        yield rng.multinomial(rows, np.full(rows, 1 / rows), size=size).astype(np.float64)
+
+
+def _bootstrap(p: Predictions, weights: Values) -> dict[str, Values]:
+    """Every metric on every resample at once; each equals `value` on the resampled rows."""
+    rows = weights.shape[1]
+    curves = [_cumulated(p, k, weights) for k in p.averaged_classes]
+    return {
+        "log_loss": weights @ row_losses(true_class_probability(p.probabilities, p.truth)) / rows,
+        "brier": weights @ _row_brier(p) / rows,
+        "roc_auc": np.mean([_roc_auc(*curve) for curve in curves], axis=0),
+        "average_precision": np.mean([_average_precision(*curve) for curve in curves], axis=0),
+        **_from_confusion(p, weights),
+    }
+
+
+def _from_confusion(p: Predictions, weights: Values) -> dict[str, Values]:
+    cells = np.eye(p.classes**2)[p.truth * p.classes + p.labels]
+    confusion = (weights @ cells).reshape(-1, p.classes, p.classes)  # truth x predicted
+    hits = np.diagonal(confusion, axis1=1, axis2=2)
+    actual, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
+    total = weights.shape[1]
+    averaged = list(p.averaged_classes)
+
+    def mean(part: Values, whole: Values) -> Values:
+        return np.asarray(_ratio(part, whole)[:, averaged].mean(axis=1))
+
+    # Gorodkin (2004), the correlation of two K-category assignments.
+    covariance = hits.sum(axis=1) * total - (actual * predicted).sum(axis=1)
+    variances = (total**2 - (actual**2).sum(axis=1)) * (total**2 - (predicted**2).sum(axis=1))
+    return {
+        "accuracy": hits.sum(axis=1) / total,
+        "precision": mean(hits, predicted),
+        "recall": mean(hits, actual),
+        "f1": mean(2 * hits, actual + predicted),
+        "mcc": _ratio(covariance, np.sqrt(variances)),
+    }
+
+
+def _ratio(part: Values, whole: Values) -> Values:
+    return np.asarray(np.divide(part, whole, out=np.zeros_like(part), where=whole != 0))
+
+
+def _cumulated(p: Predictions, positive: int, weights: Values) -> tuple[Values, Values]:
+    """Weights of positives and negatives at or above each distinct score, from the top."""
+    scores = p.probabilities[:, positive]
+    order = np.argsort(-scores, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])
+    hit = (p.truth == positive)[order]
+    ordered = weights[:, order]
+    grouped = [np.add.reduceat(ordered * side, starts, axis=1) for side in (hit, ~hit)]
+    return np.cumsum(grouped[0], axis=1), np.cumsum(grouped[1], axis=1)
+
+
+def _roc_auc(above: Values, false: Values) -> Values:
+    area = np.trapezoid(np.pad(above, ((0, 0), (1, 0))), np.pad(false, ((0, 0), (1, 0))), axis=1)
+    pairs = above[:, -1] * false[:, -1]
+    return np.divide(area, pairs, out=np.full_like(area, np.nan), where=pairs != 0)
+
+
+def _average_precision(above: Values, false: Values) -> Values:
+    gained = np.diff(above, axis=1, prepend=0)
+    area = (gained * _ratio(above, above + false)).sum(axis=1)
+    total = above[:, -1]
+    both = (total != 0) & (false[:, -1] != 0)
+    return np.asarray(np.divide(area, total, out=np.full_like(area, np.nan), where=both))
