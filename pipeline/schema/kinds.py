@@ -1,7 +1,7 @@
 """What a column may hold: one row for each kind of column.
 
 Whatever reads, checks or describes a cell takes it from here. A new kind is a row of this table
-and, under the same key, of those that training needs: `datasets.cells.READERS` and
+and, under the same key, of those that training needs: `datasets.kinds.TABLE_KINDS` and
 `export.random_rows.RANDOM_CELLS`.
 """
 

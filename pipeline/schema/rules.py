@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import cycle
 from math import nan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from pipeline.schema.matrix import Matrix, Vector
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Cells = TypeVar("Cells")  # of one column: a series, a list, an Arrow array
 
 
 class Rules:
@@ -94,27 +96,23 @@ def to_matrix(rules: Rules, frame: pd.DataFrame, with_values: bool = False) -> M
             return rules.apply(values, with_values=with_values)
     frame = frame.rename(columns=str)
     check_names(columns, list(frame.columns))
-
-    def read(name: str, column: Column) -> tuple[Vector, list[Fault]] | None:
-        return _read_series(name, column, frame[name]) if name in frame else None
-
-    X, faults = read_columns(columns, len(frame), read)
+    X, faults = read_columns(columns, dict(frame.items()), len(frame), _read_series)
     return rules.apply(X, faults, with_values)
 
 
 def read_columns(
     columns: Mapping[str, Column],
+    table: Mapping[Any, Cells],
     rows: int,
-    read: Callable[[str, Column], tuple[Vector, list[Fault]] | None],
+    read: Callable[[str, Column, Cells], tuple[Vector, list[Fault]]],
 ) -> tuple[Matrix, list[Fault]]:
-    """The matrix that `read` makes column by column, NaN in those for which it gives None."""
+    """The matrix that `read` makes column by column, NaN in those that the table leaves out."""
     X = np.full((rows, len(columns)), np.nan)
     faults: list[Fault] = []
     for place, (name, column) in enumerate(columns.items()):
-        cells = read(name, column)
-        if cells is not None:
-            X[:, place] = cells[0]
-            faults += cells[1]
+        if name in table:
+            X[:, place], column_faults = read(name, column, table[name])
+            faults += column_faults
     return X, faults
 
 

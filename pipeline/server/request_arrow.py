@@ -51,11 +51,11 @@ def read_csv(body: bytes, columns: Mapping[str, Column], max_rows: int) -> Cells
     check_names(columns, table.column_names, with_names=False)
     if table.num_rows > max_rows:
         raise _too_many_rows(max_rows)
+    return read_columns(columns, _by_name(table), table.num_rows, _read_texts)
 
-    def read(name: str, column: Column) -> tuple[Vector, list[Fault]] | None:
-        return _read_texts(name, column, table[name]) if name in table.column_names else None
 
-    return read_columns(columns, table.num_rows, read)
+def _by_name(table: pa.Table) -> dict[str, pa.ChunkedArray]:
+    return dict(zip(table.column_names, table.columns, strict=True))
 
 
 def _as_texts(body: bytes, columns: Mapping[str, Column]) -> pa.Table:
@@ -119,15 +119,13 @@ def _read_parquet(body: bytes, columns: Mapping[str, Column], max_rows: int) -> 
             raise invalid_parameter("type", f"column {name!r} must be of {kind.arrow_types}")
     with memory_limit.at_most(unpacked + READING_BYTES):
         table = file.read(columns=names, use_threads=False)
+        return read_columns(columns, _by_name(table), table.num_rows, _read_arrow)
 
-        def read(name: str, column: Column) -> tuple[Vector, list[Fault]] | None:
-            if name not in names:
-                return None
-            vector, invalid_rows = kind_of(column).read_arrow(table[name])
-            first = invalid_rows[: MOST_FAULTS + 1].tolist()
-            return vector, [wrong_kind(row + 1, name, column) for row in first]
 
-        return read_columns(columns, table.num_rows, read)
+def _read_arrow(name: str, column: Column, cells: pa.ChunkedArray) -> tuple[Vector, list[Fault]]:
+    vector, invalid_rows = kind_of(column).read_arrow(cells)
+    first = invalid_rows[: MOST_FAULTS + 1].tolist()
+    return vector, [wrong_kind(row + 1, name, column) for row in first]
 
 
 def _size(metadata: pq.FileMetaData) -> tuple[int, int]:

@@ -17,10 +17,9 @@ import orjson
 
 from pipeline.errors import ContractError
 from pipeline.inference.predictor import Params, Predictor
-from pipeline.schema.columns import Column
 from pipeline.schema.faults import Fault
 from pipeline.schema.kinds import kind_of
-from pipeline.schema.matrix import Matrix, Vector
+from pipeline.schema.matrix import Matrix
 from pipeline.schema.rules import check_names, read_cells, read_columns
 from pipeline.server.http_error import HTTPError, invalid_parameter
 
@@ -213,10 +212,7 @@ class Reader:
         return self._cells(columns, rows)
 
     def _cells(self, columns: Mapping[str, Sequence[Any]], rows: int) -> tuple[Matrix, list[Fault]]:
-        def read(name: str, column: Column) -> tuple[Vector, list[Fault]] | None:
-            return read_cells(name, column, columns[name]) if name in columns else None
-
-        return read_columns(self.columns, rows, read)
+        return read_columns(self.columns, columns, rows, read_cells)
 
 
 def _count_keys(params: Any, others: int) -> int:

@@ -316,28 +316,6 @@ def test_graph_is_valid_and_takes_any_number_of_rows(two):
     assert all(t.type.tensor_type.elem_type == onnx.TensorProto.DOUBLE for t in (X, probabilities))
 
 
-def test_layout_of_the_matrix_does_not_matter(two):
-    model = models.build("logistic_regression", {}, 0).fit(two.X_train, two.y_train)
-    predict = compile_(model, 4)
-    rows = some_rows(two.X_train.to_numpy())
-    wide = np.full((len(rows), 8), 7.0)
-    wide[:, ::2] = rows
-    locked = rows.copy()
-    locked.flags.writeable = False
-
-    for same in (np.asfortranarray(rows), wide[:, ::2], locked, rows[::-1][::-1]):
-        np.testing.assert_array_equal(predict(same), predict(rows))
-
-
-@pytest.mark.parametrize("count", [1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
-def test_rows_come_back_in_their_order_whatever_their_number(two, count):
-    model = models.build("raw_logistic_regression", {}, 0).fit(two.X_train, two.y_train)
-    rows = some_rows(two.X_train.to_numpy(), count)
-
-    expected = model.predict_proba(pd.DataFrame(rows, columns=list(two.X_train)))
-    np.testing.assert_allclose(compile_(model, 4)(rows), expected, rtol=0, atol=CLOSE)
-
-
 # What has no translation.
 
 
@@ -349,7 +327,7 @@ def with_categories():
     return HistGradientBoostingClassifier(max_iter=3, categorical_features=["flag"])
 
 
-UNKNOWN = [
+UNTRANSLATED = [
     (Custom(), "Custom has no translation"),
     (GaussianNB(), "GaussianNB has no translation"),
     (make_pipeline(MinMaxScaler(), LogisticRegression()), "MinMaxScaler has no translation"),
@@ -393,7 +371,7 @@ UNKNOWN = [
 ]
 
 
-@pytest.mark.parametrize(("model", "reason"), UNKNOWN)
+@pytest.mark.parametrize(("model", "reason"), UNTRANSLATED)
 def test_what_has_no_translation_is_named(model, reason):
     rng = np.random.default_rng(0)
     X = pd.DataFrame(rng.uniform(1, 2, (60, 3)), columns=["a", "b", "flag"])

@@ -8,9 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
-from sklearn.pipeline import make_pipeline
 
 from pipeline.export.onnx_graph import translate
 from pipeline.inference import manifest, mlflow_flavor, model_folder
@@ -66,32 +64,53 @@ def save(folder, model, classes=(0, 1), positive=1, **options) -> str:
 
 
 @pytest.mark.parametrize(
-    ("classes", "positive"),
-    [((0, 1), 1), ((0, 1), 0), (("no", "yes"), "yes"), ((False, True), True)],
+    ("classes", "positive"), [((0, 1), 1), (("no", "yes"), "no"), (("a", "b", "c"), None)]
 )
-def test_label_has_the_targets_type_and_probability_is_the_positive_classs(classes, positive):
+def test_frame_of_answers_is_what_the_classifier_says(classes, positive):
     model = make_model(classes, positive)
-    answers = make_served(classes, positive, model).predict(ROWS)
-    expected = model.predict_proba(ROWS)[:, classes.index(positive)]
-    assert [type(label) for label in answers["label"].tolist()] == [type(classes[0])] * 60
+    served = make_served(classes, positive, model)
+
+    answers = served.predict(ROWS)
+
+    probabilities = model.predict_proba(ROWS)
+    expected = probabilities.max(axis=1)
+    if positive is not None:
+        expected = probabilities[:, classes.index(positive)]
     assert answers["label"].tolist() == model.predict(ROWS).tolist()
     np.testing.assert_array_equal(answers["probability"], expected)
-    assert list(answers) == ["label", "probability"]
+    assert list(served.predict(ROWS.head(0))) == list(answers)
 
 
-def test_three_classes_have_a_probability_each():
-    answers = make_served(("a", "b", "c")).predict(ROWS)
-    each = answers[["probability_a", "probability_b", "probability_c"]]
-    assert answers["label"].tolist() == [name[-1] for name in each.idxmax(axis=1)]
-    np.testing.assert_array_equal(answers["probability"], each.max(axis=1))
+def test_params_of_a_request_reach_the_predictor():
+    served = make_served((0, 1), 1)
+    served.predictor.model_version = {"model": "visits", "version": "7"}
+
+    answers = served.predict(ROWS.head(2), {"version": True, "explain": True, "threshold": 0.0})
+
+    assert list(answers) == [*("label", "probability", "base", "contributions", "model", "version")]
+    assert answers["label"].tolist() == [1, 1]
+    pd.testing.assert_frame_equal(served.predict(ROWS, {"threshold": None}), served.predict(ROWS))
 
 
-@pytest.mark.parametrize(("classes", "positive"), [((0, 1), 1), (("a", "b", "c"), None)])
-def test_no_rows_get_no_answers_with_the_same_names(classes, positive):
-    served = make_served(classes, positive)
-    none = served.predict(ROWS.head(0))
-    assert len(none) == 0
-    assert list(none) == list(served.predict(ROWS))
+@pytest.mark.parametrize(
+    ("rows", "params", "message"),
+    [
+        (ROWS.head(3).assign(age=[30, 777, 40]), {}, "row 2, age: must be at most 120 years"),
+        (ROWS[["dose"]], {}, "column 'age' is missing\nexpected columns: age, dose"),
+        (ROWS, {"threshold": -0.1}, "params.threshold must be between 0 and 1"),
+        (ROWS, {"threshold": float("nan")}, "params.threshold must be between 0 and 1"),
+        (ROWS.assign(dose=1e308), {}, "row 1, dose: is larger than in all rows of the training"),
+    ],
+)
+def test_refusal_has_status_400_and_names_the_rule_but_not_the_value(rows, params, message):
+    served = make_served((0, 1), 1)
+    served.predictor.predict = lambda X: np.where(X[:, 1:] > 1e300, np.nan, 0.5) * np.ones((1, 2))
+
+    with pytest.raises(MlflowException) as refused:
+        served.predict(rows, params)
+
+    assert refused.value.message.startswith(message)
+    assert refused.value.get_http_status_code() == 400
 
 
 def test_absent_optional_column_null_and_mark_mean_the_same():
@@ -101,32 +120,6 @@ def test_absent_optional_column_null_and_mark_mean_the_same():
     pd.testing.assert_frame_equal(served.predict(age.assign(dose=np.nan)), absent)
     pd.testing.assert_frame_equal(served.predict(age.assign(dose=0)), absent)
     assert not absent.equals(served.predict(ROWS))
-
-
-def test_threshold_of_a_request_replaces_the_models():
-    served = make_served((0, 1), 1)
-    probability = served.predict(ROWS)["probability"]
-    for threshold in (0.0, 0.4, 0.7, 1.0):
-        labels = served.predict(ROWS, {"threshold": threshold})["label"]
-        assert labels.tolist() == (probability >= threshold).astype(int).tolist()
-
-
-@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
-def test_threshold_that_is_no_probability_is_refused(threshold):
-    with pytest.raises(MlflowException, match=r"params\.threshold must be between 0 and 1"):
-        make_served((0, 1), 1).predict(ROWS, {"threshold": threshold})
-
-
-def test_a_row_whose_answer_is_not_finite_is_refused():
-    served = make_served((0, 1), 1)
-    served.predictor.predict = lambda X: np.where(X[:, 1:] > 1e300, np.nan, 0.5) * np.ones((1, 2))
-    rows = ROWS.copy()
-    rows.loc[1, "dose"] = 1e308
-
-    with pytest.raises(MlflowException, match="row 2, dose: is larger than") as error:
-        served.predict(rows)
-
-    assert error.value.get_http_status_code() == 400
 
 
 @pytest.mark.parametrize(
@@ -147,43 +140,12 @@ def test_what_a_model_does_wrong_has_a_sentence_and_no_stack_trace(predict, mess
     assert "Traceback" not in error.value.serialize_as_json()
 
 
-def test_threshold_of_null_is_the_models():
-    served = make_served((0, 1), 1)
-    pd.testing.assert_frame_equal(served.predict(ROWS, {"threshold": None}), served.predict(ROWS))
-
-
-def test_version_adds_the_models_name_to_each_answer():
-    served = make_served((0, 1), 1)
-    served.predictor.model_version = {"model": "visits", "version": "7"}
-    answers = served.predict(ROWS, {"version": True})
-    assert set(answers["model"]) == {"visits"}
-    assert set(answers["version"]) == {"7"}
-    assert list(served.predict(ROWS, {"version": False})) == ["label", "probability"]
-
-
 @pytest.mark.parametrize("params", [{}, {"version": True, "explain": True}])
 def test_mlflows_server_is_given_records_that_hold_the_same(monkeypatch, params):
     served = make_served((0, 1), 1)
     expected = served.predict(ROWS, params).to_dict(orient="records")
     monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
     assert served.predict(ROWS, params) == expected
-
-
-def test_explain_adds_what_leads_from_the_base_to_the_probability():
-    model = tutorial().fit(ROWS, np.arange(60) % 4 // 2)  # nowhere near to certain
-    answers = make_served((0, 1), 1, model).predict(ROWS.head(5), {"explain": True})
-    assert list(answers) == ["label", "probability", "base", "contributions"]
-    for probability, base, shares in answers.drop(columns="label").itertuples(index=False):
-        assert list(shares) == ["age", "dose"]
-        assert base + sum(shares.values()) == pytest.approx(np.log(probability / (1 - probability)))
-
-
-def test_refusal_names_row_column_and_rule_but_not_the_value():
-    rows = ROWS.head(3).assign(age=[30, 777, 40])
-    with pytest.raises(MlflowException) as refused:
-        make_served((0, 1), 1).predict(rows)
-    assert refused.value.message == "row 2, age: must be at most 120 years"
-    assert refused.value.get_http_status_code() == 400
 
 
 def test_signature_is_of_doubles_with_the_threshold_as_default():
@@ -248,17 +210,11 @@ def test_model_without_a_registry_in_reach_is_served_unverified_and_says_so(
         loaded = mlflow.pyfunc.load_model(folder)
     (answer, *_) = loaded.predict(ROWS, params={"version": True}).to_dict(orient="records")
     is_registered = "visits" in meta
-    told = ["visits version 7 is not verified: its registry is out of reach"]
+    warnings = ["visits version 7 is not verified: its registry is out of reach"]
     assert [
         r.getMessage() for r in caplog.records if r.name == "pipeline.inference.mlflow_flavor"
-    ] == (told if is_registered else [])
+    ] == (warnings if is_registered else [])
     assert (answer["model"], answer["version"]) == (
         ("visits", "7") if is_registered else ("model", "")
     )
     assert not (tmp_path / "none.db").exists()
-
-
-def test_a_model_without_threshold_is_served_by_its_likeliest_class():
-    model = make_pipeline(LogisticRegression()).fit(ROWS, np.arange(60) % 3)
-    answers = make_served((0, 1, 2), model=model).predict(ROWS)
-    assert answers["label"].tolist() == model.predict(ROWS).tolist()

@@ -1,29 +1,22 @@
 import json
-import pickle
-import shutil
-import sys
 
-import mlflow
 import numpy as np
-import pandas as pd
 import pytest
-from sklearn.model_selection import FixedThresholdClassifier
 
 from pipeline.errors import ContractError, ModelError
 from pipeline.export.onnx_builder import TranslationError
 from pipeline.export.onnx_graph import translate
-from pipeline.inference import mlflow_flavor, model_folder, runtimes
+from pipeline.inference import runtimes
 from pipeline.inference.predictor import MOST_EXPLAINED, TOO_LARGE, Params, Predictor, Trained
 from pipeline.inference.runtimes import Linear, of_classifier
 from pipeline.models import families as models
-from pipeline.schema.rules import Rules
 from pipeline.tasks import BINARY
 from tests.support.builders import make_dataset
 
 PARAMS = Params()
 
 
-def make_scorer(labels=(0, 1), positive=1, threshold=0.4) -> Predictor:
+def make_predictor(labels=(0, 1), positive=1, threshold=0.4) -> Predictor:
     dataset = make_dataset(labels, positive)
     model = models.build("logistic_regression", {}, 0).fit(dataset.X_train, dataset.y_train)
     return predictor_of(model, dataset, threshold)
@@ -36,12 +29,12 @@ def predictor_of(model, dataset, threshold=0.4) -> Predictor:
 
 @pytest.fixture(scope="module")
 def two():
-    return make_scorer()
+    return make_predictor()
 
 
 @pytest.fixture(scope="module")
 def three():
-    return make_scorer(("a", "b", "c"), None, None)
+    return make_predictor(("a", "b", "c"), None, None)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +65,7 @@ def test_params_are_taken(two, given, expected):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"SECRET": 1}, "params may hold threshold, version, explain only"),
         ({"Threshold": 0.5}, "params may hold threshold, version, explain only"),
@@ -88,11 +81,11 @@ def test_params_are_taken(two, given, expected):
         ({"explain": 0}, "params.explain must be true or false"),
     ],
 )
-def test_params_that_break_a_rule_are_refused(two, given, told):
+def test_params_that_break_a_rule_are_refused(two, given, message):
     with pytest.raises(ContractError) as error:
         two.params(given)
 
-    assert (str(error.value), error.value.rule) == (told, "params")
+    assert (str(error.value), error.value.rule) == (message, "params")
 
 
 def test_there_is_no_threshold_past_two_classes(three):
@@ -103,45 +96,24 @@ def test_there_is_no_threshold_past_two_classes(three):
 # Answers.
 
 
-@pytest.mark.parametrize("labels", [(0, 1), ("no", "yes"), (False, True)])
-@pytest.mark.parametrize("place", [0, 1])
-def test_label_is_the_positive_class_from_the_threshold_on(rows, labels, place):
-    asked = make_scorer(labels, labels[place], 0.3)
-    probability = asked.predict(rows)[:, place]
+@pytest.mark.parametrize(("threshold", "expected"), [(0.3, 0.3), (None, 0.5)])
+def test_label_is_the_positive_class_from_the_models_threshold_on(rows, threshold, expected):
+    asked = make_predictor(("no", "yes"), "no", threshold)
+    probability = asked.predict(rows)[:, 0]
 
     answers = asked.answers(rows, PARAMS)
 
     assert answers["probability"] == probability.tolist()
-    assert answers["label"] == [labels[place if p >= 0.3 else 1 - place] for p in probability]
-    assert {type(label) for label in answers["label"]} == {type(labels[0])}
+    assert answers["label"] == ["no" if p >= expected else "yes" for p in probability]
 
 
-def test_threshold_belongs_to_the_positive_side(two, rows):
+def test_threshold_of_a_request_replaces_the_models_and_belongs_to_the_positive_side(two, rows):
     (probability,) = two.answers(rows[:1], PARAMS)["probability"]
 
     above = two.answers(rows[:1], Params(threshold=np.nextafter(probability, 1)))
     at = two.answers(rows[:1], Params(threshold=probability))
     assert (above["label"], at["label"]) == ([0], [1])
     assert two.answers(rows, Params(threshold=0))["label"] == [1] * len(rows)
-
-
-def test_model_without_a_threshold_of_its_own_has_one_half(rows):
-    answers = make_scorer(threshold=None).answers(rows, PARAMS)
-
-    assert answers["label"] == [int(p >= 0.5) for p in answers["probability"]]
-
-
-def test_past_two_classes_the_likeliest_is_the_label(three, rows):
-    probabilities = three.predict(rows)
-
-    answers = three.answers(rows, PARAMS)
-
-    assert list(answers) == [
-        *("label", "probability", "probability_a", "probability_b", "probability_c")
-    ]
-    assert answers["label"] == ["abc"[place] for place in probabilities.argmax(axis=1)]
-    assert answers["probability"] == probabilities.max(axis=1).tolist()
-    assert answers["probability_b"] == probabilities[:, 1].tolist()
 
 
 @pytest.mark.parametrize("params", [Params(), Params(explain=True, version=True)])
@@ -156,7 +128,7 @@ def test_no_rows_get_no_answers(request, rows, name, params):
 
 
 def test_version_adds_name_and_number_to_each_row(rows):
-    asked = make_scorer()
+    asked = make_predictor()
     asked.model_version = {"model": "visits", "version": "7"}
 
     answers = asked.answers(rows[:2], Params(version=True))
@@ -171,7 +143,7 @@ def log_odds(probability):
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_explanation_leads_to_the_positive_classs_log_odds(rows, place):
-    asked = make_scorer((0, 1), place)
+    asked = make_predictor((0, 1), place)
 
     answers = asked.answers(rows[:5], Params(explain=True))
 
@@ -300,7 +272,7 @@ def test_what_a_classifier_raises_on_usual_rows_is_not_blamed_on_them(dataset_of
         asked.answers(np.array([[0, 0, 1e9, 0]]), PARAMS)
 
 
-# What training leaves for the scorer.
+# What the training part leaves for the predictor.
 
 
 def test_training_part_is_measured_by_column():
@@ -309,156 +281,3 @@ def test_training_part_is_measured_by_column():
     assert trained.threshold == 0.4
     assert trained.reference.tolist() == [1.0, 6.0]
     assert trained.magnitude.tolist() == [9.0, 7.0]
-
-
-# A model's folder.
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """As MLflow writes it, with a graph; and the model in it."""
-    dataset = make_dataset()
-    model = FixedThresholdClassifier(
-        models.build("logistic_regression", {}, 0),
-        threshold=0.4,
-        pos_label=1,
-        response_method="predict_proba",
-    ).fit(dataset.X_train, dataset.y_train)
-    folder = tmp_path_factory.mktemp("saved") / "model"
-    mlflow_flavor.save_model(
-        str(folder),
-        mlflow.models.Model(),
-        model,
-        dataset.contract,
-        Trained.on(dataset.X_train.to_numpy(), 0.4),
-        graph=translate(model, 4).SerializeToString(),
-        pip_requirements=["scikit-learn"],
-    )
-    return folder, model
-
-
-@pytest.fixture
-def folder(saved, tmp_path):
-    """A copy to be changed."""
-    return shutil.copytree(saved[0], tmp_path / "model")
-
-
-def change(folder, **changes):
-    path = folder / model_folder.SERVED
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
-@pytest.mark.parametrize("with_graph", [True, False])
-def test_loaded_scorer_answers_as_the_model_does(folder, saved, rows, with_graph):
-    if not with_graph:
-        (folder / model_folder.GRAPH).unlink()
-    frame = pd.DataFrame(rows, columns=["height", "gap", "noise", "flag"])
-
-    loaded = model_folder.load(folder, {"model": "visits", "version": "7"})
-
-    answers = loaded.answers(loaded.rules.apply(rows), Params(version=True))
-    expected = saved[1].predict_proba(frame)[:, 1]
-    np.testing.assert_allclose(answers["probability"], expected, rtol=0, atol=1e-12)
-    assert answers["label"] == saved[1].predict(frame).tolist()
-    assert (answers["model"][0], answers["version"][0]) == ("visits", "7")
-    assert loaded.is_compiled is with_graph
-    assert isinstance(loaded.rules, Rules)
-
-
-@pytest.mark.parametrize("unpickle", [True, False])
-@pytest.mark.parametrize("damage", [lambda p: p.write_bytes(b"no pickle"), lambda p: p.unlink()])
-def test_where_there_is_a_graph_the_pickle_is_not_read(folder, rows, unpickle, damage):
-    damage(folder / model_folder.PICKLE)
-
-    loaded = model_folder.load(folder, unpickle=unpickle)
-
-    assert len(loaded.answers(rows, PARAMS)["label"]) == len(rows)
-
-
-def test_without_a_graph_and_unpickling_the_contract_is_known_but_no_answer(folder, rows):
-    (folder / model_folder.GRAPH).unlink()
-    (folder / model_folder.PICKLE).write_bytes(b"no pickle")
-
-    loaded = model_folder.load(folder, unpickle=False)
-
-    assert list(loaded.contract.columns) == ["height", "gap", "noise", "flag"]
-    assert loaded.params({"threshold": 0.3}) == Params(threshold=0.3)
-    assert not loaded.is_compiled
-    with pytest.raises(RuntimeError, match="the model was not unpickled"):
-        loaded.answers(rows, PARAMS)
-
-
-USERS = """
-from sklearn.linear_model import LogisticRegression
-
-
-class Own(LogisticRegression):
-    pass
-"""
-
-
-def test_pickle_finds_the_users_modules_and_the_projects_own_first(folder, monkeypatch):
-    """A model brings its code; one that brings `pipeline` too must not put it in place of this."""
-    code = folder / "code"
-    code.mkdir()
-    (code / "of_the_user.py").write_text(USERS)
-    monkeypatch.syspath_prepend(code)
-    from of_the_user import Own
-
-    (folder / model_folder.GRAPH).unlink()
-    dataset = make_dataset()
-    own = models.build("raw_logistic_regression", {}, 0).set_params(logisticregression=Own())
-    own.fit(dataset.X_train, dataset.y_train)
-    (folder / model_folder.PICKLE).write_bytes(pickle.dumps(own))
-    sys.path.remove(str(code))
-    del sys.modules["of_the_user"]
-
-    loaded = model_folder.load(folder)
-
-    expected = own.predict_proba(dataset.X_test)
-    np.testing.assert_array_equal(loaded.predict(dataset.X_test.to_numpy()), expected)
-    assert sys.path[-1] == str(code)
-
-
-@pytest.mark.parametrize(
-    ("name", "other", "told"),
-    [
-        ("Python", "3.10", "the model was trained with Python 3.10, and this is Python "),
-        ("scikit-learn", "1.0", "the model was trained with scikit-learn 1.0, and this is scikit-"),
-        ("numpy", None, "the model was trained with numpy None, and this is numpy "),
-    ],
-)
-def test_model_trained_with_other_versions_is_refused_with_the_remedy(folder, name, other, told):
-    here = json.loads((folder / model_folder.SERVED).read_text())["trained_with"]
-    versions = {**here, name: other} if other else {n: v for n, v in here.items() if n != name}
-    change(folder, trained_with=versions)
-    (folder / model_folder.PICKLE).write_bytes(b"no pickle")  # nothing is read of it
-
-    with pytest.raises(ModelError) as error:
-        model_folder.load(folder)
-
-    assert str(error.value).startswith(told)
-    assert str(error.value).endswith(
-        "; serve it from the environment of its requirements.txt, or train it again"
-    )
-
-
-def test_all_versions_that_differ_are_told(folder, monkeypatch):
-    here = {"Python": "3.11", "scikit-learn": "9.9", "numpy": "8.8"}
-    change(folder, trained_with={"Python": "3.11", "scikit-learn": "1.9.1", "numpy": "2.4.6"})
-    monkeypatch.setattr(model_folder, "_versions", lambda: here)
-
-    with pytest.raises(
-        ModelError,
-        match=r"scikit-learn 1\.9\.1, numpy 2\.4\.6, and this is scikit-learn 9\.9, numpy 8",
-    ):
-        model_folder.load(folder)
-
-
-def test_another_patch_of_python_is_the_same(folder, monkeypatch):
-    major, minor, patch = model_folder.platform.python_version_tuple()
-    monkeypatch.setattr(
-        model_folder.platform, "python_version_tuple", lambda: (major, minor, f"{patch}9")
-    )
-
-    assert model_folder.load(folder).is_compiled

@@ -1,14 +1,19 @@
-"""The collapsed model against scikit-learn's."""
+"""Graphs and the collapsed model against scikit-learn's."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipeline.export.compilation import collapse
-from pipeline.inference.runtimes import FEW, Linear
+from pipeline.export.onnx_graph import translate
+from pipeline.inference.runtimes import CHUNK, FEW, Linear, of_classifier, of_graph
+from pipeline.schema.columns import Column
+from pipeline.schema.contract import Contract
 
 
 def rows(count: int) -> np.ndarray:
@@ -17,27 +22,45 @@ def rows(count: int) -> np.ndarray:
     return np.where(rng.random(X.shape) < 0.2, np.nan, X)
 
 
+TRAINED = rows(200)
+LABELS = np.nan_to_num(TRAINED[:, 1]) > 5
+
+
 @pytest.fixture(scope="module")
 def model():
-    X = rows(200)
-    y = np.nan_to_num(X[:, 1]) > 5
     return make_pipeline(
         SimpleImputer(strategy="median"), StandardScaler(), LogisticRegression()
-    ).fit(X, y)
+    ).fit(TRAINED, LABELS)
 
 
-@pytest.mark.parametrize("count", [1, 2, FEW, FEW + 1, 500])
-def test_probabilities_are_those_of_the_pipeline(model, count):
+@pytest.fixture(scope="module", params=["linear", "graph", "classifier"])
+def predict(request, model):
+    if request.param == "linear":
+        return collapse(model).predict_proba
+    if request.param == "graph":
+        return of_graph(translate(model, 3).SerializeToString())
+    contract = Contract(
+        columns=dict.fromkeys("abc", Column()), target="y", classes=(False, True), positive=True
+    )
+    named = clone(model).fit(pd.DataFrame(TRAINED, columns=list("abc")), LABELS)
+    return of_classifier(named, contract)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, FEW, FEW + 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
+def test_probabilities_are_those_of_the_pipeline_in_the_order_of_the_rows(model, predict, count):
     X = rows(count)
-    linear = collapse(model)
-    assert linear is not None
-    np.testing.assert_allclose(linear.predict_proba(X), model.predict_proba(X), rtol=0, atol=1e-12)
+    expected = model.predict_proba(X) if count else np.empty((0, 2))
+    np.testing.assert_allclose(predict(X), expected, rtol=0, atol=1e-9)
 
 
-def test_no_rows_have_no_probabilities(model):
-    linear = collapse(model)
-    assert linear is not None
-    assert linear.predict_proba(np.empty((0, 3))).shape == (0, 2)
+def test_layout_of_the_matrix_does_not_matter(predict):
+    X = rows(50)
+    wide = np.full((len(X), 6), 7.0)
+    wide[:, ::2] = X
+    locked = X.copy()
+    locked.flags.writeable = False
+    for same in (np.asfortranarray(X), wide[:, ::2], locked, X[::-1][::-1]):
+        np.testing.assert_array_equal(predict(same), predict(X))
 
 
 @pytest.mark.parametrize("count", [1, FEW + 1])
