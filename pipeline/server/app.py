@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Awaitable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,29 +32,21 @@ RETRY_SECONDS = 60.0  # until a version that was refused is tried once more
 MAINTENANCE_SECONDS = 1.0  # between two looks at files: keys, certificates, what cleaners delete
 
 
+@dataclass(eq=False)
 class Application:
-    """Answers HTTP and uvicorn's lifespan events."""
+    """Answers HTTP and uvicorn's lifespan events.
 
-    def __init__(
-        self,
-        config: Config,
-        keys: ApiKeys,
-        certificates: Certificates,
-        model: LoadedModel | None = None,
-        champion: Path | None = None,
-    ) -> None:
-        """Without `model` it loads one when it starts: what was shared, or the champion.
+    Without `model` it loads one when it starts: what was shared, or the champion. `champion` is
+    the file in which workers share the last version that proved right. A worker that takes the
+    place of another needs no registry, and does not fall for a champion that the others refuse.
+    """
 
-        `champion` is the file in which workers share the last version that proved right. A worker
-        that takes the place of another needs no registry, and does not fall for a champion that
-        the others refuse.
-        """
-        self.config = config
-        self.keys = keys
-        self.certificates = certificates
-        self.champion = champion
-        self._first_model = model
-        self._tasks: set[asyncio.Task[Any]] = set()
+    config: Config
+    keys: ApiKeys
+    certificates: Certificates
+    model: LoadedModel | None = None
+    champion: Path | None = None
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set, init=False)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answers as an ASGI application; uvicorn is told to take no websockets."""
@@ -62,7 +55,7 @@ class Application:
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            model = self._first_model or await self._load()
+            model = self.model or await self._load()
         except Exception as error:  # the registry's, too
             telemetry.log("not_started", message=_reason(error))
             await send({"type": "lifespan.startup.failed", "message": ""})

@@ -45,7 +45,7 @@ CHUNK = 2**18  # bytes of an answer at a time: so a slow reader holds the rest b
 log = logging.getLogger(__name__)
 
 
-class Disconnected(Exception):
+class DisconnectedError(Exception):
     """The client is gone, or was cut."""
 
 
@@ -113,7 +113,7 @@ class Guard:
                 await self.application(scope, receive, self._with_headers(exchange))
         except HTTPError as error:
             await self._send_error(exchange, error)
-        except Disconnected:
+        except DisconnectedError:
             exchange.rule = "disconnected"
         except Exception:
             if not exchange.status:
@@ -200,7 +200,7 @@ class Guard:
     def _part(self, message: Message, size: int) -> tuple[bytes, bool]:
         """Returns what follows on the first `size` bytes, and whether there is more to come."""
         if message["type"] == "http.disconnect":
-            raise Disconnected
+            raise DisconnectedError
         part: bytes = message["body"]
         if size + len(part) > self.limits.body_bytes:
             raise _body_too_large(self.limits.body_bytes)

@@ -1,6 +1,7 @@
 """The error responses of the REST contract: HTTP statuses with MLflow's error codes."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import orjson
 
@@ -13,25 +14,18 @@ CODES = {  # MLflow's, by the status
 }
 
 
+@dataclass(eq=False)
 class HTTPError(Exception):
-    """An error response to a request.
+    """An error response to a request; its message holds none of the caller's data."""
 
-    `rule` is what was broken, for the metrics and the log: json, range, body_bytes, key, ...
-    `message` holds none of the caller's data.
-    """
+    status: int
+    rule: str  # that was broken, for the metrics and the log: json, range, body_bytes, key, ...
+    message: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    code: str = ""  # MLflow's; that of the status, if none is given
 
-    def __init__(
-        self,
-        status: int,
-        rule: str,
-        message: str,
-        headers: Mapping[str, str] | None = None,
-        code: str | None = None,
-    ) -> None:
-        super().__init__(status, rule, message, headers, code)
-        self.status, self.rule, self.message = status, rule, message
-        self.headers = headers or {}
-        self.code = code or CODES[status]
+    def __post_init__(self) -> None:
+        self.code = self.code or CODES[self.status]
 
     def body(self, request_id: str) -> bytes:
         """Returns the JSON object with `error_code`, `message` and `request_id`."""

@@ -14,7 +14,7 @@ from pipeline.results import Version
 from pipeline.server.http_error import HTTPError, unavailable
 from pipeline.server.model_copy import ModelCopy
 from pipeline.server.request_json import JSON, PARQUET, Reader
-from pipeline.server.response import QUICK_BYTES, Response, SlowRequest, respond
+from pipeline.server.response import QUICK_BYTES, Response, SlowRequestError, respond
 from pipeline.server.worker_process import WorkerProcess
 
 TOLERANCE = 1e-6  # between the probabilities of two machines
@@ -48,7 +48,7 @@ class LoadedModel:
             return None  # what parses Parquet is not made for foes: it may end its process
         try:
             return respond(self.reader, body, media_type, is_quick=True)
-        except SlowRequest:
+        except SlowRequestError:
             return None
 
     async def answer(self, body: bytes, media_type: str, seconds: float) -> Response:

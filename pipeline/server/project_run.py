@@ -30,14 +30,14 @@ def project_run(stop: Callable[[], None]) -> Iterator[None]:
         return
     is_orphan = threading.Event()
 
-    def watch() -> None:
-        while launcher is not None and _is_alive(launcher):
+    def watch(process: psutil.Process) -> None:
+        while _is_alive(process):
             time.sleep(CHECK_SECONDS)
-        if launcher is not None:
-            is_orphan.set()
-            stop()
+        is_orphan.set()
+        stop()
 
-    threading.Thread(target=watch, name="mlflow run", daemon=True).start()
+    if launcher is not None:
+        threading.Thread(target=watch, args=(launcher,), name="mlflow run", daemon=True).start()
     yield
     status = "KILLED" if is_orphan.is_set() else "FINISHED"
     with suppress(Exception):  # the next run of the project closes it as KILLED

@@ -14,7 +14,7 @@ QUICK_ROWS = 512
 QUICK_EXPLAINED = 2  # rows
 
 
-class SlowRequest(Exception):
+class SlowRequestError(Exception):
     """The request takes longer than others should wait."""
 
 
@@ -26,11 +26,11 @@ class Response(NamedTuple):
 
 
 def respond(reader: Reader, body: bytes, media_type: str, is_quick: bool) -> Response:
-    """Reads a request and answers it. Raises HTTPError, and SlowRequest if it has to be quick."""
+    """Reads a request and answers it. Raises HTTPError; SlowRequestError if it has to be quick."""
     request = reader.read(body, media_type)
     count = len(request.X)
     if is_quick and count > (QUICK_EXPLAINED if request.params.explain else QUICK_ROWS):
-        raise SlowRequest
+        raise SlowRequestError
     try:
         columns = reader.predictor.answers(request.X, request.params)
     except ContractError as error:

@@ -29,7 +29,7 @@ NICENESS = 5  # small requests come first
 LONGEST_PAUSE = 30.0  # seconds between two attempts to start it
 
 
-class NotStarted(Exception):
+class StartError(Exception):
     """The process could not be started; the message says why."""
 
 
@@ -61,7 +61,7 @@ class WorkerProcess:
             raise HTTPError(
                 504, "answer_seconds", f"the answer takes over {seconds:g} seconds; send fewer rows"
             ) from None
-        except NotStarted:
+        except StartError:
             message = "the process for this request does not start; try again later"
             raise unavailable("batch", message, round(LONGEST_PAUSE)) from None
         except (EOFError, OSError):
@@ -72,7 +72,7 @@ class WorkerProcess:
     async def _start(self) -> None:
         """Starts the process, if none is ready. It goes on starting when the request ends.
 
-        Raises NotStarted.
+        Raises StartError.
         """
         if self._connection is not None:
             if self._process is not None and self._process.is_alive():
@@ -88,7 +88,7 @@ class WorkerProcess:
             self._connection = await background_call.call(self._spawn)
         except (EOFError, OSError, PipelineError) as error:
             self._fail(f"{type(error).__name__}: {error}" if str(error) else "it ended at once")
-            raise NotStarted(self.failure) from None
+            raise StartError(self.failure) from None
         if self._is_retired:
             self.close()
         if self.failure is not None:
@@ -109,7 +109,7 @@ class WorkerProcess:
         while self.failure is not None:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-            with suppress(NotStarted):
+            with suppress(StartError):
                 await self._start()
 
     async def _ask_in_thread(self, body: bytes, media_type: str) -> Response:

@@ -44,10 +44,6 @@ def test_well_formed_request_is_answered():
     assert model.asked == [(GOOD, "application/json", 3.0)]
 
 
-def test_body_in_parts_is_put_together():
-    assert post(make_guard(), GOOD[:10], GOOD[10:11], b"", GOOD[11:]).json == PREDICTIONS
-
-
 @pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 3 * CHUNK + 7])
 def test_large_answer_is_sent_in_parts(size):
     """So that a slow reader holds the rest back."""
@@ -185,12 +181,8 @@ def test_key_is_asked_for_on_every_page_but_those_of_probes(path, open_metrics):
 
     is_open = path in {"/ping", "/health"} or (path == "/metrics" and open_metrics)
     assert done.status == (200 if is_open else 401)
-
-
-def test_open_metrics_are_still_those_of_the_servers_hosts():
-    guard = make_guard(keys=KEYS, open_metrics=True)
-
-    assert get(guard, "/metrics", headers={"host": "evil.org"}).status == 421
+    if path == "/metrics":
+        assert get(guard, path, headers={"host": "evil.org"}).status == 421
 
 
 # Rates.
@@ -263,10 +255,10 @@ def test_rate_is_of_each_key_or_of_an_address_without_one(clock, keys, rate, req
     assert statuses == [status for *_, status in requests]
 
 
-def test_clients_without_an_address_share_a_rate(clock):
+def test_clients_without_an_address_share_a_rate_and_refused_requests_count_too(clock):
     guard = make_guard(limits={"rate": "1/hour"})
 
-    assert [post(guard, client=None).status for _ in range(2)] == [200, 429]
+    assert [post(guard, body, client=None).status for body in (b"refused", GOOD)] == [400, 429]
 
 
 @pytest.mark.parametrize("path", ["/ping", "/health", "/metrics"])
@@ -283,16 +275,8 @@ def test_what_watches_the_server_takes_nothing_from_those_who_ask(clock, path, k
 def test_keys_cannot_be_guessed_faster_at_the_metrics(clock):
     guard = make_guard(keys=KEYS, limits={"rate": "2/hour"})
 
-    def status(key):
-        return get(guard, "/metrics", headers={"x-api-key": key}).status
-
-    assert [status(key) for key in ("x", "y", "z", KEY)] == [401, 401, 429, 200]
-
-
-def test_refused_requests_count_too(clock):
-    guard = make_guard(limits={"rate": "2/hour"})
-
-    assert [post(guard, b"SECRET").status for _ in range(3)] == [400, 400, 429]
+    asked = [get(guard, "/metrics", headers={"x-api-key": key}) for key in ("x", "y", "z", KEY)]
+    assert [done.status for done in asked] == [401, 401, 429, 200]
 
 
 # Concurrency.
@@ -347,7 +331,7 @@ def test_request_in_flight_keeps_its_model_when_another_is_promoted():
 
 
 @pytest.mark.parametrize("limit", [len(GOOD), len(GOOD) - 1])
-@pytest.mark.parametrize("cuts", [(), (5,), (5, 9)])
+@pytest.mark.parametrize("cuts", [(), (5,), (5, 9), (5, 5, 6)])
 @pytest.mark.parametrize("has_length", [True, False])
 def test_body_may_be_as_large_as_the_limit_and_not_a_byte_more(limit, cuts, has_length):
     parts = [GOOD[a:b] for a, b in zip((0, *cuts), (*cuts, None), strict=True)]
@@ -355,9 +339,10 @@ def test_body_may_be_as_large_as_the_limit_and_not_a_byte_more(limit, cuts, has_
 
     done = post(make_guard(limits={"body_bytes": limit}), *parts, headers=headers)
 
-    assert done.status == (200 if limit == len(GOOD) else 413)
-    if done.status == 413:
-        assert done.json["error_code"] == "REQUEST_LIMIT_EXCEEDED"
+    if limit == len(GOOD):
+        assert (done.status, done.json) == (200, PREDICTIONS)
+    else:
+        assert (done.status, done.json["error_code"]) == (413, "REQUEST_LIMIT_EXCEEDED")
         assert f"larger than {limit} bytes" in done.json["message"]
         assert done.taken == (0 if has_length else len(parts))
 
@@ -580,7 +565,7 @@ def test_no_malformed_body_shows_in_the_log_or_is_a_fault(capfd, caplog):
     telemetry.flush()
     written = capfd.readouterr().out
     assert wrong == {}
-    assert written.count("\n") == len(small) > 400
+    assert written.count("\n") == len(small) > 300
     assert [sentinel for sentinel in SENTINELS if sentinel in written] == []
     assert caplog.text == ""
 

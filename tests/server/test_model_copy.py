@@ -74,8 +74,13 @@ def test_copy_that_was_deleted_or_changed_is_made_anew(copy, folder, temporary, 
     assert [path.name for path in temporary.iterdir()] == [copy.folder.name]
 
 
-def test_shared_copy_is_version_and_files(copy, tmp_path):
-    path = tmp_path / "workers" / "champion.tar"
+@pytest.fixture
+def path(tmp_path):
+    """Where a copy is shared."""
+    return tmp_path / "workers" / "champion.tar"
+
+
+def test_shared_copy_is_version_and_files(copy, path):
     copy.share(path)
 
     with model_copy.shared(path) as (version, folder):
@@ -86,14 +91,13 @@ def test_shared_copy_is_version_and_files(copy, tmp_path):
     assert [one.name for one in path.parent.iterdir()] == ["champion.tar"]
 
 
-def test_shared_copy_is_unpacked_by_a_python_before_3_11_4(copy, tmp_path, monkeypatch):
+def test_shared_copy_is_unpacked_by_a_python_before_3_11_4(copy, path, monkeypatch):
     """As in Debian 12: it knows no filters."""
-    path = tmp_path / "workers" / "champion.tar"
     copy.share(path)
     extract_all = tarfile.TarFile.extractall
 
-    def extract_unfiltered(archive, path):
-        return extract_all(archive, path)
+    def extract_unfiltered(archive, folder):
+        return extract_all(archive, folder)
 
     monkeypatch.delattr(tarfile, "data_filter")
     monkeypatch.setattr(tarfile.TarFile, "extractall", extract_unfiltered)
@@ -102,8 +106,7 @@ def test_shared_copy_is_unpacked_by_a_python_before_3_11_4(copy, tmp_path, monke
         assert contents(folder) == CONTENTS
 
 
-def test_copy_is_shared_where_its_folder_was_deleted(copy, tmp_path):
-    path = tmp_path / "workers" / "champion.tar"
+def test_copy_is_shared_where_its_folder_was_deleted(copy, path):
     copy.share(path)
     shutil.rmtree(path.parent)
     shutil.rmtree(copy.folder)
@@ -114,9 +117,8 @@ def test_copy_is_shared_where_its_folder_was_deleted(copy, tmp_path):
         assert contents(folder) == CONTENTS
 
 
-def test_nothing_is_shared_in_a_folder_that_others_can_write_to(copy, tmp_path):
+def test_nothing_is_shared_in_a_folder_that_others_can_write_to(copy, path):
     """Somebody else may have made what a cleaner deleted."""
-    path = tmp_path / "workers" / "champion.tar"
     copy.share(path)
     path.parent.chmod(0o777)
 

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 
-import mlflow
 import psutil
 import pytest
 from mlflow import MlflowClient
@@ -40,11 +39,14 @@ def status(run_id):
     return MlflowClient().get_run(run_id).info.status
 
 
-def test_run_is_finished_when_the_server_was_stopped(run_id, launcher):
+def test_run_is_of_this_process_and_finished_when_the_server_was_stopped(run_id, launcher):
+    """The next run of the project closes that of a process which was killed."""
     stopped = threading.Event()
 
     with project_run(stopped.set):
-        assert status(run_id) == "RUNNING"
+        run = MlflowClient().get_run(run_id)
+        assert (run.info.status, run.data.tags["verb"]) == ("RUNNING", "serve")
+        assert str(os.getpid()) in run.data.tags[runs.PROCESS]
 
     assert status(run_id) == "FINISHED"
     assert not stopped.is_set()
@@ -61,13 +63,6 @@ def test_server_stops_and_its_run_is_killed_when_mlflow_was(run_id, launcher):
     assert status(run_id) == "KILLED"
 
 
-def test_run_of_a_server_that_is_killed_can_be_closed_by_the_next(run_id, launcher):
-    with project_run(lambda: None):
-        tags = mlflow.get_run(run_id).data.tags
-        assert tags["verb"] == "serve"
-        assert str(os.getpid()) in tags[runs.PROCESS]
-
-
 def test_failure_is_left_to_mlflow(run_id, launcher):
     with pytest.raises(ZeroDivisionError), project_run(lambda: None):
         raise ZeroDivisionError
@@ -75,12 +70,12 @@ def test_failure_is_left_to_mlflow(run_id, launcher):
     assert status(run_id) == "RUNNING"
 
 
-@pytest.mark.parametrize("entry_point", [None, "deploy", "main"])
+@pytest.mark.parametrize("entry_point", [None, "deploy", "main", "a run that is not there"])
 def test_run_of_another_kind_is_left_alone(monkeypatch, launcher, entry_point):
     """Its entry point may start a server and leave it behind."""
     tags = {} if entry_point is None else {MLFLOW_PROJECT_ENTRY_POINT: entry_point}
     run_id = MlflowClient().create_run("0", tags=tags).info.run_id
-    monkeypatch.setenv(VARIABLE, run_id)
+    monkeypatch.setenv(VARIABLE, "0" * 32 if entry_point == "a run that is not there" else run_id)
     stopped = threading.Event()
 
     with project_run(stopped.set):
@@ -88,16 +83,6 @@ def test_run_of_another_kind_is_left_alone(monkeypatch, launcher, entry_point):
         assert not stopped.wait(0.1)
 
     assert status(run_id) == "RUNNING"
-
-
-@pytest.mark.parametrize("run_id", ["0" * 32, "no id", ""])
-def test_run_that_is_not_there_is_none(monkeypatch, launcher, run_id):
-    monkeypatch.setenv(VARIABLE, run_id)
-    stopped = threading.Event()
-
-    with project_run(stopped.set):
-        launcher.kill()
-        assert not stopped.wait(0.1)
 
 
 def test_server_without_a_run_needs_no_tracking_server(monkeypatch):

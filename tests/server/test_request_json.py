@@ -37,8 +37,8 @@ NAN = float("nan")
 def make_reader(columns=None, max_rows=MOST_ROWS) -> Reader:
     contract = CONTRACT if columns is None else CONTRACT.model_copy(update={"columns": columns})
     trained = Trained(0.5, *np.ones((2, len(contract.columns))))
-    scorer = Predictor(contract, lambda X: np.tile([0.3, 0.7], (len(X), 1)), trained, {})
-    return Reader(scorer, max_rows)
+    predictor = Predictor(contract, lambda X: np.tile([0.3, 0.7], (len(X), 1)), trained, {})
+    return Reader(predictor, max_rows)
 
 
 @pytest.fixture(scope="module")
@@ -107,70 +107,58 @@ def test_body_with_bytes_astray_is_read_or_refused_and_nothing_else(reader, kind
 
 COLUMNS = {name: [value, value] for name, value in PATIENT.items()}
 REVERSED = dict(reversed(PATIENT.items()))
+TWO_ROWS = records(row(), row())
+
+
+def split(names=NAMES, values=VALUES, **more):
+    return text({"dataframe_split": {**more, "columns": names, "data": [values] * 2}})
+
+
 GOOD = {
-    "records": (JSON, records(row(), row())),
-    "records in another order": (JSON, text({"dataframe_records": [REVERSED, PATIENT]})),
-    "a list of inputs": (JSON, text({"inputs": [PATIENT] * 2})),
-    "a list of instances": (JSON, text({"instances": [PATIENT] * 2})),
-    "columns of inputs": (JSON, text({"inputs": COLUMNS})),
-    "columns of instances": (JSON, text({"instances": dict(reversed(COLUMNS.items()))})),
-    "a split table": (JSON, text({"dataframe_split": {"columns": NAMES, "data": [VALUES] * 2}})),
-    "a split table with an index": (
-        JSON,
-        text({"dataframe_split": {"index": ["a", None], "columns": NAMES, "data": [VALUES] * 2}}),
-    ),
-    "a split table with no index": (
-        JSON,
-        text({"dataframe_split": {"index": None, "columns": NAMES, "data": [VALUES] * 2}}),
-    ),
-    "a split table in another order": (
-        JSON,
-        text({"dataframe_split": {"columns": NAMES[::-1], "data": [VALUES[::-1]] * 2}}),
-    ),
-    "no white space": (JSON, records(row(), row()).replace(" ", "")),
-    "much white space": (JSON, records(row(), row()).replace(" ", " \r\n\t ")),
-    "params of null": (JSON, f'{{"params": null, {records(row(), row())[1:]}'),
-    "params of none": (JSON, f'{{"params": {{}}, {records(row(), row())[1:]}'),
-    "params at the end": (JSON, f'{records(row(), row())[:-1]}, "params": {{}}}}'),
-    "escaped keys": (JSON, records(row().replace("Age", r"\u0041ge"), row())),
-    "an escaped form": (JSON, records(row(), row()).replace("records", r"r\u0065cords")),
-    "numbers in other words": (
-        JSON,
-        records(row(Age="5e1", BMI="3.36E+1", Glucose="148.0"), row()),
-    ),
-    "more digits than a double has": (JSON, records(row(BMI="33.6000000000000000001"), row())),
-    "CSV": (CSV, csv(LINE, LINE)),
-    "CSV in another order": (
-        CSV,
-        csv(*[",".join(map(str, VALUES[::-1]))] * 2, header=",".join(NAMES[::-1])),
-    ),
-    "CSV with carriage returns": (CSV, csv(LINE, LINE, end="\r\n")),
-    "CSV without an end": (CSV, csv(LINE, LINE)[:-1]),
-    "CSV with a byte order mark": (CSV, b"\xef\xbb\xbf" + csv(LINE, LINE)),
-    "CSV with quotes": (CSV, csv(LINE, line(BMI='"33.6"'), header=HEADER.replace("Age", '"Age"'))),
-    "CSV with empty lines": (CSV, csv("", LINE, "", LINE, "")),
-    "CSV with numbers in other words": (
-        CSV,
-        csv(LINE, line(Age="5e1", Glucose="1.48E+2", BMI="33.600")),
-    ),
-    "Parquet": (PARQUET, parquet()),
-    "Parquet in another order": (PARQUET, parquet(pa.table(dict(reversed(COLUMNS.items()))))),
-    "Parquet of small integers and floats": (
-        PARQUET,
-        parquet(Age=pa.array([50, 50], pa.int8()), Glucose=pa.array([148, 148], pa.float16())),
-    ),
-    "Parquet of categories that are numbers": (
-        PARQUET,
-        parquet(Age=pa.array([50, 50]).dictionary_encode()),
-    ),
+    JSON: {
+        "records": TWO_ROWS,
+        "records in another order": text({"dataframe_records": [REVERSED, PATIENT]}),
+        "a list of inputs": text({"inputs": [PATIENT] * 2}),
+        "a list of instances": text({"instances": [PATIENT] * 2}),
+        "columns of inputs": text({"inputs": COLUMNS}),
+        "columns of instances": text({"instances": dict(reversed(COLUMNS.items()))}),
+        "a split table": split(),
+        "a split table with an index": split(index=["a", None]),
+        "a split table with no index": split(index=None),
+        "a split table in another order": split(NAMES[::-1], VALUES[::-1]),
+        "no white space": TWO_ROWS.replace(" ", ""),
+        "much white space": TWO_ROWS.replace(" ", " \r\n\t "),
+        "params of null": f'{{"params": null, {TWO_ROWS[1:]}',
+        "params of none": f'{{"params": {{}}, {TWO_ROWS[1:]}',
+        "params at the end": f'{TWO_ROWS[:-1]}, "params": {{}}}}',
+        "escaped keys": records(row().replace("Age", r"\u0041ge"), row()),
+        "an escaped form": TWO_ROWS.replace("records", r"r\u0065cords"),
+        "other numbers": records(row(Age="5e1", BMI="3.36E+1", Glucose="148.0"), row()),
+        "more digits than a double has": records(row(BMI="33.6000000000000000001"), row()),
+    },
+    CSV: {
+        "lines": csv(LINE, LINE),
+        "another order": csv(*[",".join(LINE.split(",")[::-1])] * 2, header=",".join(NAMES[::-1])),
+        "carriage returns": csv(LINE, LINE, end="\r\n"),
+        "no end": csv(LINE, LINE)[:-1],
+        "a byte order mark": b"\xef\xbb\xbf" + csv(LINE, LINE),
+        "quotes": csv(LINE, line(BMI='"33.6"'), header=HEADER.replace("Age", '"Age"')),
+        "empty lines": csv("", LINE, "", LINE, ""),
+        "other numbers": csv(LINE, line(Age="5e1", Glucose="1.48E+2", BMI="33.600")),
+    },
+    PARQUET: {
+        "a table": parquet(),
+        "another order": parquet(pa.table(dict(reversed(COLUMNS.items())))),
+        "small integers": parquet(Age=pa.array([50, 50], pa.int8())),
+        "small floats": parquet(Glucose=pa.array([148, 148], pa.float16())),
+        "categories that are numbers": parquet(Age=pa.array([50, 50]).dictionary_encode()),
+    },
 }
 
 
-@pytest.mark.parametrize("name", GOOD)
-def test_every_form_gives_the_same_matrix(reader, name):
-    kind, body = GOOD[name]
-
-    request = read(reader, body, kind)
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in GOOD for name in GOOD[kind]])
+def test_every_form_gives_the_same_matrix(reader, kind, name):
+    request = read(reader, GOOD[kind][name], kind)
 
     np.testing.assert_array_equal(request.X, np.array([VALUES, VALUES], dtype=float))
     assert request.X.dtype == np.float64

@@ -9,7 +9,7 @@ from pipeline.config.serve import Limits
 from pipeline.inference.predictor import Predictor, Trained
 from pipeline.server.http_error import HTTPError
 from pipeline.server.request_json import JSON, Reader
-from pipeline.server.response import QUICK_EXPLAINED, QUICK_ROWS, SlowRequest, respond
+from pipeline.server.response import QUICK_EXPLAINED, QUICK_ROWS, SlowRequestError, respond
 from tests.support.pima import CONTRACT, NAMES, PATIENT, text
 
 
@@ -67,7 +67,7 @@ def test_more_rows_than_are_quick_are_slow_and_answered_elsewhere(reader, limit,
     assert len(predictions(reader, body([PATIENT] * limit, **params))) == limit
 
     more = body([PATIENT] * (limit + 1), **params)
-    with pytest.raises(SlowRequest):
+    with pytest.raises(SlowRequestError):
         respond(reader, more, JSON, is_quick=True)
     assert respond(reader, more, JSON, is_quick=False).rows == limit + 1
 

@@ -17,7 +17,7 @@ EXPOSED = "which other machines can reach, and anyone could ask; set serve.keys,
 HASH = "0" * 64
 
 
-class Reached(Exception):
+class ReachedError(Exception):
     """All that comes before the model was in order."""
 
 
@@ -30,7 +30,7 @@ def raises(error):
 
 @pytest.fixture(autouse=True)
 def _nothing_is_served(monkeypatch):
-    monkeypatch.setattr(server, "_run", raises(Reached()))
+    monkeypatch.setattr(server, "_run", raises(ReachedError()))
     monkeypatch.setattr(server.signal, "signal", lambda *_: None)
     monkeypatch.setattr(logging.root, "handlers", logging.root.handlers)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -52,7 +52,7 @@ def serve():
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_on_loopback_anyone_may_ask(serve, host, workers):
-    with pytest.raises(Reached):
+    with pytest.raises(ReachedError):
         serve(host=host, workers=workers)
 
 
@@ -95,7 +95,7 @@ def test_beyond_loopback_it_takes_one_of_these(serve, monkeypatch, tmp_path, set
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
-    with pytest.raises(Reached):
+    with pytest.raises(ReachedError):
         serve(host="0.0.0.0", **settings)
 
 

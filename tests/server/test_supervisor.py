@@ -16,23 +16,6 @@ from pipeline.server import supervisor
 from pipeline.server.supervisor import Supervisor
 
 
-class Process:
-    """Of a worker that is made up."""
-
-    def __init__(self, worker):
-        self.worker = worker
-        self.is_killed = False
-
-    def is_alive(self):
-        return self.worker.looks < self.worker.life and not self.is_killed
-
-    def kill(self):
-        self.is_killed = True
-
-    def join(self, timeout=None):
-        pass
-
-
 class Worker:
     """It is up after some looks and dies after some more; then it may be silent."""
 
@@ -42,8 +25,8 @@ class Worker:
     def __init__(self, up=1, life=10**9, silence=0.0):
         self.looks = 0
         self.up, self.life, self.silent = up, life, silence
-        self.process = Process(self)
-        self.is_terminated = False
+        self.process = self
+        self.is_killed = self.is_terminated = False
 
     def start(self):
         pass
@@ -59,6 +42,15 @@ class Worker:
     def terminate(self):
         self.is_terminated = True
         self.life = 0
+
+    def is_alive(self):
+        return self.looks < self.life and not self.is_killed
+
+    def kill(self):
+        self.is_killed = True
+
+    def join(self, timeout=None):
+        pass
 
 
 @pytest.fixture(autouse=True)
@@ -99,8 +91,7 @@ def test_worker_that_dies_is_replaced_and_the_others_stay(run):
     first, dying, second = Worker(), Worker(life=5), Worker()
 
     assert run(2, first, dying, second) == ["worker_died"]
-    assert first.is_terminated
-    assert second.is_terminated
+    assert (first.is_terminated, second.is_terminated) == (True, True)
 
 
 def test_worker_that_cannot_start_is_tried_again_as_long_as_another_is_up(run):
@@ -130,15 +121,15 @@ def test_worker_that_loads_for_long_is_not_ended(run):
     slow = Worker(up=10, silence=0.0)
 
     assert run(1, slow) == []
-    assert not slow.process.is_killed
+    assert not slow.is_killed
 
 
 def test_worker_that_was_up_and_is_silent_for_too_long_is_replaced(run):
     silent, second = Worker(silence=61.0), Worker(silence=59.0)
 
     assert run(1, silent, second) == ["worker_silent", "worker_died"]
-    assert silent.process.is_killed
-    assert not second.process.is_killed
+    assert silent.is_killed
+    assert not second.is_killed
 
 
 # Real ones.

@@ -72,15 +72,10 @@ def breaking(rule: str, *cases: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
 
 NO_JSON = [
     ("nothing", ""),
-    ("white space", " \n\t "),
-    ("a word", "SECRET"),
     ("a form, urlencoded", "Glucose=987654&Age=50"),
     ("single quotes", BODY.replace('"', "'")),
-    ("a key without quotes", BODY.replace('"Age"', "Age")),
     ("a comma too many", BODY.replace("}]", "},]")),
-    ("a comma after the last cell", BODY.replace("50}", "50,}")),
     ("a comma too few", BODY.replace(", ", " ", 1)),
-    ("a colon too few", BODY.replace(": ", " ", 1)),
     ("a comment", BODY.replace("[", "[/* SECRET */")),
     ("a line break in a text", BODY.replace('"Age"', '"A\nge"')),
     ("text after the end", f"{BODY} SECRET"),
@@ -88,72 +83,50 @@ NO_JSON = [
     ("a byte order mark", b"\xef\xbb\xbf" + BODY.encode()),
     ("UTF-16", BODY.encode("utf-16")),
     ("UTF-16 without a mark", BODY.encode("utf-16-le")),
-    ("UTF-32", BODY.encode("utf-32")),
     ("a NUL at the start", f"\x00{BODY}"),
     ("a NUL at the end", f"{BODY}\x00"),
     ("a NUL in a key", BODY.replace('"Age"', '"A\x00ge"')),
-    ("a form feed between cells", BODY.replace(", ", ",\x0c", 1)),
     ("a no-break space between cells", BODY.replace(", ", ",\xa0", 1)),
     ("bytes that are no UTF-8 in a cell", records(row(Age='"@"')).encode().replace(b"@", b"\xff")),
     ("bytes that are no UTF-8 in a key", BODY.encode().replace(b'"Age"', b'"Ag\xe9"')),
-    ("bytes that are no UTF-8 between", BODY.encode().replace(b", ", b",\xfe", 1)),
     ("a letter in two bytes too many", BODY.encode().replace(b'"A', b'"\xc1\x81', 1)),
     ("half a pair in UTF-8", BODY.encode().replace(b'"A', b'"\xed\xa0\x80', 1)),
     ("half a pair, escaped, in a cell", records(row(Age=r'"\ud800"'))),
     ("half a pair, escaped, in a key", BODY.replace('"Age"', r'"\udc00"')),
-    ("two halves the wrong way round", records(row(Age=r'"\udc00\ud800"'))),
     ("an escape that is none", BODY.replace('"Age"', r'"\x41ge"')),
-    ("an escape cut short", BODY.replace('"Age"', r'"\u004"')),
     ("lists too deep", "[" * DEEP),
-    ("lists too deep, and closed", "[" * DEEP + "]" * DEEP),
-    ("objects too deep", '{"a":' * DEEP),
     ("objects too deep, and closed", '{"a":' * DEEP + "1" + "}" * DEEP),
     ("lists too deep in a cell", records(row(Age="[" * DEEP + "]" * DEEP))),
+    *((f"the first {size} bytes of a body", BODY[:size]) for size in (1, 20, 60, len(BODY) - 1)),
     *(
-        (f"the first {share:.0%} of a body", BODY[: int(len(BODY) * share)])
-        for share in (0.01, 0.1, 0.35, 0.5, 0.75, 0.99)
-    ),
-    *(
-        (f"the cell {name}", records(row(Glucose=cell)))
-        for name, cell in {
-            **{token: token for token in ("NaN", "Infinity", "-Infinity", "nan", "inf", "None")},
-            **{token: token for token in ("undefined", "True", "SECRET", "'987654'")},
-            **{
-                token: token for token in ("1e400", "-1e400", "1E999999999", "01", "+1", ".5", "1.")
-            },
-            **{token: token for token in ("0x10", "1_000", "1e", "--1", "1,5", "-", "1d", "٣")},
-            "of 5,000 digits": "9" * 5000,
-            "of 5,000 digits below zero": "-" + "9" * 5000,
-            "left out": "",
-        }.items()
+        (f"the cell {cell:.20}", records(row(Glucose=cell)))
+        for cell in (
+            *("NaN", "Infinity", "-Infinity", "nan", "None", "True", "SECRET", "'987654'", ""),
+            *("1e400", "-1e400", "1E999999999", "01", "+1", ".5", "1.", "0x10", "1_000", "1e"),
+            *("--1", "1,5", "-", "٣", "9" * 5000, "-" + "9" * 5000),
+        )
     ),
 ]
 
-# A cell that is no number or breaks its column's rule, in every form. (name, cell, rule, words)
+# A cell that is no number or breaks its column's rule, in every form. (cell, rule, words)
 
 CELLS = [
     *(
-        (name, cell, "type", "must be a number")
-        for name, cell in {
-            **{"a text": '"SECRET"', "a number in quotes": '"987654"', "an empty text": '""'},
-            **{"the text NaN": '"NaN"', "true": "true", "false": "false"},
-            **{"an object": '{"SECRET": 987654}', "an empty object": "{}"},
-        }.items()
+        (cell, "type", "must be a number")
+        for cell in (
+            *('"SECRET"', '"987654"', '""', '"NaN"', "true", "false", '{"SECRET": 987654}', "{}"),
+        )
     ),
     *(
-        (name, cell, "range", "must be at most 600 mg/dL")
-        for name, cell in {
-            **{"too large": "987654", "of 20 digits": "98765400000000000000"},
-            **{"of 300 digits": "987654" + "0" * 294, "just above": "600.0000000001"},
-            "the largest double": "1.7976931348623157e308",
-        }.items()
+        (cell, "range", "must be at most 600 mg/dL")
+        for cell in (
+            *("987654", "98765400000000000000", "987654" + "0" * 294, "1.7976931348623157e308"),
+            "600.0000000001",
+        )
     ),
     *(
-        (name, cell, "range", "must be at least 20 mg/dL")
-        for name, cell in {
-            **{"the smallest double": "-1.7976931348623157e308", "below zero": "-987654"},
-            "beside the mark": "0.987654",
-        }.items()
+        (cell, "range", "must be at least 20 mg/dL")
+        for cell in ("-1.7976931348623157e308", "-987654", "0.987654")
     ),
 ]
 IN_FORMS = {
@@ -179,11 +152,7 @@ OTHER_JSON = [
         ("params alone", '{"params": {}}', "it has none of them"),
         ("a row alone", ROW, "it has none of them and 8 other keys"),
         ("an unknown key alone", '{"SECRET": []}', "it has none of them and 1 other key"),
-        (
-            "an unknown key beside a form",
-            '{"inputs": [], "SECRET": 987654}',
-            "it has inputs and 1 other key",
-        ),
+        ("another key too", '{"inputs": [], "SECRET": 1}', "it has inputs and 1 other key"),
         ("MLflow's old key", BODY.replace("}]}", '}], "signature_name": "SECRET"}'), "other"),
         ("a form in capitals", BODY.replace("dataframe_records", "Dataframe_Records"), "none"),
         ("a form with a space", BODY.replace("records", "records "), "none of them"),
@@ -211,22 +180,9 @@ OTHER_JSON = [
         "columns",
         ("an empty row", records("{}"), "column 'Pregnancies' is missing", EXPECTED),
         ("a column left out", records(WITHOUT_BMI), "row 1: column 'BMI' is missing", EXPECTED),
-        (
-            "a column left out in the second row",
-            records(ROW, WITHOUT_BMI),
-            "row 2: column 'BMI' is missing",
-        ),
-        (
-            "a column too many",
-            records(row(SECRET="987654")),
-            "row 1: column number 9 is not known",
-            EXPECTED,
-        ),
-        (
-            "another column in the second row",
-            records(ROW, row(SECRET="null")),
-            "row 2: column number 9 is not known",
-        ),
+        ("no BMI in the second row", records(ROW, WITHOUT_BMI), "row 2: column 'BMI' is missing"),
+        ("a column too many", records(row(SECRET="987654")), "row 1: column number 9", EXPECTED),
+        ("a ninth in the second row", records(ROW, row(SECRET="1")), "row 2: column number 9"),
         (
             "a misspelt column",
             records(ROW.replace("Glucose", "Glucos")),
@@ -237,12 +193,7 @@ OTHER_JSON = [
         ("a column with a space", records(ROW.replace("Age", "Age ")), "'Age'"),
         ("an empty name", records(ROW.replace('"Age"', '""')), "number 8 is not known"),
         ("the target among the columns", records(row(Outcome="1")), "number 9"),
-        (
-            "a name of 100,000 letters",
-            records(ROW.replace("Age", "SECRET" * 16_000)),
-            "column number 8 is not known",
-            "column 'Age' is missing",
-        ),
+        ("a name of 96,000 letters", records(ROW.replace("Age", "SECRET" * 16_000)), "number 8"),
         (
             "many unknown columns",
             records(text({f"SECRET{place}": 987654 for place in range(5000)})),
@@ -276,7 +227,7 @@ OTHER_JSON = [
     *(
         (f"dataframe_split of {value}", form("dataframe_split", value), "form", "must hold columns")
         for value in (
-            *("null", "987654", '"SECRET"', "[]", "{}", f"[{ROW}]", ROW),
+            *("null", '"SECRET"', "[]", "{}", ROW),
             *(f'{{"columns": {text(NAMES)}}}', f'{{"data": {text([VALUES])}}}'),
         )
     ),
@@ -298,33 +249,15 @@ OTHER_JSON = [
     *breaking(
         "ragged",
         ("a row of no cells", split(data="[[]]"), "row 1 has 0 cells for 8 columns"),
-        (
-            "a cell too many",
-            split(data=text([VALUES, [*VALUES, 987654]])),
-            "row 2 has 9 cells for 8 columns",
-        ),
+        ("a cell too many", split(data=text([VALUES, [*VALUES, 987654]])), "row 2 has 9 cells"),
         ("a cell too few", split(data=text([VALUES[:-1]])), "row 1 has 7 cells for 8 columns"),
     ),
     *breaking(
         "columns",
         ("no columns", split(columns="[]"), "column 'Pregnancies' is missing", EXPECTED),
-        (
-            "a column's name twice",
-            split(columns=text([*NAMES[:-1], "BMI"])),
-            "column 'BMI' is there twice",
-            "column 'Age' is missing",
-        ),
-        (
-            "an unknown name twice",
-            split(columns=text([*NAMES, "SECRET", "SECRET"])),
-            "column number 9 is there twice",
-        ),
-        (
-            "an unknown name",
-            split(columns=text([*NAMES[:-1], "SECRET"])),
-            "column number 8 is not known",
-            "column 'Age' is missing",
-        ),
+        ("a name twice", split(columns=text([*NAMES[:-1], "BMI"])), "'BMI' is there twice"),
+        ("an unknown name twice", split(columns=text([*NAMES, "SECRET", "SECRET"])), "9 is there"),
+        ("an unknown name", split(columns=text([*NAMES[:-1], "SECRET"])), "number 8 is not known"),
     ),
     *(
         (f"an index {value}", split(more=f', "index": {value}'), "index", "one entry per row")
@@ -550,10 +483,9 @@ OTHER_PARQUET = [
         ("an unknown column", parquet(SECRET=[987654, 1]), "column number 9 is not"),
         ("pandas's index by a name", parquet(__index__=[0, 1]), "column number 9"),
         (
-            "a column left out",
+            "no BMI",
             parquet(pa.table({name: [1] for name in NAMES if name != "BMI"})),
-            "column 'BMI' is missing",
-            EXPECTED,
+            "'BMI' is missing",
         ),
         (
             "a column twice",
@@ -650,8 +582,8 @@ MALFORMED = [
         for name, body in NO_JSON
     ),
     *(
-        case(f"JSON: {name} {place}", JSON, body(cell), rule, f"row 1, Glucose: {words}")
-        for name, cell, rule, words in CELLS
+        case(f"JSON: {cell:.30} {place}", JSON, body(cell), rule, f"row 1, Glucose: {words}")
+        for cell, rule, words in CELLS
         for place, body in IN_FORMS.items()
     ),
     *(case(f"JSON: {name}", JSON, *rest) for name, *rest in (*OTHER_JSON, *RANGES)),

@@ -7,6 +7,7 @@ from typing import Any
 import mlflow
 import pandas as pd
 from sklearn.model_selection import FixedThresholdClassifier
+from threadpoolctl import threadpool_limits
 
 from pipeline.config.load import load
 from pipeline.datasets.sources import open_source
@@ -28,6 +29,7 @@ def pima() -> Dataset:
     return ingest(config, open_source(config.data))
 
 
+@threadpool_limits.wrap(limits=1)  # threads that wait for a busy machine cost seconds
 def save(
     folder: Path,
     dataset: Dataset,
