@@ -10,6 +10,8 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from tests.support.stores import store_in
+
 
 @pytest.fixture(autouse=True)
 def _path_stays_as_it_is() -> Iterator[None]:
@@ -19,22 +21,28 @@ def _path_stays_as_it_is() -> Iterator[None]:
     sys.path[:] = before
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a store without a run, to be copied: its migrations take seconds."""
+    from mlflow import MlflowClient  # takes seconds, and most files do without
+
+    folder = tmp_path_factory.mktemp("empty")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        event.listen(Engine, "connect", _do_not_wait_for_the_disk)
+        MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
+        event.remove(Engine, "connect", _do_not_wait_for_the_disk)
+    return folder / "mlflow.db"
+
+
 @pytest.fixture(scope="module")
 def store(
-    tmp_path_factory: pytest.TempPathFactory, no_waiting_for_the_disk: None
+    tmp_path_factory: pytest.TempPathFactory, empty_store: Path, no_waiting_for_the_disk: None
 ) -> Iterator[Path]:
-    """The folder of an MLflow store of the file's own: to make one takes seconds."""
-    import mlflow  # takes seconds, and most files do without
-
+    """The folder of an MLflow store of the file's own."""
     folder = tmp_path_factory.mktemp("store")
-    before = mlflow.get_tracking_uri()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        patch.delenv("MLFLOW_RUN_ID", raising=False)
-        patch.chdir(folder)
-        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    with store_in(folder, empty_store):
         yield folder
-        mlflow.set_tracking_uri(before)
 
 
 @pytest.fixture(autouse=True, scope="module")

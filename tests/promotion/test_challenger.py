@@ -142,20 +142,20 @@ def test_champion_of_another_question_cannot_be_compared(lab, client, weak):
 
 
 def test_champion_that_was_tampered_with_cannot_be_compared(lab, client, weak):
-    make_champions("tampered", weak)
-    with model_files.of(registry.model_id("tampered", "1")) as folder:
+    make_champions("changed", weak)
+    with model_files.of(registry.model_id("changed", "1")) as folder:
         content = (folder / "served.json").read_bytes()
         (folder / "served.json").write_bytes(content + b" ")
         try:
-            lab.promote(lab.config("tampered", STRONG))
+            lab.promote(lab.config("changed", STRONG))
             rule = rules(latest(client))["gate.rule"]
             assert rule["passed"] is False
             assert "served.json was changed" in rule["sentence"]
             assert "gate.rule none" in rule["sentence"]  # and so it is
-            lab.promote(lab.config("tampered", STRONG, rule="none"))
+            lab.promote(lab.config("changed", STRONG, rule="none"))
         finally:
             (folder / "served.json").write_bytes(content)
-    assert aliases(client, "tampered")["champion"] != "1"
+    assert aliases(client, "changed")["champion"] != "1"
 
 
 @pytest.fixture(scope="module")
