@@ -15,7 +15,6 @@ from pipeline import flow
 from pipeline.errors import ModelError, RegistryError, StoreError
 from pipeline.inference import manifest
 from pipeline.promotion import alias, challenger, promotion_log, serve_check
-from pipeline.reporting import figures
 from pipeline.results import Candidate
 from pipeline.tracking import candidates, model_files, registry, runs
 from pipeline.verbs import Options
@@ -52,12 +51,6 @@ def history(name: str) -> list[tuple[str, str | None, str | None]]:
     line = promotion_log.read(name)
     assert line is not None
     return [(event.action, event.version, event.before) for event in line.events]
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch):
-    """They are drawn elsewhere, and half of a promotion's time here."""
-    monkeypatch.setattr(figures, "png", lambda _: b"")
 
 
 POINTS = [
