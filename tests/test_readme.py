@@ -1,4 +1,4 @@
-"""The README's commands are the ones that run."""
+"""What the README and the pages in `docs/` say of verbs and settings is so."""
 
 import re
 from pathlib import Path
@@ -10,6 +10,7 @@ from pipeline.verbs import VERBS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+PAGES = {path.stem: path.read_text("utf-8") for path in (ROOT / "docs").glob("*.md")}
 UV = "uv run --python 3.11 --with-requirements requirements.txt"
 
 
@@ -19,23 +20,24 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert f"{UV} pytest" in script
 
 
-def test_readme_tells_every_verb() -> None:
+def test_readme_lists_every_verb() -> None:
     assert {verb for verb in VERBS if f"| `{verb}`" not in README} == set()
 
 
-def test_every_setting_that_the_readme_names_exists() -> None:
+def test_every_setting_that_a_page_names_exists() -> None:
     sections = {key.split(".")[0] for key, _ in settings()}
-    named = set(re.findall(rf"`((?:{'|'.join(sections)})(?:\.\w+)+)`", README))
+    text = "\n".join([README, *PAGES.values()])
+    named = set(re.findall(rf"`((?:{'|'.join(sections)})(?:\.\w+)+)`", text))
     assert named
     assert named <= {key for key, _ in settings()}
 
 
-def test_readme_tells_every_limit_with_its_default() -> None:
-    told = dict(
-        re.findall(r"^\| `serve\.limits\.(\w+)` \| (\S+(?: [KM]iB)?)", README, re.MULTILINE)
+def test_door_page_lists_every_limit_with_its_default() -> None:
+    documented = dict(
+        re.findall(r"^\| `serve\.limits\.(\w+)` \| (\S+(?: [KM]iB)?)", PAGES["door"], re.MULTILINE)
     )
     limits = Limits()
-    assert told == {
+    assert documented == {
         "body_bytes": f"{limits.body_bytes >> 20} MiB",
         "header_bytes": f"{limits.header_bytes >> 10} KiB",
         "rows": f"{limits.rows:,}",
@@ -45,18 +47,31 @@ def test_readme_tells_every_limit_with_its_default() -> None:
         "uploads": f"{limits.uploads}",
         "rate": "none",
     }
-    assert set(told) == set(Limits.model_fields)
+    assert set(documented) == set(Limits.model_fields)
 
 
-def test_readme_tells_every_rule_of_the_gate_with_its_default() -> None:
-    told = dict(
-        re.findall(r"^\| `gate\.(\w+)`(?:, `gate\.\w+`)? \| (\w[^ ]*)", README, re.MULTILINE)
+def test_gate_page_lists_every_rule_with_its_default() -> None:
+    documented = dict(
+        re.findall(r"^\| `gate\.(\w+)`(?:, `gate\.\w+`)? \| (\w[^ ]*)", PAGES["gate"], re.MULTILINE)
     )
     gate = Gate()
-    shown = {name: str(getattr(gate, name) or "none").lower() for name in told if name != "floors"}
-    assert {name: text for name, text in told.items() if name != "floors"} == shown
-    assert {name for name in Gate.model_fields if f"`gate.{name}`" not in README} == set()
-    assert f"`gate.margin` ({gate.margin})" in README
-    assert f"`gate.level` ({gate.level})" in README
-    assert f"`gate.metric` ({gate.metric})" in README
-    assert f"`gate.latency` ({gate.latency} s)" in README
+    defaults = {
+        name: str(getattr(gate, name) or "none").lower() for name in documented if name != "floors"
+    }
+    assert {name: text for name, text in documented.items() if name != "floors"} == defaults
+    assert {name for name in Gate.model_fields if f"`gate.{name}`" not in PAGES["gate"]} == set()
+    assert f"`gate.margin` ({gate.margin})" in PAGES["gate"]
+    assert f"`gate.level` ({gate.level})" in PAGES["gate"]
+    assert f"`gate.metric` ({gate.metric})" in PAGES["gate"]
+    assert f"`gate.latency` ({gate.latency} s)" in PAGES["gate"]
+
+
+def test_every_link_to_a_file_leads_to_one() -> None:
+    for folder, text in ((ROOT, README), *((ROOT / "docs", text) for text in PAGES.values())):
+        links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+        assert [link for link in links if not (folder / link).exists()] == []
+    assert len(re.findall(r"\]\(docs/", README)) >= len(PAGES)
+
+
+def test_readme_fits_on_a_few_screens() -> None:
+    assert len(README.splitlines()) < 200

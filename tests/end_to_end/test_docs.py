@@ -1,0 +1,167 @@
+"""The commands of the README and of the pages in `docs/`, run as they stand there.
+
+In a clone whose default search is small, on free ports of loopback, with real ids for `RUN`.
+"""
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from textwrap import indent
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.end_to_end.conftest import ROOT, SHIPPED, environment
+
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+ENVIRONMENT = "pip install uv && uv run --python 3.11 --with-requirements requirements.txt "
+NOT_RUN = {  # how a block begins -> why it is not run here
+    f"{ENVIRONMENT}pytest": "it is what runs this",
+    "uv venv": "the environment is there",
+    "uv run --python 3.11 --with-requirements requirements-spark.txt": "needs a Spark cluster",
+    "export UVICORN_SSL": "needs certificates; TLS has tests of its own",
+}
+SERVERS = re.compile(
+    r"^(mlflow ui|mlflow models serve|mlflow run \. -e serve|.* -m pipeline serve)"
+)
+SMALL = "max_evals: 3\n  families: [logistic_regression]"
+ALIVE = "until curl -sf -o answer.txt $alive; do kill -0 $server; sleep 0.2; done"
+
+
+def blocks(page: Path) -> list[str]:
+    """The shell blocks of a page, without the prefix that makes the environment."""
+    shell = re.findall(r"^```sh\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    return [
+        block.removeprefix(ENVIRONMENT) for block in shell if not block.startswith(tuple(NOT_RUN))
+    ]
+
+
+class Clone:
+    """A clone whose default config searches one family and promotes the best, and its commands."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in SHIPPED:
+            if (ROOT / name).is_file():
+                shutil.copy(ROOT / name, folder)
+            elif name != "mlruns":
+                shutil.copytree(
+                    ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
+                )
+        config = folder / "configs/pima.yaml"
+        text = config.read_text("utf-8").replace("max_evals: 48", SMALL)
+        config.write_text(text.replace("gate:\n", "gate:\n  rule: none\n"))
+
+    def sh(self, block: str, *after: str) -> str:
+        """What a block prints; a server in it is up before what follows, and ended at the end."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        lines = block.replace("8080", port).replace("host 0.0.0.0", "host 127.0.0.1").splitlines()
+        script = ["set -euo pipefail", f"export PIPELINE_SERVE_PORT={port} MLFLOW_PORT={port}"]
+        for line in lines:
+            script.append(f"{line} > server.log 2>&1 & server=$!" if SERVERS.match(line) else line)
+            if SERVERS.match(line):
+                script += ["trap 'kill $server; wait $server || true' EXIT"]
+                script += [f"alive=http://127.0.0.1:{port}/health", ALIVE]
+        done = subprocess.run(
+            ["bash", "-c", "\n".join([*script, *(text.replace("8080", port) for text in after)])],
+            cwd=self.folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    @property
+    def runs(self) -> list[str]:
+        """The ids of the parents whose model was evaluated, the earliest first."""
+        client = MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
+        parents = client.search_runs(["0"], "tags.verb = 'run'", order_by=["start_time"])
+        return [run.info.run_id for run in parents]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """After the README's main job, which found an older champion: the tutorial's model."""
+    clone = Clone(tmp_path_factory.mktemp("docs"))
+    weak = "--tune.families '[raw_logistic_regression]' --tune.max_evals 1"
+    clone.sh(f"python -m pipeline run {weak}")
+    main_job = next(one for one in blocks(ROOT / "README.md") if one.startswith("mlflow run ."))
+    assert "version 2 is champion" in clone.sh(main_job)
+    return clone
+
+
+def test_gate_page_promotes_rolls_back_and_tells_the_history(clone: Clone) -> None:
+    (block,) = blocks(ROOT / "docs/gate.md")
+    first, second = clone.runs[:2]
+    printed = clone.sh(
+        block.replace("--run RUN", f"--run {second}")
+        .replace("compare RUN RUN", f"compare {first} {second}")
+        .replace("--version 3", "--version 2")
+    )
+    assert re.findall(r"version (\d) is champion again", printed) == ["1", "2"]
+    assert "log_loss" in printed
+
+
+def test_readme_serves_the_champion_at_both_doors_and_asks_it(clone: Clone) -> None:
+    readme = blocks(ROOT / "README.md")
+    (curl,) = [block for block in readme if block.startswith("curl")]
+    servers = [block for block in readme if SERVERS.match(block) and "serve" in block]
+    answers = [json.loads(clone.sh(server, curl))["predictions"] for server in servers]
+    assert len(answers) == 2
+    assert answers[0] == answers[1]
+    assert [set(answer) for answer in answers[0]] == [{"label", "probability"}] * 2
+    assert [answer["label"] for answer in answers[0]] == [1, 0]
+
+
+def test_readme_opens_the_ui_and_runs_with_other_settings(clone: Clone) -> None:
+    for block in blocks(ROOT / "README.md"):
+        if block.startswith("mlflow ui"):
+            assert "<title>MLflow</title>" in clone.sh(block, "curl -sf http://127.0.0.1:8080/")
+        elif "tune.max_evals" in block:
+            assert "version" in clone.sh(block)  # of the champion, whether it stays or goes
+
+
+def test_readme_runs_the_main_job_from_a_notebook(clone: Clone) -> None:
+    (cell,) = re.findall(
+        r"^```python\n(from pipeline.*?)^```",
+        (ROOT / "README.md").read_text("utf-8"),
+        re.DOTALL | re.MULTILINE,
+    )
+    (clone.folder / "notebook.py").write_text(
+        f"def cell():\n{indent(cell, '    ')}\n\nif __name__ == '__main__':\n    cell()\n"
+    )
+    printed = clone.sh("python notebook.py")
+    assert "is champion" in printed or "stays champion" in printed
+    assert "VotingClassifier" in printed or "Pipeline" in printed
+
+
+def test_audit_page_audits_the_procedure(clone: Clone) -> None:
+    (block,) = blocks(ROOT / "docs/audit.md")
+    assert "audit: fold 10 of 10" in clone.sh(block)
+
+
+def test_door_page_lets_the_holder_of_a_key_in(clone: Clone) -> None:
+    first, *others = blocks(ROOT / "docs/door.md")
+    assert '"version":"2"' in clone.sh(first).replace(" ", "")
+    for block in others:
+        assert "ok" in clone.sh(block, "curl -sf http://127.0.0.1:8080/ping || true; echo ok")
+
+
+def test_every_shell_block_is_run_or_left_out_for_a_reason() -> None:
+    run = {
+        *blocks(ROOT / "README.md"),
+        *(
+            block
+            for name in ("gate", "audit", "door")
+            for block in blocks(ROOT / f"docs/{name}.md")
+        ),
+    }
+    assert {block for page in PAGES for block in blocks(page)} == run
