@@ -283,10 +283,10 @@ def _compare(job: _Job, _: str) -> Report:
 
 def _audit(job: _Job, _: str) -> Report:
     from pipeline.steps import procedure
-    from pipeline.steps.audit import OWN, OuterFold, audit
+    from pipeline.steps.audit import PROCEDURE, OuterFold, audit
 
     def on_fold(fold: OuterFold) -> None:
-        loss, folds = fold.scores[OWN]["log_loss"], job.config.audit.folds
+        loss, folds = fold.scores[PROCEDURE]["log_loss"], job.config.audit.folds
         log.info("audit: fold %d of %d, log loss %.4f", fold.place + 1, folds, loss)
 
     return audit(job.config, job.dataset, procedure.run, on_fold)

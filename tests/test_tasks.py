@@ -10,6 +10,7 @@ from pipeline.config.gate import Gate
 from pipeline.evaluation import bootstrap, cross_validation, metrics
 from pipeline.evaluation.metrics import Predictions
 from pipeline.models import ensemble, families, threshold
+from pipeline.reporting import figures
 from pipeline.schema import targets
 from pipeline.steps.evaluate import evaluate
 from pipeline.steps.train import fit
@@ -30,6 +31,7 @@ TABLES = {
     "splitters": cross_validation.SPLITTERS,
     "thresholds": threshold.THRESHOLDS,
     "ensembles": ensemble.ENSEMBLES,
+    "figures": figures.TEST_FIGURES,
     "baselines": families.BASELINES,
 }
 LABELS = {"binary": ("no", "yes"), "multiclass": ("a", "b", "c")}

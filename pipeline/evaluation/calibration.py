@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from pipeline.evaluation.metrics import Predictions
 
-SURE = 1e-6  # probabilities are kept this far from 0 and 1
+SURE = 1e-6  # the least distance of a probability from 0 and 1
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,10 @@ def calibrations(predictions: Predictions) -> list[Calibration]:
     """The calibration of the positive class, or of each class where none is positive.
 
     The integrated calibration index (Austin and Steyerberg 2019) with the curve of Cox (1958) as
-    the recalibration: two fitted numbers have little noise of their own on a few hundred rows,
+    the recalibration: two fitted numbers have little noise on a few hundred rows,
     where the error over bins would mostly be the bins' noise. What noise they have, the test of
-    Miller, Langefeld, Tierney, Hui and McDonald (1993) tells: that slope and intercept are 1 and 0.
+    Miller, Langefeld, Tierney, Hui and McDonald (1993) allows for: its hypothesis is that slope and
+    intercept are 1 and 0.
     """
     return [_of_class(predictions, place) for place in predictions.averaged_classes]
 

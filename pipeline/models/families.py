@@ -26,7 +26,8 @@ from pipeline.tasks import CLASSIFICATION, Family, TaskName
 class ModelFamily:
     """A way to build a pipeline, the space to search, and where to start.
 
-    `build(params, seed)` imputes inside the pipeline, so inside each fold.
+    `build(params, seed)` imputes inside the pipeline, so inside each fold. It takes out of the
+    params what is for other steps than the last, which gets those that are left.
     """
 
     build: Callable[[Params, int], Pipeline]
@@ -39,13 +40,13 @@ def build(
 ) -> Pipeline:
     """An unfitted pipeline of a built-in family, or of one of the config's estimators.
 
-    Params that the family does not have itself go to its last step.
+    Params that the family does not take itself go to its last step.
     """
     if estimators and family in estimators:
         return custom.build(estimators[family], params, seed)
     model = BUILT_IN[family]
-    pipeline = model.build({**model.default, **params}, seed)
-    rest = {name: value for name, value in params.items() if name not in model.default}
+    rest = {**model.default, **params}
+    pipeline = model.build(rest, seed)
     pipeline[-1].set_params(**rest)
     return pipeline
 
@@ -61,66 +62,42 @@ def tutorial() -> Pipeline:
 
 
 def _logistic_regression(params: Params, seed: int) -> Pipeline:
-    scale = PowerTransformer() if params["transform"] == "power" else StandardScaler()
-    return make_pipeline(impute(), scale, LogisticRegression(C=params["C"], max_iter=1000))
+    scale = PowerTransformer() if params.pop("transform") == "power" else StandardScaler()
+    return make_pipeline(impute(), scale, LogisticRegression(max_iter=1000))
 
 
 def _spline_logistic_regression(params: Params, seed: int) -> Pipeline:
-    return make_pipeline(
-        impute(),
-        StandardScaler(),
-        SplineTransformer(n_knots=params["n_knots"], knots="quantile", extrapolation="linear"),
-        LogisticRegression(C=params["C"], max_iter=1000),
+    splines = SplineTransformer(
+        n_knots=params.pop("n_knots"), knots="quantile", extrapolation="linear"
     )
+    return make_pipeline(impute(), StandardScaler(), splines, LogisticRegression(max_iter=1000))
 
 
 def _svc(params: Params, seed: int) -> Pipeline:
-    svc = SVC(kernel="rbf", C=params["C"], gamma=params["gamma"])
-    return make_pipeline(
-        impute(), StandardScaler(), CalibratedClassifierCV(svc, ensemble=False, cv=3)
-    )
+    svc = SVC(kernel="rbf", C=params.pop("C"), gamma=params.pop("gamma"))
+    calibrated = CalibratedClassifierCV(svc, ensemble=False, cv=3)
+    return make_pipeline(impute(), StandardScaler(), calibrated)
 
 
 def _extra_trees(params: Params, seed: int) -> Pipeline:
-    return make_pipeline(
-        impute(),
-        ExtraTreesClassifier(
-            n_estimators=100,
-            min_samples_leaf=params["min_samples_leaf"],
-            max_features=params["max_features"],
-            random_state=seed,
-        ),
-    )
+    return make_pipeline(impute(), ExtraTreesClassifier(n_estimators=100, random_state=seed))
 
 
 def _hist_gradient_boosting(params: Params, seed: int) -> Pipeline:
     # Missing values go down the branch that lowers the loss, learnt in each fold.
-    return make_pipeline(
-        HistGradientBoostingClassifier(
-            learning_rate=params["learning_rate"],
-            max_leaf_nodes=params["max_leaf_nodes"],
-            max_iter=params["max_iter"],
-            l2_regularization=params["l2_regularization"],
-            max_features=params["max_features"],
-            random_state=seed,
-        )
-    )
+    return make_pipeline(HistGradientBoostingClassifier(random_state=seed))
 
 
 def _mlp(params: Params, seed: int) -> Pipeline:
-    return make_pipeline(
-        impute(),
-        StandardScaler(),
-        MLPClassifier(
-            hidden_layer_sizes=(params["hidden_units"],),
-            alpha=params["alpha"],
-            activation="tanh",  # smooth: lbfgs comes to rest in tens of steps, with relu hundreds
-            solver="lbfgs",  # on small tables better and faster than adam
-            tol=1e-3,
-            max_iter=500,
-            random_state=seed,
-        ),
+    network = MLPClassifier(
+        hidden_layer_sizes=(params.pop("hidden_units"),),
+        activation="tanh",  # smooth: lbfgs comes to rest in tens of steps, with relu hundreds
+        solver="lbfgs",  # on small tables better and faster than adam
+        tol=1e-3,
+        max_iter=500,
+        random_state=seed,
     )
+    return make_pipeline(impute(), StandardScaler(), network)
 
 
 def _raw_logistic_regression(params: Params, seed: int) -> Pipeline:

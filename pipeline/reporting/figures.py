@@ -1,7 +1,7 @@
 """The pictures: matplotlib figures made of plain data, drawn without a screen."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,13 @@ from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocC
 from pipeline.evaluation.corrected_t_test import Comparison
 from pipeline.evaluation.metrics import Predictions
 from pipeline.results import Trial
-from pipeline.tasks import Family
+from pipeline.tasks import CLASSIFICATION, Family, TaskName
 
 BINS = 20
 MOST_BARS = 40  # of a picture that a person can read
 LONGEST_LABEL = 40  # characters
 DPI = 100
-# Labels of axes: scikit-learn's own name a positive label, True, which is no class of the table.
+# Labels of axes: those of scikit-learn name a positive label, True, which is no class of the table.
 ROC = {"xlabel": "False positive rate", "ylabel": "True positive rate"}
 PRECISION_RECALL = {"xlabel": "Recall", "ylabel": "Precision"}
 CALIBRATION = {"xlabel": "Mean predicted probability", "ylabel": "Fraction of positives"}
@@ -76,12 +76,12 @@ def distributions(
         axes = figure.add_subplot(rows, 3, place + 1)
         axes.set_title(_labels([name])[0])
         axes.set_xlabel(units.get(str(name), ""))
-        known = values.dropna()
+        present = values.dropna()
         try:
-            edges = np.histogram_bin_edges(known, max(1, min(BINS, known.nunique()))).tolist()
+            edges = np.histogram_bin_edges(present, max(1, min(BINS, present.nunique()))).tolist()
         except ValueError:  # one huge number, with no bin of finite size around it
             continue
-        for label, part in known.groupby(y):
+        for label, part in present.groupby(y):
             axes.hist(part, edges, density=True, alpha=0.5, label=str(label))
     named = [axes for axes in figure.axes if axes.get_legend_handles_labels()[0]]
     if named:
@@ -89,19 +89,19 @@ def distributions(
     return figure
 
 
-def contest(contestants: dict[str, Predictions], classes: Sequence[Any]) -> Figure:
-    """ROC and calibration of models on the same rows, side by side; a curve per judged class."""
+def model_comparison(models: dict[str, Predictions], classes: Sequence[Any]) -> Figure:
+    """ROC and calibration of models on the same rows, side by side, as `curves` draws them."""
     figure = _sheet(8, 4)
     roc, calibrated = figure.subplots(1, 2)
-    for name, predictions in contestants.items():
+    for name, predictions in models.items():
         for place in predictions.averaged_classes:
             hits = predictions.truth == place
             if hits.all() or not hits.any():
                 continue
-            shown = name if len(predictions.averaged_classes) == 1 else f"{name}, {classes[place]}"
+            label = name if len(predictions.averaged_classes) == 1 else f"{name}, {classes[place]}"
             probability = predictions.probabilities[:, place]
-            RocCurveDisplay.from_predictions(hits, probability, ax=roc, name=shown)
-            _calibration(hits, probability, calibrated, shown)
+            RocCurveDisplay.from_predictions(hits, probability, ax=roc, name=label)
+            _calibration(hits, probability, calibrated, label)
     roc.plot([0, 1], [0, 1], "k:", linewidth=1)
     roc.set(title="ROC", **ROC)
     calibrated.set(title="Calibration", **CALIBRATION)
@@ -109,7 +109,7 @@ def contest(contestants: dict[str, Predictions], classes: Sequence[Any]) -> Figu
 
 
 def curves(predictions: Predictions, classes: Sequence[Any]) -> dict[str, Figure]:
-    """ROC, precision-recall and calibration on the test part, a curve per judged class."""
+    """ROC, precision-recall and calibration: of the positive class, or of each without one."""
     roc, roc_axes = _figure(title="ROC")
     pr, pr_axes = _figure(title="Precision and recall")
     calibration, calibration_axes = _figure(title="Calibration")
@@ -126,7 +126,7 @@ def curves(predictions: Predictions, classes: Sequence[Any]) -> dict[str, Figure
     return {"roc": roc, "precision_recall": pr, "calibration": calibration}
 
 
-def confusion(predictions: Predictions, classes: Sequence[Any]) -> Figure:
+def confusion(predictions: Predictions, classes: Sequence[Any]) -> dict[str, Figure]:
     """Confusion matrix at the model's threshold."""
     figure, axes = _figure(title="Confusion")
     ConfusionMatrixDisplay.from_predictions(
@@ -137,11 +137,25 @@ def confusion(predictions: Predictions, classes: Sequence[Any]) -> Figure:
         cmap="Blues",
         colorbar=False,
     )
-    return figure
+    return {"confusion": figure}
+
+
+TEST_FIGURES: dict[TaskName, tuple[Callable[..., dict[str, Figure]], ...]] = {
+    **dict.fromkeys(CLASSIFICATION, (curves, confusion))
+}
+
+
+def of_test_part(predictions: Predictions, classes: Sequence[Any]) -> dict[str, Figure]:
+    """The figures of a model's predictions on the test part, by name."""
+    return {
+        name: figure
+        for draw in TEST_FIGURES[predictions.task.name]
+        for name, figure in draw(predictions, classes).items()
+    }
 
 
 def thresholds(table: pd.DataFrame, chosen: float) -> Figure:
-    """Metrics over the threshold, the model's own marked."""
+    """Metrics over the threshold, that of the model marked."""
     figure, axes = _figure(title="Decision threshold")
     for name in table.columns.drop("threshold"):
         axes.plot(table["threshold"], table[name], label=name)
@@ -189,13 +203,13 @@ def audit(
     figure = _sheet(11, 4.5)
     left, right = figure.subplots(1, 2)
     left.axvline(0, color="black", linewidth=1)
-    for place, (name, found) in enumerate(comparisons.items()):
+    for place, (name, compared) in enumerate(comparisons.items()):
         left.scatter(differences[name], np.full(len(outer), place), s=18, alpha=0.5)
-        reach = [[found.difference - found.low], [found.high - found.difference]]
+        reach = [[compared.difference - compared.low], [compared.high - compared.difference]]
         left.errorbar(
-            [found.difference], [place + 0.2], xerr=reach, fmt="D", color="black", capsize=4
+            [compared.difference], [place + 0.2], xerr=reach, fmt="D", color="black", capsize=4
         )
-        left.text(found.difference, place + 0.28, f"p = {found.p_value:.3f}", ha="center")
+        left.text(compared.difference, place + 0.28, f"p = {compared.p_value:.3f}", ha="center")
     left.set_yticks(range(len(comparisons)), [name.replace("_", " ") for name in comparisons])
     left.set_ylim(-0.5, len(comparisons) - 0.3)
     left.set_xlabel("log loss of the procedure minus the other's (left of 0: better)")
@@ -217,9 +231,9 @@ def weights(table: dict[Family, float]) -> Figure:
     return figure
 
 
-def part(shown: int, count: int, which: str) -> str:
+def part(drawn: int, count: int, which: str) -> str:
     """For a title: how many of the columns a picture shows, nothing where it shows all."""
-    return f" (the {shown} of {count} columns {which})" if shown < count else ""
+    return f" (the {drawn} of {count} columns {which})" if drawn < count else ""
 
 
 def png(figure: Figure) -> bytes:

@@ -5,9 +5,9 @@ import pandas as pd
 
 def labelled(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """The index as the first column."""
-    shown = table.copy()
-    shown.insert(0, name, shown.index, allow_duplicates=True)
-    return shown
+    copy = table.copy()
+    copy.insert(0, name, copy.index, allow_duplicates=True)
+    return copy
 
 
 def numbered(rows: pd.DataFrame) -> pd.DataFrame:

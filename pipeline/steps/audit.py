@@ -8,40 +8,38 @@ from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedKFold
+from matplotlib.figure import Figure
 from threadpoolctl import threadpool_limits
 
 from pipeline.config.sections import Config
 from pipeline.errors import ContractError
 from pipeline.evaluation import metrics
 from pipeline.evaluation.corrected_t_test import Comparison, corrected_t_test
-from pipeline.evaluation.cross_validation import Fold
-from pipeline.models import families as models
+from pipeline.evaluation.cross_validation import Fold, make_folds
+from pipeline.models.families import build, plain, tutorial
 from pipeline.reporting import figures
-from pipeline.results import Artifacts, Dataset, Report, Training, Tuning
-from pipeline.tasks import METRICS, SEARCH_METRICS
-from pipeline.tuning import worker_pool as workers
+from pipeline.results import Dataset, Report, Training, Tuning
+from pipeline.tasks import METRICS, Task
+from pipeline.tuning import worker_pool
 
 Procedure = Callable[[Config, Dataset], tuple[Tuning, Training]]
 Scores = dict[str, float]
-Comparisons = dict[str, dict[str, Comparison]]
-OWN = "procedure"
+PROCEDURE = "procedure"
 OTHERS = ("best_trial", "plain", "tutorial")
+OPTIMISM = "its own cross-validation (optimism)"
 FEWEST = 6  # rows of a class in a training part, as ingest asks for
 
 
 @dataclass(frozen=True)
 class OuterFold:
-    """What one outer fold has shown."""
+    """The result of one outer fold."""
 
     place: int
     rows_train: int
     rows_test: int
     scores: dict[str, Scores]  # of the procedure and of the others, on the fold
-    inner: Scores  # what the procedure's own cross-validation said of it
+    inner: Scores  # of the procedure in its own cross-validation
 
 
 def audit(
@@ -53,28 +51,33 @@ def audit(
     fold as it ends. Raises ContractError when a class has too few rows.
     """
     _check_rows_per_class(config, dataset)
-    splitter = StratifiedKFold(config.audit.folds, shuffle=True, random_state=config.audit.seed)
-    outer = list(splitter.split(dataset.X, dataset.y))
+    task, settings = dataset.contract.task, config.audit
+    outer = make_folds(task, dataset.y, settings.folds, settings.seed)
     folds = []
     for fold in _run(config, dataset, procedure, outer):
         on_fold(fold)
         folds.append(fold)
     folds.sort(key=lambda fold: fold.place)
-    comparisons = {other: _compare(folds, other) for other in OTHERS}
-    optimism = _optimism(folds)
+    by_fold = _by_fold(task, folds)
+    share = sum(fold.rows_test for fold in folds) / sum(fold.rows_train for fold in folds)
+    table = _comparisons(task, by_fold, share)
     return Report(
-        metrics=_metrics(folds, comparisons, optimism),
-        artifacts=_artifacts(folds, comparisons, optimism),
-        note=_summary(folds, comparisons, optimism),
+        metrics=_metrics(table),
+        artifacts={
+            "audit.csv": table,
+            "folds.csv": by_fold,
+            "audit.png": _figure(task, by_fold, table),
+        },
+        note=_note(task, table, len(folds)),
     )
 
 
 def _check_rows_per_class(config: Config, dataset: Dataset) -> None:
     folds = config.audit.folds
     for label, rows in dataset.y.value_counts().items():
-        kept = rows - -(-rows // folds)  # without the largest test fold
+        left = rows - -(-rows // folds)  # without the largest test fold
         needed = max(config.tune.folds, FEWEST)
-        if rows < folds or kept < needed:
+        if rows < folds or left < needed:
             raise ContractError(
                 f"{dataset.contract.target}: the class {label!r} has {rows} rows, too few for "
                 f"audit.folds {folds}: every fold needs one, and {needed} must be left to train "
@@ -87,7 +90,7 @@ def _run(
 ) -> Iterator[OuterFold]:
     """Outer folds side by side, each search in one process: they never wait for each other."""
     wanted = config.tune.parallelism
-    size = min(workers.cores() if wanted == "auto" else wanted, len(outer))
+    size = min(worker_pool.cores() if wanted == "auto" else wanted, len(outer))
     inner = {"parallelism": 1, "backend": "local"}
     config = config.model_copy(update={"tune": config.tune.model_copy(update=inner)})
     jobs = [(procedure, config, dataset, place, fold) for place, fold in enumerate(outer)]
@@ -95,11 +98,11 @@ def _run(
         yield from (_fold(*job) for job in jobs)
         return
     try:
-        waiting = [workers.pool(size).schedule(_fold, job) for job in jobs]
+        waiting = [worker_pool.pool(size).schedule(_fold, job) for job in jobs]
         for future in as_completed(waiting):
             yield future.result()
     finally:
-        workers.stop()
+        worker_pool.stop()
 
 
 def _fold(
@@ -121,151 +124,122 @@ def _fold(
         best = tuning.best
         tune = config.tune
         others = {
-            "best_trial": models.build(best.family, best.params, tune.seed, tune.estimators),
-            "plain": models.plain(),
-            "tutorial": models.tutorial(),
+            "best_trial": build(best.family, best.params, tune.seed, tune.estimators),
+            "plain": plain(),
+            "tutorial": tutorial(),
         }
-        scores = {OWN: _scores(part, training.model, training.threshold)}
+        scores = {PROCEDURE: _scores(part, training.model, training.threshold)}
         for name, model in others.items():
             scores[name] = _scores(part, model.fit(part.X_train, part.y_train), None)
-    inner: Scores = {name: training.metrics[name] for name in SEARCH_METRICS}
+    inner = {name: training.metrics[name] for name in dataset.contract.task.search_metrics}
     return OuterFold(place, len(train), len(test), scores, inner)
 
 
 def _scores(dataset: Dataset, model: Any, threshold: float | None) -> Scores:
     predictions = metrics.predict(dataset, model, threshold)
-    return {name: metrics.value(name, predictions) for name in METRICS}
+    return {name: metrics.value(name, predictions) for name in predictions.task.metrics}
 
 
-def _column(folds: list[OuterFold], model: str, name: str) -> NDArray[np.float64]:
-    """One metric of one model on every outer fold."""
-    return np.array([fold.scores[model][name] for fold in folds])
-
-
-def _compare(folds: list[OuterFold], other: str) -> dict[str, Comparison]:
-    """The procedure minus the other, metric by metric."""
-    return {
-        name: corrected_t_test(
-            _column(folds, OWN, name) - _column(folds, other, name), _share(folds)
-        )
-        for name in METRICS
-    }
-
-
-def _optimism(folds: list[OuterFold]) -> dict[str, Comparison]:
-    """By how much the procedure's own cross-validation was better than what came after."""
-    found: dict[str, Comparison] = {}
-    for name in SEARCH_METRICS:
-        inner = np.array([fold.inner[name] for fold in folds])
-        gained = inner - _column(folds, OWN, name)
-        found[name] = corrected_t_test(METRICS[name].sign * gained, _share(folds))
-    return found
-
-
-def _share(folds: list[OuterFold]) -> float:
-    return sum(fold.rows_test for fold in folds) / sum(fold.rows_train for fold in folds)
-
-
-def _metrics(
-    folds: list[OuterFold], comparisons: Comparisons, optimism: dict[str, Comparison]
-) -> dict[str, float]:
-    """For the run: `audit/log_loss`, `tutorial/log_loss`, `p_value/tutorial_log_loss`, ..."""
-    shown: dict[str, float] = {}
-    for name in METRICS:
-        own = _column(folds, OWN, name)
-        shown[f"audit/{name}"] = float(own.mean())
-        shown[f"audit_std/{name}"] = float(own.std(ddof=1))
-        for other, compared in comparisons.items():
-            shown[f"{other}/{name}"] = float(_column(folds, other, name).mean())
-            shown[f"p_value/{other}_{name}"] = compared[name].p_value
-    shown |= {f"optimism/{name}": found.difference for name, found in optimism.items()}
-    return shown
-
-
-def _summary(
-    folds: list[OuterFold], comparisons: Comparisons, optimism: dict[str, Comparison]
-) -> str:
-    """What was found, in Markdown."""
-    lines = [
-        f"{len(folds)} outer folds; the whole procedure ran anew in each. Differences are the "
-        "procedure minus the other, with a 95 % interval (corrected resampled t-test).",
-        "",
-        "| metric | procedure | against | its value | difference | 95 % interval | p |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for name in SEARCH_METRICS:
-        own = _column(folds, OWN, name).mean()
-        for other, compared in comparisons.items():
-            found, value = compared[name], _column(folds, other, name).mean()
-            interval = f"{found.low:+.4f} to {found.high:+.4f}"
-            lines.append(
-                f"| {name} | {own:.4f} | {other} | {value:.4f} | {found.difference:+.4f} "
-                f"| {interval} | {found.p_value:.3f} |"
-            )
-    lines += ["", "The procedure's own cross-validation was too optimistic by:", ""]
-    lines += [
-        f"- {name}: {found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
-        for name, found in optimism.items()
-    ]
-    return "\n".join(lines)
-
-
-def _artifacts(
-    folds: list[OuterFold], comparisons: Comparisons, optimism: dict[str, Comparison]
-) -> Artifacts:
-    by_fold = pd.DataFrame(
+def _by_fold(task: Task, folds: list[OuterFold]) -> pd.DataFrame:
+    """A row per outer fold: every metric of every model, and of the inner cross-validation."""
+    return pd.DataFrame(
         {
             "fold": fold.place + 1,
             "rows": fold.rows_test,
             **{
                 f"{model} {name}": scores[name]
-                for name in METRICS
+                for name in task.metrics
                 for model, scores in fold.scores.items()
             },
             **{f"inner {name}": value for name, value in fold.inner.items()},
         }
         for fold in folds
     )
-    return {
-        "audit.csv": _table(folds, comparisons, optimism),
-        "folds.csv": by_fold,
-        "audit.png": figures.audit(
-            {other: by_fold[f"{OWN} log_loss"] - by_fold[f"{other} log_loss"] for other in OTHERS},
-            {other: compared["log_loss"] for other, compared in comparisons.items()},
-            by_fold["inner log_loss"],
-            by_fold[f"{OWN} log_loss"],
-        ),
-    }
 
 
-def _table(
-    folds: list[OuterFold], comparisons: Comparisons, optimism: dict[str, Comparison]
-) -> pd.DataFrame:
-    """A row per metric and model that the procedure is held against."""
+def _comparisons(task: Task, by_fold: pd.DataFrame, share: float) -> pd.DataFrame:
+    """A row per metric and model that the procedure is compared with, its inner scores the last.
+
+    Differences are the procedure minus the other. Of the inner scores they are by how much the
+    procedure's cross-validation was better than what came after.
+    """
     rows = []
-    for name in METRICS:
-        own = _column(folds, OWN, name)
-        for other, compared in comparisons.items():
-            rows.append(
-                {
-                    "metric": name,
-                    "procedure": own.mean(),
-                    "procedure std": own.std(ddof=1),
-                    "against": other,
-                    "its value": _column(folds, other, name).mean(),
-                    **asdict(compared[name]),
-                }
-            )
-        if name in optimism:
-            inner = np.mean([fold.inner[name] for fold in folds])
-            rows.append(
-                {
-                    "metric": name,
-                    "procedure": own.mean(),
-                    "procedure std": own.std(ddof=1),
-                    "against": "its own cross-validation (optimism)",
-                    "its value": inner,
-                    **asdict(optimism[name]),
-                }
-            )
+    for name in task.metrics:
+        procedure = by_fold[f"{PROCEDURE} {name}"].to_numpy()
+        against = {other: by_fold[f"{other} {name}"].to_numpy() for other in OTHERS}
+        differences = {other: procedure - values for other, values in against.items()}
+        if name in task.search_metrics:
+            against[OPTIMISM] = by_fold[f"inner {name}"].to_numpy()
+            differences[OPTIMISM] = METRICS[name].sign * (against[OPTIMISM] - procedure)
+        rows += [
+            {
+                "metric": name,
+                "procedure": procedure.mean(),
+                "procedure std": procedure.std(ddof=1),
+                "against": other,
+                "its value": values.mean(),
+                **asdict(corrected_t_test(differences[other], share)),
+            }
+            for other, values in against.items()
+        ]
     return pd.DataFrame(rows)
+
+
+def _metrics(table: pd.DataFrame) -> dict[str, float]:
+    """For the run: `audit/log_loss`, `tutorial/log_loss`, `p_value/tutorial_log_loss`, ..."""
+    logged: dict[str, float] = {}
+    for row in table.to_dict("records"):
+        name, other = row["metric"], row["against"]
+        if other == OPTIMISM:
+            logged[f"optimism/{name}"] = row["difference"]
+            continue
+        logged[f"audit/{name}"], logged[f"audit_std/{name}"] = (
+            row["procedure"],
+            row["procedure std"],
+        )
+        logged[f"{other}/{name}"], logged[f"p_value/{other}_{name}"] = (
+            row["its value"],
+            row["p_value"],
+        )
+    return logged
+
+
+def _note(task: Task, table: pd.DataFrame, folds: int) -> str:
+    """The result in Markdown."""
+    lines = [
+        f"{folds} outer folds; the whole procedure ran anew in each. Differences are the "
+        "procedure minus the other, with a 95 % interval (corrected resampled t-test).",
+        "",
+        "| metric | procedure | against | its value | difference | 95 % interval | p |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    optimism = []
+    for name in task.search_metrics:
+        for row in table[table["metric"] == name].to_dict("records"):
+            difference, interval = (
+                f"{row['difference']:+.4f}",
+                f"{row['low']:+.4f} to {row['high']:+.4f}",
+            )
+            if row["against"] == OPTIMISM:
+                optimism.append(f"- {name}: {difference} ({interval})")
+                continue
+            lines.append(
+                f"| {name} | {row['procedure']:.4f} | {row['against']} | {row['its value']:.4f} "
+                f"| {difference} | {interval} | {row['p_value']:.3f} |"
+            )
+    lines += ["", "The procedure's own cross-validation was too optimistic by:", "", *optimism]
+    return "\n".join(lines)
+
+
+def _figure(task: Task, by_fold: pd.DataFrame, table: pd.DataFrame) -> Figure:
+    loss = by_fold[f"{PROCEDURE} {task.loss}"]
+    rows = table[table["metric"] == task.loss].set_index("against")
+    return figures.audit(
+        {other: loss - by_fold[f"{other} {task.loss}"] for other in OTHERS},
+        {
+            other: Comparison(*rows.loc[other, ["difference", "low", "high", "p_value"]])
+            for other in OTHERS
+        },
+        by_fold[f"inner {task.loss}"],
+        loss,
+    )

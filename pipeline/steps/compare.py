@@ -18,15 +18,13 @@ UNSET = "(unset)"
 
 def compare(
     evaluate: Evaluate,
-    contestants: Mapping[str, Predictions],
+    models: Mapping[str, Predictions],
     params: Mapping[str, Mapping[str, str]],
     classes: Sequence[Any],
 ) -> Report:
     """The first minus the second: every metric with a paired 95 % interval, every setting."""
-    first, second = contestants
-    found = differences(
-        contestants[first], contestants[second], evaluate.resamples, evaluate.seed, LEVEL
-    )
+    first, second = models
+    by_metric = differences(models[first], models[second], evaluate.resamples, evaluate.seed, LEVEL)
     metrics = pd.DataFrame(
         {
             "metric": name,
@@ -36,21 +34,21 @@ def compare(
             "low (95 %)": pair.low,
             "high (95 %)": pair.high,
         }
-        for name, pair in found.items()
+        for name, pair in by_metric.items()
     )
     settings = _settings(params[first], params[second], first, second)
     return Report(
         metrics={
-            **{f"difference/{name}": pair.first - pair.second for name, pair in found.items()},
-            **{f"difference_95/{name}_low": pair.low for name, pair in found.items()},
-            **{f"difference_95/{name}_high": pair.high for name, pair in found.items()},
+            **{f"difference/{name}": pair.first - pair.second for name, pair in by_metric.items()},
+            **{f"difference_95/{name}_low": pair.low for name, pair in by_metric.items()},
+            **{f"difference_95/{name}_high": pair.high for name, pair in by_metric.items()},
         },
         artifacts={
             "metrics.csv": metrics,
             "settings.csv": settings,
-            "curves.png": figures.contest(dict(contestants), classes),
+            "curves.png": figures.model_comparison(dict(models), classes),
         },
-        note=_summary(metrics, settings, len(contestants[first].truth)),
+        note=_summary(metrics, settings, len(models[first].truth)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Evaluate: the test part, seen once, with intervals and against two baselines."""
+"""Evaluate: the test part, used once, with intervals and against two baselines."""
 
 import warnings
 from dataclasses import replace
@@ -64,8 +64,7 @@ def _evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evalu
                 "importance.csv": importance,
                 "importance.png": figures.importance(importance, "rise in log loss when shuffled"),
                 "worst_rows.csv": _worst_rows(dataset, predictions),
-                "confusion.png": figures.confusion(predictions, dataset.contract.classes),
-                **_curves(dataset, predictions, training.threshold),
+                **_figures(dataset, predictions, training.threshold),
             },
         ),
     )
@@ -156,11 +155,9 @@ def _worst_rows(dataset: Dataset, predictions: Predictions) -> pd.DataFrame:
     return table.iloc[np.argsort(of_truth, kind="stable")[:WORST_ROWS]]
 
 
-def _curves(dataset: Dataset, predictions: Predictions, threshold: float | None) -> Artifacts:
-    artifacts: Artifacts = {
-        f"{name}.png": figure
-        for name, figure in figures.curves(predictions, dataset.contract.classes).items()
-    }
+def _figures(dataset: Dataset, predictions: Predictions, threshold: float | None) -> Artifacts:
+    drawn = figures.of_test_part(predictions, dataset.contract.classes)
+    artifacts: Artifacts = {f"{name}.png": figure for name, figure in drawn.items()}
     if threshold is not None:
         table = _thresholds(predictions)
         artifacts["thresholds.csv"] = table

@@ -44,7 +44,7 @@ def train(config: Config, dataset: Dataset, tuning: Tuning) -> "tuple[Training, 
 
 
 def _training_rows(dataset: Dataset) -> Arrays:
-    """The hashes by which the rows of the training part are found in another table."""
+    """The hashes by which the rows of the training part are recognized in another table."""
     hashes = row_hash.hash_rows(dataset.contract, dataset.X, dataset.y)
     trained = hashes[dataset.X.index.isin(dataset.X_train.index)]
     return Arrays(row_hash.FORMAT, {"identities": trained})

@@ -160,8 +160,8 @@ def _families(trials: Sequence[Trial], chosen: set[int]) -> pd.DataFrame:
     """The best trial of each family, the best family first; then those that only failed."""
     rows = []
     for family in dict.fromkeys(trial.family for trial in trials):
-        own = [trial for trial in trials if trial.family == family]
-        best = min(own, key=lambda trial: (trial.loss, trial.number))
+        members = [trial for trial in trials if trial.family == family]
+        best = min(members, key=lambda trial: (trial.loss, trial.number))
         rows.append(
             {
                 "family": family,
@@ -170,10 +170,10 @@ def _families(trials: Sequence[Trial], chosen: set[int]) -> pd.DataFrame:
                 "roc_auc": best.metrics.get("roc_auc"),
                 "accuracy": best.metrics.get("accuracy"),
                 "trial": best.number,
-                "chosen": next((trial.number for trial in own if trial.number in chosen), None),
-                "trials": len(own),
-                "failed": sum(bool(trial.error) for trial in own),
-                "seconds per trial": sum(trial.seconds for trial in own) / len(own),
+                "chosen": next((trial.number for trial in members if trial.number in chosen), None),
+                "trials": len(members),
+                "failed": sum(bool(trial.error) for trial in members),
+                "seconds per trial": sum(trial.seconds for trial in members) / len(members),
                 "params": _text(best.params),
             }
         )

@@ -50,9 +50,9 @@ def test_folds_are_the_same_for_the_same_seed_and_others_for_another():
 def test_out_of_fold_predicts_each_row_once_by_a_model_that_did_not_see_it(count):
     X = pd.DataFrame({"number": np.arange(30)}, index=np.random.default_rng(0).permutation(30))
     y = pd.Series(np.arange(30) % 2, index=X.index)
-    found = out_of_fold(Witness(), X, y, make_folds(BINARY, y, count, seed=0))
-    assert found[:, 0].tolist() == X["number"].tolist()
-    assert set(found[:, 1]) == {30 - 30 / count}
+    result = out_of_fold(Witness(), X, y, make_folds(BINARY, y, count, seed=0))
+    assert result[:, 0].tolist() == X["number"].tolist()
+    assert set(result[:, 1]) == {30 - 30 / count}
 
 
 @pytest.mark.parametrize("labels", [(0, 1), ("no", "yes"), (False, True), ("a", "b", "c")])
@@ -60,10 +60,10 @@ def test_out_of_fold_equals_cross_val_predict(labels):
     dataset = make_dataset(labels, positive=labels[0] if len(labels) == 2 else None)
     X, y = dataset.X_train, dataset.y_train
     model = models.build("logistic_regression", {"transform": "standard", "C": 1.0}, seed=0)
-    found = out_of_fold(model, X, y, make_folds(BINARY, y, 3, seed=7))
+    result = out_of_fold(model, X, y, make_folds(BINARY, y, 3, seed=7))
     splitter = StratifiedKFold(3, shuffle=True, random_state=7)
     expected = cross_val_predict(model, X, y, cv=splitter, method="predict_proba")
-    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(result, expected)
 
 
 def test_out_of_fold_leaves_the_given_model_unfitted():

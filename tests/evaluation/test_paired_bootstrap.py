@@ -42,20 +42,20 @@ def by_a_loop(name, pair, resamples, seed, level):
     first, second = pair
     count = len(first.truth)
     drawn = np.random.default_rng(seed).multinomial(count, [1 / count] * count, size=resamples)
-    found = []
+    result = []
     for times in drawn:
         rows = np.repeat(np.arange(count), times)
-        found.append(of_drawn_rows(name, first, rows) - of_drawn_rows(name, second, rows))
+        result.append(of_drawn_rows(name, first, rows) - of_drawn_rows(name, second, rows))
     tail = (1 - level) / 2
-    return np.nanquantile(found, [tail, 1 - tail])
+    return np.nanquantile(result, [tail, 1 - tail])
 
 
 @pytest.mark.parametrize(("seed", "level"), [(7, 0.8)])
 def test_differences_are_those_of_a_plain_loop_over_the_same_resamples(pair, seed, level):
-    found = differences(*pair, resamples=12, seed=seed, level=level)
-    assert list(found) == list(bootstrap.resampled(pair[0], 1, 0))
-    assert sorted(found) == sorted(METRICS)
-    for name, one in found.items():
+    result = differences(*pair, resamples=12, seed=seed, level=level)
+    assert list(result) == list(bootstrap.resampled(pair[0], 1, 0))
+    assert sorted(result) == sorted(METRICS)
+    for name, one in result.items():
         expected = by_a_loop(name, pair, 12, seed, level)
         assert (one.low, one.high) == pytest.approx(tuple(expected), abs=1e-12), name
 
@@ -68,9 +68,9 @@ def test_first_and_second_are_the_metrics_on_all_rows(pair):
 
 
 def test_models_that_change_places_change_the_signs_alone(pair):
-    found = differences(*pair, resamples=100, seed=3, level=0.9)
+    result = differences(*pair, resamples=100, seed=3, level=0.9)
     turned = differences(*reversed(pair), resamples=100, seed=3, level=0.9)
-    for name, one in found.items():
+    for name, one in result.items():
         other = turned[name]
         assert (other.low, other.high) == pytest.approx((-one.high, -one.low), abs=1e-12)
         assert other.gain == -one.gain
@@ -135,9 +135,9 @@ def test_bounds_of_accuracy_are_mcnemars():
     only_first, only_second = (right[0] & ~right[1]).mean(), (right[1] & ~right[0]).mean()
     apart = only_first - only_second
     error = sqrt((only_first + only_second - apart**2) / 400)
-    found = differences(first, second, resamples=2000, seed=0, level=0.9)["accuracy"]
+    result = differences(first, second, resamples=2000, seed=0, level=0.9)["accuracy"]
     expected = stats.norm(apart, error).interval(0.9)
-    assert (found.low, found.high) == pytest.approx(expected, abs=error / 8)
+    assert (result.low, result.high) == pytest.approx(expected, abs=error / 8)
 
 
 def test_models_of_one_mind_are_told_apart_where_their_own_intervals_overlap():
@@ -145,8 +145,8 @@ def test_models_of_one_mind_are_told_apart_where_their_own_intervals_overlap():
     odds = first.probabilities[:, 1] / first.probabilities[:, 0]
     chance = 2 * odds / (1 + 2 * odds)  # twice the odds: worse on most rows
     second = Predictions(first.truth, np.c_[1 - chance, chance], 1)
-    own = [bootstrap.intervals(one, 500, 0)["log_loss"] for one in (first, second)]
-    assert own[0][1] > own[1][0]
+    expected = [bootstrap.intervals(one, 500, 0)["log_loss"] for one in (first, second)]
+    assert expected[0][1] > expected[1][0]
     assert differences(first, second, 500, 0, 0.95)["log_loss"].least_gain > 0
 
 
@@ -156,11 +156,11 @@ def test_metric_without_a_meaning_on_the_rows_is_nan_and_the_others_are_not():
         Predictions(truth, np.c_[1 - chance, chance], 1, threshold=0.3)
         for chance in (np.linspace(0.1, 0.9, 20), np.linspace(0.2, 0.8, 20))
     )
-    found = differences(first, second, resamples=100, seed=0, level=0.9)
+    result = differences(first, second, resamples=100, seed=0, level=0.9)
     for name in ("roc_auc", "average_precision"):
-        assert all(map(isnan, (found[name].first, found[name].low, found[name].high)))
-        assert not found[name].least_gain > -1
-    assert found["log_loss"].low < found["log_loss"].high
+        assert all(map(isnan, (result[name].first, result[name].low, result[name].high)))
+        assert not result[name].least_gain > -1
+    assert result["log_loss"].low < result["log_loss"].high
 
 
 def test_resamples_on_which_a_metric_has_no_meaning_are_left_out():
@@ -169,5 +169,5 @@ def test_resamples_on_which_a_metric_has_no_meaning_are_left_out():
         Predictions(truth, np.c_[1 - chance, chance], 1)
         for chance in (np.linspace(0.9, 0.1, 20), np.linspace(0.1, 0.9, 20))
     )
-    found = differences(first, second, resamples=200, seed=0, level=0.9)["roc_auc"]
-    assert (found.low, found.high) == (1, 1)
+    result = differences(first, second, resamples=200, seed=0, level=0.9)["roc_auc"]
+    assert (result.low, result.high) == (1, 1)

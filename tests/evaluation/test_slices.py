@@ -6,8 +6,8 @@ from pipeline.evaluation.slices import groups
 
 def members(column, values, cuts):
     """Each group's name and the places of its rows."""
-    found = groups(column, np.array(values, dtype=float), cuts)
-    return {name: np.flatnonzero(where).tolist() for name, where in found}
+    result = groups(column, np.array(values, dtype=float), cuts)
+    return {name: np.flatnonzero(where).tolist() for name, where in result}
 
 
 @pytest.mark.parametrize(
@@ -30,18 +30,18 @@ def test_name_tells_a_cut_with_all_its_digits(cut):
 
 
 def test_cut_opens_a_group():
-    found = members("Age", [29.999, 30, 49.999, 50, 30], (30.0, 50.0))
-    assert found == {"Age < 30": [0], "30 <= Age < 50": [1, 2, 4], "Age >= 50": [3]}
+    result = members("Age", [29.999, 30, 49.999, 50, 30], (30.0, 50.0))
+    assert result == {"Age < 30": [0], "30 <= Age < 50": [1, 2, 4], "Age >= 50": [3]}
 
 
 def test_gaps_are_a_group_of_their_own_and_of_no_other():
-    found = members("Age", [np.nan, 20, 90, np.nan], (30.0,))
-    assert found == {"Age < 30": [1], "Age >= 30": [2], "Age missing": [0, 3]}
+    result = members("Age", [np.nan, 20, 90, np.nan], (30.0,))
+    assert result == {"Age < 30": [1], "Age >= 30": [2], "Age missing": [0, 3]}
 
 
 def test_group_without_rows_is_there_too():
-    found = members("Age", [70, 80], (30.0, 50.0))
-    assert found == {"Age < 30": [], "30 <= Age < 50": [], "Age >= 50": [0, 1]}
+    result = members("Age", [70, 80], (30.0, 50.0))
+    assert result == {"Age < 30": [], "30 <= Age < 50": [], "Age >= 50": [0, 1]}
 
 
 @pytest.mark.parametrize("cuts", [(0.0,), (-1.0, 0.5), (-2.0, -1.0, 0.0, 1.0)])
@@ -49,9 +49,9 @@ def test_group_without_rows_is_there_too():
 def test_each_row_is_in_one_group(cuts, gaps):
     values = np.round(np.random.default_rng(0).normal(size=40), 1)  # some lie on a cut
     values[:gaps] = np.nan
-    found = [where for _, where in groups("x", values, cuts)]
-    assert len(found) == len(cuts) + 1 + bool(gaps)
-    assert np.sum(found, axis=0).tolist() == [1] * 40
+    result = [where for _, where in groups("x", values, cuts)]
+    assert len(result) == len(cuts) + 1 + bool(gaps)
+    assert np.sum(result, axis=0).tolist() == [1] * 40
 
 
 def test_group_is_the_rows_between_its_cuts():

@@ -42,9 +42,9 @@ def write(tmp_path, monkeypatch) -> Iterator[Callable[[str, str], Path]]:
 
 
 def test_distributions_are_the_packages_of_the_paths_with_their_versions():
-    found = packages.distributions([KNN, "sklearn.svm.SVC", "hyperopt.Trials", "numpy.ndarray"])
+    result = packages.distributions([KNN, "sklearn.svm.SVC", "hyperopt.Trials", "numpy.ndarray"])
     names = ["hyperopt", "numpy", "scikit-learn"]
-    assert list(found.items()) == [(name, version(name)) for name in names]
+    assert list(result.items()) == [(name, version(name)) for name in names]
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_files_are_found_without_running_them(write):
 def test_versions_are_those_of_packages_and_digests_of_modules(write):
     write("users_module.py", "NUMBER = 1\n")
     write("users_package/__init__.py", "")
-    found = packages.versions([KNN, "users_module.Class", "users_package.inner.Class"])
-    digests = [found.pop(f"module users_{name}") for name in ("module", "package")]
-    assert found == {"scikit-learn": version("scikit-learn")}
+    result = packages.versions([KNN, "users_module.Class", "users_package.inner.Class"])
+    digests = [result.pop(f"module users_{name}") for name in ("module", "package")]
+    assert result == {"scikit-learn": version("scikit-learn")}
     assert [len(digest) for digest in digests] == [12, 12]
     assert digests[0] != digests[1]
 
@@ -138,9 +138,9 @@ def test_order_of_the_paths_does_not_matter(write):
     write("users_a.py", "a = 1\n")
     write("users_b.py", "b = 1\n")
     paths = ["users_b.Class", KNN, "users_a.Class", "hyperopt.Trials"]
-    found = packages.versions(paths)
-    assert list(found) == list(packages.versions(paths[::-1]))
-    assert found == packages.versions(iter(paths))
+    result = packages.versions(paths)
+    assert list(result) == list(packages.versions(paths[::-1]))
+    assert result == packages.versions(iter(paths))
 
 
 # Spark.

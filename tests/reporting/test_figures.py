@@ -140,9 +140,9 @@ def test_distributions_draw_with_an_empty_column(place):
 )
 def test_curves_have_a_line_for_each_judged_class(number, positive, judged):
     names = ("no", "yes") if number == 2 else ("x", "y", "z")
-    found = figures.curves(make_predictions(number, positive=positive), names)
-    assert set(found) == {"roc", "precision_recall", "calibration"}
-    for figure in found.values():
+    result = figures.curves(make_predictions(number, positive=positive), names)
+    assert set(result) == {"roc", "precision_recall", "calibration"}
+    for figure in result.values():
         labels = [line.get_label() for line in drawn(figure).axes[0].get_lines()]
         of_classes = [label.split(" (")[0] for label in labels if label.startswith("class")]
         assert of_classes == [f"class {name}" for name in judged]
@@ -161,8 +161,8 @@ def axis_labels(figure: Figure) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("number", [2, 3])
 def test_axes_of_curves_say_what_they_are_without_a_label_that_is_no_class(number):
-    found = figures.curves(make_predictions(number), ("x", "y", "z")[:number])
-    assert {name: axis_labels(figure) for name, figure in found.items()} == {
+    result = figures.curves(make_predictions(number), ("x", "y", "z")[:number])
+    assert {name: axis_labels(figure) for name, figure in result.items()} == {
         name: [labels] for name, labels in AXES.items()
     }
 
@@ -172,25 +172,25 @@ def test_axes_of_curves_say_what_they_are_without_a_label_that_is_no_class(numbe
 def test_axes_of_a_contest_say_what_they_are_without_a_label_that_is_no_class(number, rows):
     predictions = make_predictions(number)
     predictions = predictions.where(np.arange(60) < rows)
-    contestants = {"a": predictions, "b": predictions}
-    figure = figures.contest(contestants, ("x", "y", "z")[:number])
+    models = {"a": predictions, "b": predictions}
+    figure = figures.model_comparison(models, ("x", "y", "z")[:number])
     assert axis_labels(figure) == [AXES["roc"], AXES["calibration"]]
 
 
 def lines(figure: Figure, place: int) -> dict[str, np.ndarray]:
     """The named lines of one of the pictures: their points."""
-    shown = figure.axes[place].get_lines()
-    named = [line for line in shown if not line.get_label().startswith("_")]
+    every_line = figure.axes[place].get_lines()
+    named = [line for line in every_line if not line.get_label().startswith("_")]
     return {line.get_label().split(" (AUC")[0]: line.get_xydata() for line in named}
 
 
-def test_contest_shows_roc_and_calibration_of_each_model_side_by_side():
-    contestants = {"version 2": make_predictions(seed=1), "version 1": make_predictions(seed=2)}
-    figure = drawn(figures.contest(contestants, ("no", "yes")))
+def test_model_comparison_shows_roc_and_calibration_of_each_model_side_by_side():
+    models = {"version 2": make_predictions(seed=1), "version 1": make_predictions(seed=2)}
+    figure = drawn(figures.model_comparison(models, ("no", "yes")))
     assert [axes.get_title() for axes in figure.axes] == ["ROC", "Calibration"]
     assert list(lines(figure, 0)) == ["version 2", "version 1"]
     assert list(lines(figure, 1)) == ["Perfectly calibrated", "version 2", "version 1"]
-    for name, predictions in contestants.items():
+    for name, predictions in models.items():
         hit, score = predictions.truth == 1, predictions.probabilities[:, 1]
         false, true, _ = roc_curve(hit, score)
         np.testing.assert_allclose(lines(figure, 0)[name], np.c_[false, true])
@@ -198,33 +198,33 @@ def test_contest_shows_roc_and_calibration_of_each_model_side_by_side():
         np.testing.assert_allclose(lines(figure, 1)[name], np.c_[mean, share])
 
 
-def test_contest_is_of_the_positive_class():
+def test_model_comparison_is_of_the_positive_class():
     predictions = make_predictions(positive=0)
-    figure = drawn(figures.contest({"version 2": predictions}, ("no", "yes")))
+    figure = drawn(figures.model_comparison({"version 2": predictions}, ("no", "yes")))
     false, true, _ = roc_curve(predictions.truth == 0, predictions.probabilities[:, 0])
     np.testing.assert_allclose(lines(figure, 0)["version 2"], np.c_[false, true])
 
 
-def test_contest_of_three_classes_has_a_curve_for_each():
-    contestants = {"a": make_predictions(3, seed=1), "b": make_predictions(3, seed=2)}
-    figure = drawn(figures.contest(contestants, ("x", "y", "z")))
+def test_model_comparison_of_three_classes_has_a_curve_for_each():
+    models = {"a": make_predictions(3, seed=1), "b": make_predictions(3, seed=2)}
+    figure = drawn(figures.model_comparison(models, ("x", "y", "z")))
     names = ["a, x", "a, y", "a, z", "b, x", "b, y", "b, z"]
     assert list(lines(figure, 0)) == names
     assert list(lines(figure, 1)) == ["Perfectly calibrated", *names]
 
 
-def test_contest_leaves_out_a_class_that_the_rows_lack():
+def test_model_comparison_leaves_out_a_class_that_the_rows_lack():
     predictions = make_predictions(3)
     predictions = predictions.where(predictions.truth < 2)
-    figure = drawn(figures.contest({"a": predictions}, ("x", "y", "z")))
+    figure = drawn(figures.model_comparison({"a": predictions}, ("x", "y", "z")))
     assert list(lines(figure, 0)) == ["a, x", "a, y"]
 
 
 @pytest.mark.parametrize("only", [0, 1])
-def test_contest_on_rows_of_one_class_draws_without_curves(only):
+def test_model_comparison_on_rows_of_one_class_draws_without_curves(only):
     predictions = make_predictions()
     predictions = predictions.where(predictions.truth == only)
-    figure = drawn(figures.contest({"a": predictions}, ("no", "yes")))
+    figure = drawn(figures.model_comparison({"a": predictions}, ("no", "yes")))
     assert lines(figure, 0) == {}
 
 
@@ -233,28 +233,30 @@ def test_contest_on_rows_of_one_class_draws_without_curves(only):
     [make_sure(True), make_sure(False), make_dummy(make_predictions())],
     ids=["right", "wrong", "one chance for all"],
 )
-def test_contest_draws_models_that_say_little(predictions):
-    figure = drawn(figures.contest({"a": predictions, "b": make_predictions()}, ("no", "yes")))
+def test_model_comparison_draws_models_that_say_little(predictions):
+    figure = drawn(
+        figures.model_comparison({"a": predictions, "b": make_predictions()}, ("no", "yes"))
+    )
     assert list(lines(figure, 0)) == ["a", "b"]
 
 
 def test_png_is_the_picture_as_a_file_of_its_size():
     figure = figures.weights({"svc": 1.0})
-    found = figures.png(figure)
-    assert found.startswith(b"\x89PNG\r\n\x1a\n")
-    height, width, _ = plt.imread(io.BytesIO(found)).shape
+    result = figures.png(figure)
+    assert result.startswith(b"\x89PNG\r\n\x1a\n")
+    height, width, _ = plt.imread(io.BytesIO(result)).shape
     assert (width, height) == tuple(int(side) for side in figure.get_size_inches() * figures.DPI)
 
 
 def test_png_of_the_same_picture_is_the_same_file():
-    contestants = {"a": make_predictions()}
-    first, again = (figures.png(figures.contest(contestants, (0, 1))) for _ in range(2))
+    models = {"a": make_predictions()}
+    first, again = (figures.png(figures.model_comparison(models, (0, 1))) for _ in range(2))
     assert first == again
 
 
 def test_confusion_counts_as_scikit_learn(classes):
     predictions = make_predictions(len(classes))
-    figure = drawn(figures.confusion(predictions, classes))
+    figure = drawn(figures.confusion(predictions, classes)["confusion"])
     expected = confusion_matrix(predictions.truth, predictions.labels)
     assert [int(text) for text in texts(figure)] == expected.ravel().tolist()
     ticks = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
@@ -333,15 +335,15 @@ def test_audit_shows_each_fold_the_mean_its_interval_and_how_likely_it_is():
     differences, comparisons, inner, outer = make_audit(10)
     axes = drawn(figures.audit(differences, comparisons, inner, outer)).axes[0]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["best trial", "plain"]
-    for place, (name, found) in enumerate(comparisons.items()):
+    for place, (name, result) in enumerate(comparisons.items()):
         points = axes.collections[2 * place].get_offsets()
         assert points[:, 0].tolist() == differences[name].tolist()
         assert set(points[:, 1]) == {place}
         (bar,) = axes.containers[place].lines[2][0].get_segments()
-        assert bar[:, 0] == pytest.approx([found.low, found.high])
+        assert bar[:, 0] == pytest.approx([result.low, result.high])
         (middle,) = axes.containers[place].lines[0].get_xdata()
-        assert middle == found.difference
-        assert axes.texts[place].get_text() == f"p = {found.p_value:.3f}"
+        assert middle == result.difference
+        assert axes.texts[place].get_text() == f"p = {result.p_value:.3f}"
 
 
 def test_audit_shows_what_the_procedure_thought_beside_what_came():
@@ -366,16 +368,16 @@ def test_audit_draws_two_folds_no_difference_and_a_huge_one(folds, gap):
 
 
 @pytest.mark.parametrize(
-    ("weights", "widths", "told"),
+    ("weights", "widths", "message"),
     [
         ({"svc": 0.75, "mlp": 0.0, "extra_trees": 0.25}, [0, 0.25, 0.75], ["0%", "25%", "75%"]),
         ({"svc": 1.0}, [1.0], ["100%"]),
     ],
 )
-def test_weights_are_told_as_shares_with_the_largest_on_top(weights, widths, told):
+def test_weights_are_told_as_shares_with_the_largest_on_top(weights, widths, message):
     figure = drawn(figures.weights(weights))
     assert bar_widths(figure) == widths
-    assert texts(figure) == told
+    assert texts(figure) == message
 
 
 @pytest.mark.parametrize(

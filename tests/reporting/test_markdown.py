@@ -6,9 +6,9 @@ PAGE = "# A model\n\nIt predicts.\n\n## Metrics\n\n| a |\n\n## Limits\n\nMany.\n
 MORE = "\n\nThe rest is elsewhere.\n"
 
 
-@pytest.mark.parametrize(("most", "found"), [(3, "abc"), (5, "abc"), (2, "a…"), (1, "…")])
-def test_text_that_is_too_long_ends_in_an_ellipsis(most, found):
-    assert shortened("abc", most) == found
+@pytest.mark.parametrize(("most", "result"), [(3, "abc"), (5, "abc"), (2, "a…"), (1, "…")])
+def test_text_that_is_too_long_ends_in_an_ellipsis(most, result):
+    assert shortened("abc", most) == result
 
 
 def test_page_that_fits_stays_whole():
@@ -16,8 +16,8 @@ def test_page_that_fits_stays_whole():
 
 
 def test_page_that_is_too_long_ends_before_a_section_and_says_where_the_rest_is():
-    found = sections(PAGE, len(PAGE) - 1, MORE)
-    assert found == "# A model\n\nIt predicts.\n" + MORE
+    result = sections(PAGE, len(PAGE) - 1, MORE)
+    assert result == "# A model\n\nIt predicts.\n" + MORE
 
 
 @pytest.mark.parametrize("most", [30, 40, 50, 60])

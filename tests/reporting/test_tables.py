@@ -10,16 +10,16 @@ def table() -> pd.DataFrame:
 
 
 def test_labelled_has_the_index_as_its_first_column_whatever_the_others_are_called(table):
-    shown = labelled(table, "row")
-    assert shown.columns.tolist() == ["row", "row", "b"]
-    assert shown.to_numpy().tolist() == [[7, 1.5, 3], [2, 2.5, 4]]
+    labels = labelled(table, "row")
+    assert labels.columns.tolist() == ["row", "row", "b"]
+    assert labels.to_numpy().tolist() == [[7, 1.5, 3], [2, 2.5, 4]]
 
 
 def test_numbered_counts_rows_from_one_and_keeps_the_index(table):
-    shown = numbered(table)
-    assert shown.columns.tolist() == ["row", "row", "b"]
-    assert shown.to_numpy().tolist() == [[8, 1.5, 3], [3, 2.5, 4]]
-    assert shown.index.tolist() == [7, 2]
+    labels = numbered(table)
+    assert labels.columns.tolist() == ["row", "row", "b"]
+    assert labels.to_numpy().tolist() == [[8, 1.5, 3], [3, 2.5, 4]]
+    assert labels.index.tolist() == [7, 2]
 
 
 @pytest.mark.parametrize("show", [numbered, lambda table: labelled(table, "b")])

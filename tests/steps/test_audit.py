@@ -1,4 +1,3 @@
-import io
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -6,7 +5,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from scipy import stats
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import StratifiedKFold
@@ -96,8 +94,8 @@ class Seen:
 
 
 def run(config: Config, dataset: Dataset, procedure: Any = bayes) -> tuple[Report, list[OuterFold]]:
-    told: list[OuterFold] = []
-    return audit(config, dataset, procedure, told.append), told
+    message: list[OuterFold] = []
+    return audit(config, dataset, procedure, message.append), message
 
 
 def assert_same(one: Report, other: Report) -> None:
@@ -156,20 +154,20 @@ def binary() -> tuple[Dataset, Report, list[OuterFold]]:
 
 @pytest.mark.parametrize("folds", [2, 5])
 def test_every_row_is_tested_exactly_once(folds):
-    dataset, seen = make_dataset(), Seen()
-    found, _ = run(make_audit_config(folds), dataset, seen)
-    tested = pd.concat([part.X_test for part in seen.parts])
+    dataset, recorded = make_dataset(), Seen()
+    result, _ = run(make_audit_config(folds), dataset, recorded)
+    tested = pd.concat([part.X_test for part in recorded.parts])
     pd.testing.assert_frame_equal(tested.sort_index(), dataset.X)
-    labels = pd.concat([part.y_test for part in seen.parts])
+    labels = pd.concat([part.y_test for part in recorded.parts])
     pd.testing.assert_series_equal(labels.sort_index(), dataset.y)
-    assert found.artifacts["folds.csv"]["rows"].sum() == len(dataset.X)
+    assert result.artifacts["folds.csv"]["rows"].sum() == len(dataset.X)
 
 
 def test_procedure_has_all_rows_but_its_folds_to_learn_from():
-    dataset, seen = make_dataset(), Seen()
-    run(make_audit_config(folds=5), dataset, seen)
-    assert len(seen.parts) == 5
-    for part in seen.parts:
+    dataset, recorded = make_dataset(), Seen()
+    run(make_audit_config(folds=5), dataset, recorded)
+    assert len(recorded.parts) == 5
+    for part in recorded.parts:
         others = dataset.X.index.difference(part.X_test.index)
         pd.testing.assert_frame_equal(part.X_train, dataset.X.loc[others])
         pd.testing.assert_series_equal(part.y_train, dataset.y.loc[others])
@@ -179,31 +177,31 @@ def test_procedure_has_all_rows_but_its_folds_to_learn_from():
 def test_procedure_that_learns_noise_by_heart_is_found_to_know_nothing():
     table = make_table(rows=400).assign(label=np.random.default_rng(0).integers(0, 2, 400))
     dataset = build_dataset(make_config(), table, digest="0" * 64)
-    found, _ = run(make_audit_config(), dataset, by_heart)
-    assert found.metrics["audit/accuracy"] == pytest.approx(0.5, abs=0.08)
-    assert found.metrics["optimism/accuracy"] == pytest.approx(
-        1 - found.metrics["audit/accuracy"], abs=1e-12
+    result, _ = run(make_audit_config(), dataset, by_heart)
+    assert result.metrics["audit/accuracy"] == pytest.approx(0.5, abs=0.08)
+    assert result.metrics["optimism/accuracy"] == pytest.approx(
+        1 - result.metrics["audit/accuracy"], abs=1e-12
     )
 
 
 def test_classes_are_as_frequent_in_every_fold_as_in_the_table():
-    seen = Seen()
-    run(make_audit_config(folds=5), with_rows_of_a_class(30), seen)
-    assert [part.y_test.value_counts().to_dict() for part in seen.parts] == [{0: 12, 1: 6}] * 5
+    recorded = Seen()
+    run(make_audit_config(folds=5), with_rows_of_a_class(30), recorded)
+    assert [part.y_test.value_counts().to_dict() for part in recorded.parts] == [{0: 12, 1: 6}] * 5
 
 
 def test_search_of_a_fold_runs_in_one_process_of_this_machine_and_is_otherwise_as_set():
-    seen = Seen()
+    recorded = Seen()
     config = make_audit_config(2, tune={"backend": "spark", "max_evals": 7, "seed": 5})
-    run(config, make_dataset(), seen)
+    run(config, make_dataset(), recorded)
     expected = config.tune.model_copy(update={"backend": "local"})
-    assert [one.tune for one in seen.configs] == [expected] * 2
-    assert [one.train for one in seen.configs] == [config.train] * 2
+    assert [one.tune for one in recorded.configs] == [expected] * 2
+    assert [one.train for one in recorded.configs] == [config.train] * 2
 
 
 def test_folds_are_those_of_the_seed_with_the_procedure_and_the_others_fitted_in_each(case):
-    dataset, found, _ = case
-    table = found.artifacts["folds.csv"]
+    dataset, result, _ = case
+    table = result.artifacts["folds.csv"]
     threshold = None if dataset.contract.positive is None else 0.4
     for place, part in enumerate(outer_folds(dataset)):
         fitted = {
@@ -221,18 +219,11 @@ def test_folds_are_those_of_the_seed_with_the_procedure_and_the_others_fitted_in
     assert len(table) == 3
 
 
-def test_folds_tell_what_the_procedure_thought_of_itself(case):
-    _, found, _ = case
-    table = found.artifacts["folds.csv"]
-    for name, value in INNER.items():
-        assert table[f"inner {name}"].tolist() == [value] * 3
-
-
 def test_each_fold_is_told_once_with_its_rows_and_scores(case):
-    dataset, found, told = case
-    table = found.artifacts["folds.csv"]
-    assert [fold.place for fold in told] == [0, 1, 2]
-    for fold in told:
+    dataset, result, message = case
+    table = result.artifacts["folds.csv"]
+    assert [fold.place for fold in message] == [0, 1, 2]
+    for fold in message:
         assert fold.rows_train + fold.rows_test == len(dataset.X)
         assert fold.rows_test == table.loc[fold.place, "rows"]
         assert fold.inner == INNER
@@ -243,47 +234,49 @@ def test_each_fold_is_told_once_with_its_rows_and_scores(case):
 
 
 def test_fold_is_told_as_it_ends():
-    seen = Seen()
+    recorded = Seen()
 
     def stop(fold: OuterFold) -> None:
         raise KeyboardInterrupt(fold.place)
 
     with pytest.raises(KeyboardInterrupt, match="0"):
-        audit(make_audit_config(), make_dataset(), seen, stop)
-    assert len(seen.parts) == 1
+        audit(make_audit_config(), make_dataset(), recorded, stop)
+    assert len(recorded.parts) == 1
 
 
 def test_metrics_are_named_by_what_they_are_of(case):
-    _, found, _ = case
+    _, result, _ = case
     groups = ("audit", "audit_std", *OTHERS)
     expected = {f"{group}/{name}" for group in groups for name in METRICS}
     expected |= {f"p_value/{other}_{name}" for other in OTHERS for name in METRICS}
     expected |= {f"optimism/{name}" for name in SEARCH_METRICS}
-    assert set(found.metrics) == expected
-    assert np.isfinite(list(found.metrics.values())).all()
+    assert set(result.metrics) == expected
+    assert np.isfinite(list(result.metrics.values())).all()
 
 
 def test_metrics_are_means_and_deviations_over_the_folds(case):
-    _, found, _ = case
-    table = found.artifacts["folds.csv"]
+    _, result, _ = case
+    table = result.artifacts["folds.csv"]
     for name in METRICS:
-        assert found.metrics[f"audit/{name}"] == pytest.approx(table[f"procedure {name}"].mean())
-        assert found.metrics[f"audit_std/{name}"] == pytest.approx(table[f"procedure {name}"].std())
+        assert result.metrics[f"audit/{name}"] == pytest.approx(table[f"procedure {name}"].mean())
+        assert result.metrics[f"audit_std/{name}"] == pytest.approx(
+            table[f"procedure {name}"].std()
+        )
         for other in OTHERS:
             expected = table[f"{other} {name}"].mean()
-            assert found.metrics[f"{other}/{name}"] == pytest.approx(expected)
+            assert result.metrics[f"{other}/{name}"] == pytest.approx(expected)
 
 
 def test_p_values_are_the_corrected_t_tests_over_the_folds(case):
-    _, found, _ = case
-    table = found.artifacts["folds.csv"]
+    _, result, _ = case
+    table = result.artifacts["folds.csv"]
     for other in OTHERS:
         for name in METRICS:
             gap = table[f"procedure {name}"] - table[f"{other} {name}"]
             error = gap.std() * np.sqrt(1 / 3 + 1 / 2)  # a third of the rows against the rest
             t = gap.mean() / error if gap.any() else 0.0
             expected = 2 * stats.t.sf(abs(t), df=2)
-            assert found.metrics[f"p_value/{other}_{name}"] == pytest.approx(expected)
+            assert result.metrics[f"p_value/{other}_{name}"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -297,36 +290,36 @@ def test_optimism_is_above_zero_where_the_procedure_thought_better_of_itself(inn
     def boasts(config: Config, dataset: Dataset) -> tuple[Tuning, Training]:
         return hand_on(dataset, make_pipeline(SimpleImputer(), GaussianNB()), inner)
 
-    found, _ = run(make_audit_config(), make_dataset(), boasts)
+    result, _ = run(make_audit_config(), make_dataset(), boasts)
     for name, thought in inner.items():
         direction = -1 if not METRICS[name].greater_is_better else 1
-        expected = direction * (thought - found.metrics[f"audit/{name}"])
-        assert found.metrics[f"optimism/{name}"] == pytest.approx(expected)
-        assert sign * found.metrics[f"optimism/{name}"] > 0
+        expected = direction * (thought - result.metrics[f"audit/{name}"])
+        assert result.metrics[f"optimism/{name}"] == pytest.approx(expected)
+        assert sign * result.metrics[f"optimism/{name}"] > 0
 
 
 def test_table_holds_the_procedure_against_each_other_model_and_against_itself(case):
-    _, found, _ = case
-    table = found.artifacts["audit.csv"]
-    own = "its own cross-validation (optimism)"
+    _, result, _ = case
+    table = result.artifacts["audit.csv"]
+    alone = "its own cross-validation (optimism)"
     expected = [
         (name, other)
         for name in METRICS
-        for other in (*OTHERS, *([own] if name in SEARCH_METRICS else []))
+        for other in (*OTHERS, *([alone] if name in SEARCH_METRICS else []))
     ]
     assert list(zip(table["metric"], table["against"], strict=True)) == expected
     for _, row in table.iterrows():
         name, other = row["metric"], row["against"]
-        assert row["procedure"] == found.metrics[f"audit/{name}"]
-        assert row["procedure std"] == found.metrics[f"audit_std/{name}"]
+        assert row["procedure"] == result.metrics[f"audit/{name}"]
+        assert row["procedure std"] == result.metrics[f"audit_std/{name}"]
         assert row["low"] <= row["difference"] <= row["high"]
-        if other == own:
+        if other == alone:
             assert row["its value"] == pytest.approx(INNER[name])
-            assert row["difference"] == found.metrics[f"optimism/{name}"]
+            assert row["difference"] == result.metrics[f"optimism/{name}"]
         else:
-            assert row["its value"] == found.metrics[f"{other}/{name}"]
+            assert row["its value"] == result.metrics[f"{other}/{name}"]
             assert row["difference"] == pytest.approx(row["procedure"] - row["its value"])
-            assert row["p_value"] == found.metrics[f"p_value/{other}_{name}"]
+            assert row["p_value"] == result.metrics[f"p_value/{other}_{name}"]
 
 
 def test_model_that_is_the_procedures_own_makes_no_difference():
@@ -334,18 +327,18 @@ def test_model_that_is_the_procedures_own_makes_no_difference():
         tuning, training = hand_on(dataset, models.plain(), INNER)
         return tuning, replace(training, threshold=None)
 
-    found, _ = run(make_audit_config(), make_dataset(), plain)
-    table = found.artifacts["audit.csv"].set_index("against").loc["plain"]
+    result, _ = run(make_audit_config(), make_dataset(), plain)
+    table = result.artifacts["audit.csv"].set_index("against").loc["plain"]
     assert (table[["difference", "low", "high"]] == 0).all(axis=None)
-    assert {found.metrics[f"p_value/plain_{name}"] for name in METRICS} == {1.0}
-    assert found.metrics["p_value/best_trial_log_loss"] < 1
+    assert {result.metrics[f"p_value/plain_{name}"] for name in METRICS} == {1.0}
+    assert result.metrics["p_value/best_trial_log_loss"] < 1
 
 
 def test_summary_tells_folds_differences_and_optimism(case):
-    _, found, _ = case
-    lines = found.note.splitlines()
+    _, result, _ = case
+    lines = result.note.splitlines()
     assert lines[0].startswith("3 outer folds")
-    table = found.artifacts["audit.csv"]
+    table = result.artifacts["audit.csv"]
     table = table[table["metric"].isin(SEARCH_METRICS)]
     for _, row in table.iterrows():
         interval = f"{row['low']:+.4f} to {row['high']:+.4f}"
@@ -365,33 +358,21 @@ def test_summary_tells_folds_differences_and_optimism(case):
     assert sum(line.startswith("| ") for line in lines) == 2 + 4 * 3
 
 
-def test_picture_is_drawn_without_a_warning(case):
-    _, found, _ = case
-    figure = found.artifacts["audit.png"]
-    assert isinstance(figure, Figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=50)
-    assert buffer.getvalue().startswith(b"\x89PNG")
-    inner, outer = figure.axes[1].get_lines()
-    assert inner.get_ydata().tolist() == [0.5] * 3
-    assert outer.get_ydata().tolist() == found.artifacts["folds.csv"]["procedure log_loss"].tolist()
-
-
 def test_result_has_the_folds_in_order_in_whatever_order_they_end(binary, monkeypatch):
     dataset, in_order, _ = binary
     as_they_end = step._run
     monkeypatch.setattr(step, "_run", lambda *jobs: reversed(list(as_they_end(*jobs))))
-    found, told = run(make_audit_config(), dataset)
-    assert [fold.place for fold in told] == [2, 1, 0]
-    assert found.artifacts["folds.csv"]["fold"].tolist() == [1, 2, 3]
-    assert_same(found, in_order)
+    result, message = run(make_audit_config(), dataset)
+    assert [fold.place for fold in message] == [2, 1, 0]
+    assert result.artifacts["folds.csv"]["fold"].tolist() == [1, 2, 3]
+    assert_same(result, in_order)
 
 
 def test_audit_is_the_same_in_two_processes_as_in_one(binary):
     dataset, alone, _ = binary
-    found, told = run(make_audit_config(tune={"parallelism": 2}), dataset)
-    assert sorted(fold.place for fold in told) == [0, 1, 2]
-    assert_same(found, alone)
+    result, message = run(make_audit_config(tune={"parallelism": 2}), dataset)
+    assert sorted(fold.place for fold in message) == [0, 1, 2]
+    assert_same(result, alone)
     assert workers._pools == {}
 
 
@@ -433,21 +414,14 @@ def test_audit_does_not_depend_on_the_split(binary):
     assert_same(run(make_audit_config(), split_anew)[0], first)
 
 
-def test_audit_leaves_the_data_set_as_it_is():
-    dataset = make_dataset()
-    run(make_audit_config(2), dataset)
-    pd.testing.assert_frame_equal(dataset.X_train, make_dataset().X_train)
-    pd.testing.assert_frame_equal(dataset.X_test, make_dataset().X_test)
-
-
 def test_audit_keeps_progress_bars_and_warnings_of_the_folds_to_itself(capsys):
     run(make_audit_config(2), make_dataset(), says_a_lot)
     assert capsys.readouterr().out == ""
 
 
 def test_audit_says_nothing_when_the_tutorials_model_does_not_converge():
-    found, _ = run(make_audit_config(2), with_scales_far_apart(make_dataset()))
-    assert found.metrics["tutorial/roc_auc"] > 0.5
+    result, _ = run(make_audit_config(2), with_scales_far_apart(make_dataset()))
+    assert result.metrics["tutorial/roc_auc"] > 0.5
 
 
 @pytest.mark.parametrize(
@@ -455,21 +429,21 @@ def test_audit_says_nothing_when_the_tutorials_model_does_not_converge():
     [(11, 2, 2), (10, 11, 2), (20, 2, 11), (8, 3, 2)],
 )
 def test_class_with_too_few_rows_is_told_before_anything_runs(rows, folds, tune_folds):
-    seen = Seen()
+    recorded = Seen()
     config = make_audit_config(folds, tune={"folds": tune_folds})
     with pytest.raises(
         ContractError, match=rf"label: the class 1 has {rows} .* audit.folds {folds}"
     ):
-        run(config, with_rows_of_a_class(rows), seen)
-    assert seen.parts == []
+        run(config, with_rows_of_a_class(rows), recorded)
+    assert recorded.parts == []
 
 
 @pytest.mark.parametrize(("rows", "folds", "tune_folds"), [(12, 2, 2), (9, 9, 2), (22, 2, 11)])
 def test_class_with_just_enough_rows_is_audited(rows, folds, tune_folds):
-    seen = Seen()
-    run(make_audit_config(folds, tune={"folds": tune_folds}), with_rows_of_a_class(rows), seen)
-    assert len(seen.parts) == folds
-    for part in seen.parts:
+    recorded = Seen()
+    run(make_audit_config(folds, tune={"folds": tune_folds}), with_rows_of_a_class(rows), recorded)
+    assert len(recorded.parts) == folds
+    for part in recorded.parts:
         assert (part.y_test == 1).sum() >= 1
         assert (part.y_train == 1).sum() >= max(6, tune_folds)
 
@@ -479,12 +453,12 @@ def test_real_procedure_is_audited_fold_by_fold(labels, positive):
     dataset = make_dataset(labels, positive)
     families = ("logistic_regression", "spline_logistic_regression")
     config = make_audit_config(2, tune={"families": families, "max_evals": 3})
-    found, told = run(config, dataset, procedure.run)
-    for fold, part in zip(told, outer_folds(dataset, folds=2), strict=True):
+    result, message = run(config, dataset, procedure.run)
+    for fold, part in zip(message, outer_folds(dataset, folds=2), strict=True):
         tuning, training = procedure.run(config, part)
         best = models.build(tuning.best.family, tuning.best.params, config.tune.seed)
         best.fit(part.X_train, part.y_train)
         assert fold.scores["procedure"] == scores(part, training.model, training.threshold)
         assert fold.scores["best_trial"] == pytest.approx(scores(part, best))
         assert fold.inner == training.metrics
-    assert found.metrics["audit/log_loss"] < np.log(len(labels))
+    assert result.metrics["audit/log_loss"] < np.log(len(labels))

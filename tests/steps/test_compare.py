@@ -39,25 +39,25 @@ def pair(request) -> tuple[Predictions, Predictions]:
 
 
 @pytest.fixture(scope="module")
-def found(pair) -> Report:
+def result(pair) -> Report:
     return run(*pair)
 
 
 def tables(page: str) -> list[list[list[str]]]:
     """The tables of a page, as a browser would show them: rows of cells."""
-    shown = MarkdownIt("commonmark").enable("table").render(page)
+    html = MarkdownIt("commonmark").enable("table").render(page)
     return [
         [
             re.findall(r"<t[dh]>(.*?)</t[dh]>", row, re.DOTALL)
             for row in re.findall(r"<tr>(.*?)</tr>", one, re.DOTALL)
         ]
-        for one in re.findall(r"<table>(.*?)</table>", shown, re.DOTALL)
+        for one in re.findall(r"<table>(.*?)</table>", html, re.DOTALL)
     ]
 
 
-def test_every_metric_is_compared_as_the_first_minus_the_second(pair, found):
+def test_every_metric_is_compared_as_the_first_minus_the_second(pair, result):
     expected = differences(*pair, 100, 3, 0.95)
-    table = found.artifacts["metrics.csv"].set_index("metric")
+    table = result.artifacts["metrics.csv"].set_index("metric")
     assert set(table.index) == set(METRICS)
     for name, row in table.iterrows():
         assert row["run a"] == pytest.approx(metrics.value(name, pair[0]), nan_ok=True)
@@ -67,9 +67,9 @@ def test_every_metric_is_compared_as_the_first_minus_the_second(pair, found):
         assert row["high (95 %)"] == expected[name].high
 
 
-def test_metrics_of_the_run_are_those_of_the_table(found):
-    table = found.artifacts["metrics.csv"].set_index("metric")
-    assert found.metrics == {
+def test_metrics_of_the_run_are_those_of_the_table(result):
+    table = result.artifacts["metrics.csv"].set_index("metric")
+    assert result.metrics == {
         **{f"difference/{name}": row["difference"] for name, row in table.iterrows()},
         **{f"difference_95/{name}_low": row["low (95 %)"] for name, row in table.iterrows()},
         **{f"difference_95/{name}_high": row["high (95 %)"] for name, row in table.iterrows()},
@@ -78,9 +78,9 @@ def test_metrics_of_the_run_are_those_of_the_table(found):
 
 @pytest.mark.parametrize(("name", "sign"), [("accuracy", 1), ("log_loss", -1), ("brier", -1)])
 def test_difference_of_a_model_that_is_right_has_the_sign_of_the_metric(name, sign):
-    found = run(make_sure(True), make_sure(False))
-    assert np.sign(found.metrics[f"difference/{name}"]) == sign
-    assert np.sign(found.metrics[f"difference_95/{name}_low"]) == sign
+    result = run(make_sure(True), make_sure(False))
+    assert np.sign(result.metrics[f"difference/{name}"]) == sign
+    assert np.sign(result.metrics[f"difference_95/{name}_low"]) == sign
 
 
 def test_interval_of_a_difference_is_of_95_percent():
@@ -89,13 +89,13 @@ def test_interval_of_a_difference_is_of_95_percent():
         bootstrap.resampled(sample, 100, 3)["brier"]
         - bootstrap.resampled(blurred(sample), 100, 3)["brier"]
     )
-    found = run(sample, blurred(sample)).metrics
-    ends = found["difference_95/brier_low"], found["difference_95/brier_high"]
+    result = run(sample, blurred(sample)).metrics
+    ends = result["difference_95/brier_low"], result["difference_95/brier_high"]
     assert ends == pytest.approx(tuple(np.quantile(apart, [0.025, 0.975])))
 
 
-def test_settings_are_those_that_differ(found):
-    table = found.artifacts["settings.csv"]
+def test_settings_are_those_that_differ(result):
+    table = result.artifacts["settings.csv"]
     assert table.columns.tolist() == ["setting", "run a", "run b"]
     assert table.to_numpy().tolist() == [
         ["tune.seed", "0", "7"],
@@ -104,12 +104,12 @@ def test_settings_are_those_that_differ(found):
     ]
 
 
-def test_summary_tells_rows_numbers_and_settings(pair, found):
-    assert found.note.startswith("On 60 rows that neither was trained on;")
-    measured, settings = tables(found.note)
+def test_summary_tells_rows_numbers_and_settings(pair, result):
+    assert result.note.startswith("On 60 rows that neither was trained on;")
+    measured, settings = tables(result.note)
     assert measured[0] == ["metric", "run a", "run b", "difference", "95 % interval"]
     assert {row[0] for row in measured[1:]} == set(METRICS)
-    table = found.artifacts["metrics.csv"].set_index("metric")
+    table = result.artifacts["metrics.csv"].set_index("metric")
     for name, first, second, apart, interval in measured[1:]:
         row = table.loc[name]
         assert first == f"{row['run a']:.4f}"
@@ -118,17 +118,17 @@ def test_summary_tells_rows_numbers_and_settings(pair, found):
         assert interval == f"{row['low (95 %)']:+.4f} to {row['high (95 %)']:+.4f}"
     assert settings == [
         ["setting", "run a", "run b"],
-        *found.artifacts["settings.csv"].to_numpy().tolist(),
+        *result.artifacts["settings.csv"].to_numpy().tolist(),
     ]
 
 
 def test_summary_of_models_with_the_same_settings_says_so():
     sample = make_predictions()
     same = {"run a": {"tune.seed": "0"}, "run b": {"tune.seed": "0"}}
-    found = run(sample, blurred(sample), same)
-    assert found.artifacts["settings.csv"].empty
-    assert len(tables(found.note)) == 1
-    assert found.note.endswith("Their settings, data, code and libraries are the same.")
+    result = run(sample, blurred(sample), same)
+    assert result.artifacts["settings.csv"].empty
+    assert len(tables(result.note)) == 1
+    assert result.note.endswith("Their settings, data, code and libraries are the same.")
 
 
 @pytest.mark.parametrize("text", ["a|b", "one\ntwo", "one\n\ntwo", "a\r\nb"], ids=repr)
@@ -141,12 +141,12 @@ def test_summary_stays_two_tables_whatever_the_settings_hold(text):
 
 
 def test_model_beside_its_like_differs_by_nothing():
-    found = run(make_predictions(), make_predictions())
-    assert set(found.metrics.values()) == {0.0}
+    result = run(make_predictions(), make_predictions())
+    assert set(result.metrics.values()) == {0.0}
 
 
-def test_curves_are_of_both_models(found, pair):
-    figure = found.artifacts["curves.png"]
+def test_curves_are_of_both_models(result, pair):
+    figure = result.artifacts["curves.png"]
     assert isinstance(figure, Figure)
     names = {line.get_label().split(" (")[0].split(",")[0] for line in figure.axes[0].get_lines()}
     assert {"run a", "run b"} <= names
@@ -156,8 +156,8 @@ def test_rows_of_one_class_are_compared_by_what_has_a_meaning_there():
     """Of a table that grew by rows of one class; scikit-learn has a warning for it."""
     chance = np.linspace(0.6, 0.9, 20)
     first = Predictions(np.ones(20, dtype=int), np.c_[1 - chance, chance], 1)
-    found = run(first, replace(first, probabilities=first.probabilities - [[-0.05, 0.05]]))
-    assert np.isnan(found.metrics["difference/roc_auc"])
-    assert found.metrics["difference/log_loss"] < 0
-    measured, _ = tables(found.note)
+    result = run(first, replace(first, probabilities=first.probabilities - [[-0.05, 0.05]]))
+    assert np.isnan(result.metrics["difference/roc_auc"])
+    assert result.metrics["difference/log_loss"] < 0
+    measured, _ = tables(result.note)
     assert ["roc_auc", "nan", "nan", "+nan", "+nan to +nan"] in measured

@@ -9,15 +9,12 @@ import pytest
 from matplotlib.figure import Figure
 from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from pipeline.datasets import row_hash
 from pipeline.evaluation.cross_validation import make_folds, score
 from pipeline.models import families as models
-from pipeline.models.ensemble import mix
-from pipeline.models.threshold import cheapest
 from pipeline.results import Dataset, Training, Tuning
 from pipeline.steps import train as step
 from pipeline.steps.train import fit, train
@@ -98,14 +95,6 @@ def test_predict_is_the_positive_class_from_the_threshold_on(labels, positive, t
     assert training.model.threshold == training.threshold
 
 
-def test_predict_of_three_classes_is_the_most_probable_and_there_is_no_threshold():
-    dataset, _, training = run(("a", "b", "c"), None, threshold=0.9)
-    probabilities = training.model.predict_proba(dataset.X)
-    expected = np.asarray(["a", "b", "c"])[probabilities.argmax(axis=1)]
-    assert training.threshold is None
-    assert training.model.predict(dataset.X).tolist() == expected.tolist()
-
-
 @pytest.mark.parametrize(("labels", "positive"), [KINDS[0], KINDS[3], KINDS[-1]])
 def test_blend_is_the_weighted_mean_of_the_families(labels, positive):
     dataset, _, training = run(labels, positive)
@@ -128,14 +117,6 @@ def test_family_without_weight_is_told_but_not_in_the_model():
         "logistic_regression",
         "spline_logistic_regression",
     ]
-
-
-def test_family_with_all_the_weight_is_the_model_without_a_vote():
-    dataset, _, training = run(helpful=1)
-    assert training.weights["logistic_regression"] == 1
-    assert isinstance(training.model.estimator_, Pipeline)
-    expected = alone(dataset, "logistic_regression").predict_proba(dataset.X_test)
-    np.testing.assert_allclose(training.model.predict_proba(dataset.X_test), expected, atol=1e-9)
 
 
 @pytest.mark.parametrize(("labels", "positive"), [KINDS[0], KINDS[-1]])
@@ -168,23 +149,6 @@ def test_chosen_trial_of_a_family_gives_the_params():
     pipeline = training.model.estimator_
     assert "powertransformer" in pipeline.named_steps
     assert pipeline[-1].C == 7.0
-
-
-def test_fixed_threshold_is_used_as_it_is():
-    _, _, training = run(threshold=0.123)
-    assert training.threshold == training.model.threshold == 0.123
-    assert isinstance(training.model, FixedThresholdClassifier)
-
-
-@pytest.mark.parametrize("costs", [(1.0, 1.0), (1.0, 6.0), (6.0, 1.0)])
-@pytest.mark.parametrize(("labels", "positive"), TWO[:2])
-def test_auto_threshold_is_chosen_on_the_blended_out_of_fold_predictions(labels, positive, costs):
-    settings = {"cost_false_positive": costs[0], "cost_false_negative": costs[1]}
-    dataset, tuning, training = run(labels, positive, **settings)
-    blended = mix(tuning.out_of_fold, training.weights)[:, dataset.contract.positive_index]
-    config = make_config(train=settings)
-    expected = cheapest(blended, (dataset.y_train == positive).to_numpy(), config.train)
-    assert training.threshold == expected
 
 
 @pytest.mark.parametrize(("labels", "positive"), [KINDS[0], KINDS[1], KINDS[-1]])
@@ -316,14 +280,14 @@ def test_summary_tells_when_the_weights_are_the_plain_mean():
         make_config(), dataset, replace(tuning, out_of_fold=dict.fromkeys(PARAMS, first))
     )
     shares = " + ".join(f"33.3 % {family}" for family in PARAMS)
-    told = f"{shares} (the plain mean, from which it starts) by ensemble selection; log loss"
-    assert training.report.note.startswith(told)
+    message = f"{shares} (the plain mean, from which it starts) by ensemble selection; log loss"
+    assert training.report.note.startswith(message)
 
 
 def test_summary_tells_when_one_family_has_all_the_weight():
     _, _, training = run(("a", "b", "c"), None, helpful=1)
-    told = "logistic_regression has all the weight of 3 families by ensemble selection; log loss"
-    assert training.report.note.startswith(f"{told} {training.metrics['log_loss']:.4f} nested")
+    message = "logistic_regression has all the weight of 3 families by ensemble selection; log loss"
+    assert training.report.note.startswith(f"{message} {training.metrics['log_loss']:.4f} nested")
 
 
 def test_summary_without_ensemble_has_no_nested_figure():

@@ -36,9 +36,9 @@ def settings(**changes) -> Config:
 
 
 def run(dataset: Dataset, finished=None, **changes) -> tuple[Tuning, list[Trial]]:
-    told: list[Trial] = []
-    tuning = tune(settings(**changes), dataset, lambda trial, _: told.append(trial), finished)
-    return tuning, told
+    message: list[Trial] = []
+    tuning = tune(settings(**changes), dataset, lambda trial, _: message.append(trial), finished)
+    return tuning, message
 
 
 def without_seconds(tuning: Tuning) -> list[Trial]:
@@ -51,7 +51,7 @@ def dataset() -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def found(dataset) -> tuple[Tuning, list[Trial]]:
+def whole_run(dataset) -> tuple[Tuning, list[Trial]]:
     return run(dataset)
 
 
@@ -83,15 +83,15 @@ def fake_search(monkeypatch, dataset):
 
 def predictions(task: TrialInputs, loss: float) -> Probabilities:
     """The same loss on every row."""
-    own = np.exp(-loss)
+    expected = np.exp(-loss)
     truth = np.unique(task.y, return_inverse=True)[1]
-    return np.where(np.eye(2)[truth] == 1, own, 1 - own)
+    return np.where(np.eye(2)[truth] == 1, expected, 1 - expected)
 
 
-def test_tune_hands_on_each_trial_in_order(found):
-    tuning, told = found
-    assert [trial.number for trial in told] == list(range(6))
-    assert tuple(told) == tuning.trials
+def test_tune_hands_on_each_trial_in_order(whole_run):
+    tuning, message = whole_run
+    assert [trial.number for trial in message] == list(range(6))
+    assert tuple(message) == tuning.trials
 
 
 def test_tune_hands_on_a_trial_as_it_ends(dataset):
@@ -106,7 +106,7 @@ def test_tune_hands_on_a_trial_as_it_ends(dataset):
     ("labels", "positive"),
     [((0, 1), 1), (("no", "yes"), "no"), ((False, True), True), (("a", "b", "c"), None)],
 )
-def test_tune_keeps_the_out_of_fold_predictions_of_each_familys_choice(labels, positive):
+def test_tuning_has_the_out_of_fold_predictions_of_each_familys_choice(labels, positive):
     dataset = make_dataset(labels, positive)
     tuning, _ = run(dataset, max_evals=5)
     assert set(tuning.out_of_fold) == set(tuning.chosen) == set(FAMILIES)
@@ -130,8 +130,8 @@ def test_tune_chooses_the_earlier_of_equal_trials(fake_search, dataset):
         FAMILIES[1]: 1,
     }
     truth = np.unique(dataset.y_train, return_inverse=True)[1]
-    kept = tuning.out_of_fold[FAMILIES[0]][np.arange(len(truth)), truth]
-    assert -np.log(kept) == pytest.approx(np.full(len(truth), 0.4))
+    selected = tuning.out_of_fold[FAMILIES[0]][np.arange(len(truth)), truth]
+    assert -np.log(selected) == pytest.approx(np.full(len(truth), 0.4))
 
 
 def test_chosen_have_the_best_family_first(fake_search, dataset):
@@ -154,17 +154,17 @@ def test_trial_is_told_with_predictions_when_it_is_a_default_or_the_best_so_far(
         (FAMILIES[1], 0.8),
         order=(0, 2, 1, 3, 4, 5, 6),
     )
-    told: dict[int, bool] = {}
-    tune(settings(), dataset, lambda trial, kept: told.update({trial.number: kept is not None}))
-    assert told == {0: True, 2: True, 1: True, 3: False, 4: False, 5: False, 6: True}
+    message: dict[int, bool] = {}
+    tune(settings(), dataset, lambda trial, kept: message.update({trial.number: kept is not None}))
+    assert message == {0: True, 2: True, 1: True, 3: False, 4: False, 5: False, 6: True}
 
 
-def test_search_goes_on_with_what_has_finished(found, dataset):
-    whole, _ = found
-    kept = [trial for trial in whole.trials if trial.number in (0, 1, 3)]
-    again, told = run(dataset, {trial.number: TrialResult(trial, None) for trial in kept})
+def test_search_goes_on_with_what_has_finished(whole_run, dataset):
+    whole, _ = whole_run
+    selected = [trial for trial in whole.trials if trial.number in (0, 1, 3)]
+    again, message = run(dataset, {trial.number: TrialResult(trial, None) for trial in selected})
     assert without_seconds(again) == without_seconds(whole)
-    assert [trial.number for trial in told] == [2, 4, 5]
+    assert [trial.number for trial in message] == [2, 4, 5]
     assert again.chosen.keys() == whole.chosen.keys()
     for family in FAMILIES:
         np.testing.assert_array_equal(again.out_of_fold[family], whole.out_of_fold[family])
@@ -178,8 +178,8 @@ def test_trials_are_listed_with_the_best_first(fake_search, dataset):
     assert table["log_loss_std"].tolist() == [0.01] * 4
 
 
-def test_trials_are_listed_with_their_params(found):
-    tuning, _ = found
+def test_trials_are_listed_with_their_params(whole_run):
+    tuning, _ = whole_run
     table = tuning.report.artifacts["trials.csv"].set_index("trial")
     assert table.loc[0, "params"] == "n_knots=3, C=0.5"
     assert table.loc[1, "params"] == "transform=power, C=0.3"
@@ -197,8 +197,8 @@ def test_tune_says_which_timeout_left_no_trial(dataset):
 
 def test_failed_trial_is_told_and_never_the_best(fake_search, dataset):
     fake_search(("svc", inf), ("svc", 0.6), ("mlp", inf), ("svc", inf))
-    tuning, told = run(dataset)
-    assert [bool(trial.error) for trial in told] == [True, False, True, True]
+    tuning, message = run(dataset)
+    assert [bool(trial.error) for trial in message] == [True, False, True, True]
     assert {family: trial.number for family, trial in tuning.chosen.items()} == {"svc": 1}
     table = tuning.report.artifacts["trials.csv"]
     assert table["trial"].tolist() == [1, 0, 2, 3]
@@ -238,18 +238,13 @@ def test_importance_is_shown_when_there_are_trials_enough(dataset):
     assert "family" in set(many["importance.csv"]["name"])
 
 
-def test_tune_is_the_same_for_the_same_seed(found, dataset):
-    again, _ = run(dataset)
-    assert without_seconds(again) == without_seconds(found[0])
-
-
-def test_tune_never_looks_at_the_test_part(found, dataset):
+def test_tune_is_the_same_for_the_same_seed_and_any_test_part(whole_run, dataset):
     garbage = replace(
         dataset,
         X_test=dataset.X_test * np.nan,
         y_test=pd.Series("garbage", index=dataset.y_test.index),
     )
     tuning, _ = run(garbage)
-    assert without_seconds(tuning) == without_seconds(found[0])
+    assert without_seconds(tuning) == without_seconds(whole_run[0])
     for family in FAMILIES:
-        np.testing.assert_array_equal(tuning.out_of_fold[family], found[0].out_of_fold[family])
+        np.testing.assert_array_equal(tuning.out_of_fold[family], whole_run[0].out_of_fold[family])

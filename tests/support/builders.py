@@ -225,12 +225,12 @@ def make_comparison(
 
 def make_candidate(run_id: str = "run", loss: float = 0.5, **measured: float) -> Candidate:
     """A finished evaluation with that cross-validated log loss; other metrics as cv__roc_auc."""
-    known = dict.fromkeys(("cv/roc_auc", "cv/brier", "cv/accuracy"), 0.5)
+    valid = dict.fromkeys(("cv/roc_auc", "cv/brier", "cv/accuracy"), 0.5)
     others = {name.replace("__", "/"): value for name, value in measured.items()}
     return Candidate(
         run_id=run_id,
         model_id=f"model of {run_id}",
-        metrics={"cv/log_loss": loss, **known, **others},
+        metrics={"cv/log_loss": loss, **valid, **others},
         params={"tune.seed": "0"},
         digests={"data_digest": "0" * 64, "split_digest": "1" * 64},
     )

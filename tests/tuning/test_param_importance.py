@@ -41,11 +41,11 @@ def by_name(trials: list[Trial]) -> "pd.Series[float]":
     ],
 )
 def test_hyperparameter_that_decides_is_far_ahead(decides, loss):
-    found = by_name(make_trials(loss))
-    assert found.index[0] == decides
-    assert set(found.index) == {"svc.C", "svc.depth", "svc.kernel"}
-    assert found.iloc[0] > 0.5
-    assert found.iloc[0] > 5 * found.iloc[1]
+    result = by_name(make_trials(loss))
+    assert result.index[0] == decides
+    assert set(result.index) == {"svc.C", "svc.depth", "svc.kernel"}
+    assert result.iloc[0] > 0.5
+    assert result.iloc[0] > 5 * result.iloc[1]
 
 
 def test_largest_comes_first_with_its_spread():
@@ -65,12 +65,12 @@ def test_hyperparameters_of_two_families_are_told_apart_by_name():
     trials = make_trials(
         lambda family, p: p["C"] / 5 if family == "svc" else 0.1, families=("svc", "mlp")
     )
-    found = by_name(trials)
-    assert set(found.index) == {"family"} | {
+    result = by_name(trials)
+    assert set(result.index) == {"family"} | {
         f"{family}.{name}" for family in ("svc", "mlp") for name in ("C", "depth", "kernel")
     }
-    assert found.index[0] == "svc.C"
-    assert found["svc.C"] > 5 * found["mlp.C"]
+    assert result.index[0] == "svc.C"
+    assert result["svc.C"] > 5 * result["mlp.C"]
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_options_may_be_anything(options):
         make_trial(n, "svc", 0.5 + 0.1 * (n % 2), {"option": options[n % 2], "C": rng.random()})
         for n in range(30)
     ]
-    found = by_name(trials)
-    assert found.index[0] == "svc.option"
-    assert found.iloc[0] > 0.5
+    result = by_name(trials)
+    assert result.index[0] == "svc.option"
+    assert result.iloc[0] > 0.5
 
 
 def test_what_never_varies_is_left_out():

@@ -6,18 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from pipeline.config.tune import Estimator, Tune
 from pipeline.evaluation.cross_validation import make_folds, out_of_fold
-from pipeline.models import families as models
+from pipeline.models.families import BUILT_IN, build
 from pipeline.results import Params, Trial
 from pipeline.tasks import BINARY, FAMILIES, Family
 from pipeline.tuning import search
 from pipeline.tuning.trial import TrialInputs, TrialResult
 from tests.support.builders import make_dataset, make_trial
 
-EVERY_FAMILY = FAMILIES
 NOTHING = np.empty((0, 2))
 
 
@@ -64,9 +62,9 @@ def by_params(number: int, params: Params) -> float:
 
 
 def find(tune: Tune, *, task=None, finished=None, on_end=None, on_result=None) -> None:
-    """`search.search`, with nobody to tell where nobody is named."""
+    """`search.search`, which reports to nobody unless asked to."""
 
-    def ignore(outcome: TrialResult) -> None:
+    def ignore(result: TrialResult) -> None:
         pass
 
     search.search(task, tune, finished or {}, on_end or ignore, on_result or ignore)
@@ -85,36 +83,36 @@ def run(monkeypatch) -> Callable[..., tuple[list[Trial], Bench]]:
         find(
             Tune(**settings),
             finished=finished,
-            on_result=lambda outcome: trials.append(outcome.trial),
+            on_result=lambda result: trials.append(result.trial),
         )
         return trials, bench
 
     return on_bench
 
 
-def outcomes(**settings) -> list[TrialResult]:
+def real_search(**settings) -> list[TrialResult]:
     """A real search by cross-validation."""
     tune = Tune(**{"families": ("logistic_regression",), "folds": 2, **settings})
     dataset = make_dataset(rows=80)
     folds = make_folds(BINARY, dataset.y_train, tune.folds, tune.seed)
-    found: list[TrialResult] = []
+    points: list[TrialResult] = []
     task = TrialInputs(dataset.X_train, dataset.y_train, folds, positive=1, seed=tune.seed)
-    find(tune, task=task, on_result=found.append)
-    return found
+    find(tune, task=task, on_result=points.append)
+    return points
 
 
 def defaults(families) -> list[tuple[Family, Params]]:
-    return [(family, models.BUILT_IN[family].default) for family in families]
+    return [(family, BUILT_IN[family].default) for family in families]
 
 
 @pytest.mark.parametrize(
-    "families", [EVERY_FAMILY, ("mlp", "svc"), ("raw_logistic_regression", "extra_trees")]
+    "families", [FAMILIES, ("mlp", "svc"), ("raw_logistic_regression", "extra_trees")]
 )
 def test_search_starts_with_each_familys_default_in_the_order_of_the_config(run, families):
     trials, _ = run(families=families, max_evals=len(families) + 3)
-    found = [(trial.family, trial.params) for trial in trials]
-    assert found[: len(families)] == defaults(families)
-    assert all(point not in defaults(families) for point in found[len(families) :] if point[1])
+    points = [(trial.family, trial.params) for trial in trials]
+    assert points[: len(families)] == defaults(families)
+    assert all(point not in defaults(families) for point in points[len(families) :] if point[1])
 
 
 @pytest.mark.parametrize("max_evals", [1, 2, 3, 4, 6])
@@ -123,36 +121,17 @@ def test_search_runs_max_evals_trials_in_order(run, max_evals):
     trials, bench = run(families=families, max_evals=max_evals)
     assert [trial.number for trial in trials] == list(range(max_evals))
     assert len(bench.points) == max_evals
-    found = [(trial.family, trial.params) for trial in trials]
-    assert found[:3] == defaults(families)[:max_evals]
-
-
-def test_search_of_a_family_without_a_space_repeats_its_default(run):
-    trials, _ = run(families=("raw_logistic_regression",), max_evals=25)
-    assert [trial.params for trial in trials] == [{}] * 25
+    points = [(trial.family, trial.params) for trial in trials]
+    assert points[:3] == defaults(families)[:max_evals]
 
 
 def test_search_stays_inside_every_space_with_whole_numbers_where_they_belong(run):
-    trials, _ = run(families=EVERY_FAMILY, max_evals=80)
-    assert {trial.family for trial in trials} == set(EVERY_FAMILY)
+    trials, _ = run(families=FAMILIES, max_evals=40)
+    assert {trial.family for trial in trials} == set(FAMILIES)
     for trial in trials:
-        space = models.BUILT_IN[trial.family].space
+        space = BUILT_IN[trial.family].space
         assert set(trial.params) == set(space)
-        for name, dimension in space.items():
-            ((distribution, bounds),) = dimension.items()
-            value = trial.params[name]
-            if distribution == "choice":
-                assert value in bounds
-            else:
-                assert bounds[0] <= value <= bounds[1]
-                assert type(value) is (int if distribution == "uniformint" else float)
-
-
-def test_search_reaches_both_ends_of_whole_numbers_and_every_choice(run):
-    trials, _ = run(lambda number, params: 1.0, families=("spline_logistic_regression",))
-    assert {trial.params["n_knots"] for trial in trials} == {3, 4, 5, 6, 7}
-    trials, _ = run(lambda number, params: 1.0, families=("logistic_regression",))
-    assert {trial.params["transform"] for trial in trials} == {"standard", "power"}
+        assert all(space[name].contains(value) for name, value in trial.params.items())
 
 
 def test_search_comes_closer_to_the_lowest_loss_than_chance(run):
@@ -166,41 +145,41 @@ def test_search_comes_closer_to_the_lowest_loss_than_chance(run):
 
 def test_search_is_the_same_for_the_same_seed_and_another_for_another(run):
     first, again, other = (
-        [(t.family, t.params) for t in run(families=EVERY_FAMILY, max_evals=40, seed=seed)[0]]
+        [(t.family, t.params) for t in run(families=FAMILIES, max_evals=28, seed=seed)[0]]
         for seed in (5, 5, 6)
     )
     assert first == again
     assert first[7:] != other[7:]
 
 
-@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("workers", [4])
 def test_search_suggests_the_same_for_up_to_four_workers(run, workers):
     alone, several = (
-        [(t.family, t.params) for t in run(workers=n, families=EVERY_FAMILY, max_evals=40)[0]]
+        [(t.family, t.params) for t in run(workers=n, families=FAMILIES, max_evals=28)[0]]
         for n in (1, workers)
     )
     assert alone == several
 
 
 @pytest.mark.parametrize(("workers", "window"), [(1, 4), (4, 4), (6, 6)])
-def test_search_keeps_a_window_of_trials_in_the_air(run, workers, window):
+def test_search_runs_a_window_of_trials_at_a_time(run, workers, window):
     _, bench = run(workers=workers, families=("logistic_regression",), max_evals=10)
-    in_the_air = np.cumsum([1 if what == "start" else -1 for what, _ in bench.diary])
-    assert in_the_air.max() == window
-    assert in_the_air[-1] == 0
+    running = np.cumsum([1 if what == "start" else -1 for what, _ in bench.diary])
+    assert running.max() == window
+    assert running[-1] == 0
     for number in range(window, 10):
         before = bench.diary[: bench.diary.index(("start", number))]
         assert ("result", number - window) in before
 
 
-def test_search_tells_of_a_trial_before_it_starts_the_one_a_window_later(run, monkeypatch):
+def test_search_reports_a_trial_before_it_starts_the_one_a_window_later(run, monkeypatch):
     bench = Bench(by_params)
     monkeypatch.setattr(search, "evaluator", bench.evaluator)
     tune = Tune(families=("logistic_regression",), max_evals=8)
-    find(tune, on_end=lambda outcome: bench.diary.append(("told", outcome.trial.number)))
+    find(tune, on_end=lambda result: bench.diary.append(("reported", result.trial.number)))
     for number in range(4, 8):
         before = bench.diary[: bench.diary.index(("start", number))]
-        assert ("told", number - 4) in before
+        assert ("reported", number - 4) in before
 
 
 @pytest.mark.parametrize("patience", [1, 2, 3, 5])
@@ -216,13 +195,7 @@ def test_search_stops_when_patience_ends(run, patience):
     assert len(trials) == best + 1 + patience
 
 
-@pytest.mark.parametrize(
-    "patience",
-    [
-        1,
-        3,
-    ],
-)
+@pytest.mark.parametrize("patience", [1, 3])
 def test_search_stops_when_patience_ends_after_the_first_trial(run, patience):
     trials, _ = run(
         lambda number, params: 1.0,
@@ -231,11 +204,6 @@ def test_search_stops_when_patience_ends_after_the_first_trial(run, patience):
         patience=patience,
     )
     assert len(trials) == 1 + patience
-
-
-def test_search_without_patience_runs_all_trials(run):
-    trials, _ = run(lambda number, params: 1.0, families=("logistic_regression",), max_evals=30)
-    assert len(trials) == 30
 
 
 def test_search_goes_on_after_a_failed_trial(run):
@@ -286,16 +254,11 @@ def test_search_passes_on_the_fault_of_a_trial(run):
         run(fail_on_third, families=("logistic_regression",), max_evals=5)
 
 
-def test_family_that_is_named_twice_is_refused_before_the_search():
-    with pytest.raises(ValidationError, match="svc"):
-        Tune(families=("svc", "svc"))
-
-
 def test_search_by_cross_validation_does_not_depend_on_parallelism():
     one, two = (
-        outcomes(
+        real_search(
             families=("logistic_regression", "spline_logistic_regression"),
-            max_evals=28,
+            max_evals=6,
             parallelism=n,
         )
         for n in (1, 2)
@@ -308,44 +271,35 @@ def test_search_by_cross_validation_does_not_depend_on_parallelism():
         np.testing.assert_allclose(here.out_of_fold, there.out_of_fold, atol=1e-9)
 
 
-def test_search_by_cross_validation_gives_each_trial_its_own_predictions():
-    found = outcomes(max_evals=5, parallelism=1)
-    losses = [outcome.trial.loss for outcome in found]
-    assert min(losses) > 0
-    assert max(losses) < inf
-    assert len(set(losses)) == 5
-    assert len({outcome.out_of_fold.tobytes() for outcome in found}) == 5
-
-
 # Trials that end in another order than they were suggested.
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [1, 4])
 def test_search_does_not_depend_on_the_order_in_which_trials_end(run, workers):
     in_order, out_of_order = (
-        run(kind=kind, workers=workers, families=EVERY_FAMILY, max_evals=40)
+        run(kind=kind, workers=workers, families=FAMILIES, max_evals=28)
         for kind in (Bench, LastFirst)
     )
     assert out_of_order[1].diary != in_order[1].diary
     assert out_of_order[0] == in_order[0]
 
 
-def test_search_tells_of_each_trial_the_moment_it_ends(run, monkeypatch):
+def test_search_reports_each_trial_the_moment_it_ends(run, monkeypatch):
     bench = LastFirst(by_params)
     monkeypatch.setattr(search, "evaluator", bench.evaluator)
     tune = Tune(families=("logistic_regression",), max_evals=12)
     results: list[int] = []
     find(
         tune,
-        on_end=lambda outcome: bench.diary.append(("told", outcome.trial.number)),
-        on_result=lambda outcome: results.append(outcome.trial.number),
+        on_end=lambda result: bench.diary.append(("reported", result.trial.number)),
+        on_result=lambda result: results.append(result.trial.number),
     )
     ended = [number for what, number in bench.diary if what == "result"]
     assert ended != sorted(ended)
     assert results == sorted(ended)
     for number in ended:
         place = bench.diary.index(("result", number))
-        assert bench.diary[place + 1] == ("told", number)
+        assert bench.diary[place + 1] == ("reported", number)
 
 
 # A search that goes on.
@@ -356,37 +310,37 @@ def as_finished(trials: list[Trial]) -> dict[int, TrialResult]:
 
 
 @pytest.mark.parametrize(
-    "kept", [range(0), range(3), range(30), range(40), [*range(27), 28, 30], [0, 39]]
+    "finished_before", [range(3), range(22), range(28), [*range(19), 21, 23], [0, 27]]
 )
-def test_search_that_goes_on_is_the_one_that_never_stopped(run, kept):
-    settings = {"families": EVERY_FAMILY, "max_evals": 40}
+def test_search_that_goes_on_is_the_one_that_never_stopped(run, finished_before):
+    settings = {"families": FAMILIES, "max_evals": 28}
     whole, _ = run(**settings)
-    finished = as_finished([whole[number] for number in kept])
+    finished = as_finished([whole[number] for number in finished_before])
     again, bench = run(finished=finished, **settings)
     assert again == whole
     started = [number for what, number in bench.diary if what == "start"]
-    assert started == [number for number in range(40) if number not in kept]
+    assert started == [number for number in range(28) if number not in finished_before]
 
 
 def test_search_with_more_trials_goes_on_with_the_fewer(run):
-    few, _ = run(families=EVERY_FAMILY, max_evals=24)
-    more, bench = run(finished=as_finished(few), families=EVERY_FAMILY, max_evals=48)
+    few, _ = run(families=FAMILIES, max_evals=24)
+    more, bench = run(finished=as_finished(few), families=FAMILIES, max_evals=48)
     assert more[:24] == few
-    assert more == run(families=EVERY_FAMILY, max_evals=48)[0]
+    assert more == run(families=FAMILIES, max_evals=48)[0]
     assert len(bench.points) == 24
 
 
-def test_search_does_not_tell_of_trials_that_ended_before(run, monkeypatch):
+def test_search_does_not_report_trials_that_ended_before(run, monkeypatch):
     whole, _ = run(families=("svc",), max_evals=6)
     bench = Bench(by_params)
     monkeypatch.setattr(search, "evaluator", bench.evaluator)
-    told: list[int] = []
+    reported: list[int] = []
     find(
         Tune(families=("svc",), max_evals=6),
         finished=as_finished(whole[:4]),
-        on_end=lambda outcome: told.append(outcome.trial.number),
+        on_end=lambda result: reported.append(result.trial.number),
     )
-    assert told == [4, 5]
+    assert reported == [4, 5]
 
 
 def test_search_that_goes_on_counts_failed_trials_as_tried(run):
@@ -445,10 +399,10 @@ def test_search_tries_an_estimator_of_the_config_by_cross_validation():
     )
     folds = make_folds(BINARY, dataset.y_train, 2, 0)
     task = TrialInputs(dataset.X_train, dataset.y_train, folds, 1, 0, tune.estimators)
-    found: list[TrialResult] = []
-    find(tune, task=task, on_result=found.append)
-    assert [outcome.trial.error for outcome in found] == [""] * 3
-    assert found[0].trial.params == {"n_neighbors": 9}
-    model = models.build("knn", {"n_neighbors": 9}, 0, tune.estimators)
+    points: list[TrialResult] = []
+    find(tune, task=task, on_result=points.append)
+    assert [result.trial.error for result in points] == [""] * 3
+    assert points[0].trial.params == {"n_neighbors": 9}
+    model = build("knn", {"n_neighbors": 9}, 0, tune.estimators)
     expected = out_of_fold(model, task.X, task.y, folds)
-    np.testing.assert_array_equal(found[0].out_of_fold, expected)
+    np.testing.assert_array_equal(points[0].out_of_fold, expected)

@@ -72,7 +72,7 @@ def test_evaluate_tells_of_a_fit_that_does_not_converge_as_a_failed_trial():
     dataset = with_scales_far_apart(make_dataset(rows=80))
     folds = make_folds(BINARY, dataset.y_train, 2, seed=0)
     task = TrialInputs(dataset.X_train, dataset.y_train, folds, positive=1, seed=0)
-    outcome = evaluate(task, 0, "raw_logistic_regression", {})
+    outcome = evaluate(task, 0, "raw_logistic_regression", {"max_iter": 5})
     assert outcome.out_of_fold is None
     assert outcome.trial.error.startswith("ConvergenceWarning: lbfgs failed to converge")
 
@@ -96,10 +96,10 @@ def test_evaluator_with_one_worker_stays_in_this_process_and_thread():
         assert run.workers == 1
         assert {pool["num_threads"] for pool in threadpool_info()} == {1}
         run.start(3, *POINT)
-        found = run.next()
+        result = run.next()
     expected = evaluate(task, 3, *POINT)
-    assert found.trial.metrics == expected.trial.metrics
-    np.testing.assert_array_equal(found.out_of_fold, expected.out_of_fold)
+    assert result.trial.metrics == expected.trial.metrics
+    np.testing.assert_array_equal(result.out_of_fold, expected.out_of_fold)
 
 
 @pytest.mark.parametrize(
@@ -137,16 +137,16 @@ def test_evaluator_uses_the_pool_and_leaves_neither_it_nor_files(temporary_files
     with evaluator(task, tune) as run:
         for number in range(4):
             run.start(number, *POINT)
-        found = sorted((run.next() for _ in range(4)), key=lambda outcome: outcome.trial.number)
+        actual = sorted((run.next() for _ in range(4)), key=lambda outcome: outcome.trial.number)
         pool = workers_module.pool(2)
         pids = {pool.schedule(os.getpid).result() for _ in range(20)}
         threads = pool.schedule(os.getenv, ("OMP_NUM_THREADS",)).result()
         assert run.workers == 2
     assert os.getpid() not in pids
     assert threads == "1"
-    assert [outcome.trial.number for outcome in found] == [0, 1, 2, 3]
+    assert [outcome.trial.number for outcome in actual] == [0, 1, 2, 3]
     expected = evaluate(task, 0, *POINT)
-    assert found[3].trial.metrics == pytest.approx(expected.trial.metrics)
+    assert actual[3].trial.metrics == pytest.approx(expected.trial.metrics)
     assert not any(map(alive, pids))
     assert list(temporary_files.rglob("task*")) == []
 
@@ -198,10 +198,10 @@ def test_trial_that_hangs_or_dies_has_failed_and_the_others_go_on(troublemaker, 
     with evaluator(task, tune) as run:
         for number, family in enumerate(("good", "bad", "good", "bad", "good")):
             run.start(number, family, {})
-        found = [run.next().trial for _ in range(5)]
-    assert {trial.number for trial in found} == set(range(5))
-    assert {trial.error for trial in found if trial.family == "bad"} == {reason}
-    assert {trial.error for trial in found if trial.family == "good"} == {""}
+        result = [run.next().trial for _ in range(5)]
+    assert {trial.number for trial in result} == set(range(5))
+    assert {trial.error for trial in result if trial.family == "bad"} == {reason}
+    assert {trial.error for trial in result if trial.family == "good"} == {""}
 
 
 def test_trial_within_its_limit_is_what_it_is_without():
@@ -250,7 +250,7 @@ def test_workers_are_gone_when_a_search_fails(temporary_files):
     assert list(temporary_files.rglob("task*")) == []
 
 
-def assert_same(found: TrialResult, expected: TrialResult) -> None:
+def assert_same(result: TrialResult, expected: TrialResult) -> None:
     """But for the seconds."""
-    assert replace(found.trial, seconds=0.0) == replace(expected.trial, seconds=0.0)
-    np.testing.assert_array_equal(found.out_of_fold, expected.out_of_fold)
+    assert replace(result.trial, seconds=0.0) == replace(expected.trial, seconds=0.0)
+    np.testing.assert_array_equal(result.out_of_fold, expected.out_of_fold)
