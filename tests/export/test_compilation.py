@@ -78,14 +78,6 @@ def test_blend_with_a_threshold_is_compiled(dataset):
     assert compiled.reason == EQUAL
 
 
-def test_model_of_three_classes_is_compiled():
-    three = make_dataset(("a", "b", "c"), None, rows=150)
-
-    compiled = compile_(three, fitted(three, "extra_trees"), None)
-
-    assert compiled.reason == f"equal on 105 training and {ROWS} random rows"
-
-
 def test_compiling_twice_gives_the_same_graph(dataset):
     model = fitted(dataset, "extra_trees")
 
@@ -101,15 +93,6 @@ def test_users_estimator_is_not_compiled(dataset):
     assert compile_(dataset, model) == compilation.Compilation(
         None, None, "Custom has no translation"
     )
-
-
-def test_machine_of_three_classes_is_not_compiled():
-    three = make_dataset(("a", "b", "c"), None)
-
-    compiled = compile_(three, fitted(three, "svc"), None)
-
-    assert compiled.graph is None
-    assert compiled.reason == "calibration of other than a machine of two classes by a curve"
 
 
 @pytest.mark.parametrize("is_used", [True, False])
