@@ -129,7 +129,7 @@ def blend(families, **options):
 )
 def test_blend_of_all_families_that_can_answers_as_scikit_learn(labels, weights):
     dataset = make_dataset(*labels, rows=150)
-    able = [name for name in FAMILIES if name != "svc" or labels == TWO]
+    able = [name for name in PARAMS if name != "svc" or labels == TWO]
     model = blend(able, weights=weights).fit(dataset.X_train, dataset.y_train)
 
     check_equal(model, dataset.X_train)
