@@ -74,8 +74,7 @@ def _as_texts(body: bytes, columns: Mapping[str, Column]) -> pa.Table:
     if ragged:
         line = ragged[0]
         counts = f"{line.actual_columns} cells for {line.expected_columns} columns"
-        message = f"line {line.number} has {counts}"
-        raise invalid_parameter("ragged", message)
+        raise invalid_parameter("ragged", f"line {line.number} has {counts}")
     return table
 
 

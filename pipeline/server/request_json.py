@@ -88,9 +88,7 @@ class Reader:
             # Where, but not what: orjson's message holds no data of the body.
             raise HTTPError(400, "json", f"the body is not valid JSON: {error}") from None
         if type(tree) is not dict:
-            raise HTTPError(
-                400, "form", f"the body must be an object with one of {', '.join(FORMS)}"
-            )
+            raise _wrong_form(f"the body must be an object with one of {', '.join(FORMS)}")
         params = tree.pop("params", None)
         if len(tree) != 1 or (form := next(iter(tree))) not in FORMS:
             raise _wrong_keys(tree)
@@ -156,7 +154,7 @@ class Reader:
         if form != "dataframe_records" and type(table) is dict:
             return self._column_cells(form, table)
         if type(table) is not list or not all(type(row) is dict for row in table):
-            raise HTTPError(400, "form", f"{form} must be a list of objects, one per row")
+            raise _wrong_form(f"{form} must be a list of objects, one per row")
         _check_count(len(table), self.max_rows)
         for number, row in enumerate(table, 1):
             if row.keys() != self.columns.keys():
@@ -172,16 +170,12 @@ class Reader:
 
     def _split_cells(self, table: Any) -> tuple[Matrix, list[Fault]]:
         if type(table) is not dict or not {"columns", "data"} <= table.keys() <= SPLIT_KEYS:
-            raise HTTPError(
-                400, "form", "dataframe_split must hold columns and data, and may hold index"
-            )
+            raise _wrong_form("dataframe_split must hold columns and data, and may hold index")
         columns, data, index = table["columns"], table["data"], table.get("index")
         if type(columns) is not list or not all(type(name) is str for name in columns):
-            raise HTTPError(400, "form", "dataframe_split.columns must be a list of names")
+            raise _wrong_form("dataframe_split.columns must be a list of names")
         if type(data) is not list or not all(type(row) is list for row in data):
-            raise HTTPError(
-                400, "form", "dataframe_split.data must be a list of lists, one per row"
-            )
+            raise _wrong_form("dataframe_split.data must be a list of lists, one per row")
         _check_count(len(data), self.max_rows)
         check_names(self.columns, columns, with_names=False)
         for number, row in enumerate(data, 1):
@@ -200,9 +194,7 @@ class Reader:
         check_names(self.columns, list(table), with_names=False)
         lists = [type(value) is list for value in table.values()]
         if not all(lists) and any(lists):
-            raise HTTPError(
-                400, "form", f"{form} must hold a list per column, or one value per column"
-            )
+            raise _wrong_form(f"{form} must hold a list per column, or one value per column")
         columns = table if all(lists) else {name: [value] for name, value in table.items()}
         lengths = {len(values) for values in columns.values()}
         if len(lengths) > 1:
@@ -239,7 +231,10 @@ def _wrong_keys(tree: Mapping[str, Any]) -> HTTPError:
     keys = f"it has {', '.join(forms) or 'none of them'}"
     if others:
         keys += f" and {others} other key{'s' * (others > 1)}"
-    message = f"the body must hold one of {', '.join(FORMS)}, and may hold params; {keys}"
+    return _wrong_form(f"the body must hold one of {', '.join(FORMS)}, and may hold params; {keys}")
+
+
+def _wrong_form(message: str) -> HTTPError:
     return HTTPError(400, "form", message)
 
 

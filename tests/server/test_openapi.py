@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402  comes 
 from schemathesis.checks import positive_data_acceptance  # noqa: E402
 
 FEW = settings(
-    max_examples=100,
+    max_examples=60,
     derandomize=True,
     database=None,
     deadline=None,
