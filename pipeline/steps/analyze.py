@@ -89,9 +89,9 @@ def _columns(dataset: Dataset, associations: "pd.Series[float]") -> pd.DataFrame
 
 
 def _correlations(dataset: Dataset, columns: list[str]) -> pd.DataFrame:
-    """Spearman's, with the target where it has two classes."""
+    """Spearman's correlations, with the positive class as a column where there is one."""
     table = dataset.X[columns]
-    if dataset.contract.positive is not None:
+    if dataset.contract.task.has_positive:
         table = table.assign(
             **{dataset.contract.target: (dataset.y == dataset.contract.positive).astype(float)}
         )
