@@ -136,6 +136,8 @@ def register(name: str, candidate: Candidate) -> ModelVersion:
         return add_manifest(version, candidate.model_id)
     story = {
         **candidate.digests,
+        "model_id": candidate.model_id,
+        "candidate_run": candidate.run_id,
         **{name: f"{value:.6g}" for name, value in candidate.metrics.items()},
         **manifest.parts(CONFIG, json.dumps(candidate.params)),
         **manifest.to_tags(model_files.sealed(candidate.model_id)),
@@ -172,11 +174,11 @@ def add_manifest(version: ModelVersion, model_id: str) -> ModelVersion:
 
 
 def tag(version: ModelVersion, tags: Mapping[str, str]) -> None:
-    """Tags of a version, one call each."""
+    """Tags of a version, one call each that it does not have yet."""
     for key, text in tags.items():
-        Client().set_model_version_tag(
-            version.name, version.version, key, shortened(text, LONGEST_TAG)
-        )
+        value = shortened(text, LONGEST_TAG)
+        if version.tags.get(key) != value:
+            Client().set_model_version_tag(version.name, version.version, key, value)
 
 
 def describe(version: ModelVersion, text: str) -> None:

@@ -13,7 +13,6 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
 from pipeline import flow
 from pipeline.errors import ModelError, RegistryError, StoreError
-from pipeline.inference import manifest
 from pipeline.promotion import alias, challenger, promotion_log, serve_check
 from pipeline.results import Candidate
 from pipeline.tracking import candidates, model_files, registry, runs
@@ -460,9 +459,3 @@ def test_history_of_nobody_is_told(lab, client, caplog):
     caplog.set_level("INFO")
     flow.history(lab.config("nobody-yet", STRONG))
     assert "nobody-yet has no history yet" in caplog.text
-
-
-def test_manifest_of_a_promoted_version_is_that_of_its_files(client, three):
-    tags = client.get_model_version(three, "3").tags
-    with model_files.of(registry.model_id(three, "3")) as folder:
-        assert manifest.from_tags(tags) == manifest.of(folder)

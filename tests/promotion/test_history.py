@@ -1,6 +1,5 @@
 import re
 
-import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
@@ -47,21 +46,6 @@ def test_table_has_a_column_for_each_metric_of_any_champion():
     assert found.loc[1, ["test/roc_auc", "cv/brier"]].tolist() == [0.8, 0.2]
 
 
-def test_table_of_no_champions_has_its_columns():
-    found = table(())
-    assert found.empty
-    assert found.columns.tolist() == [
-        *("at", "action", "version", "before", "by", "why", "run", "model_id")
-    ]
-
-
-def test_table_reads_back_from_its_file(tmp_path):
-    table(LINE).to_csv(tmp_path / "history.csv", index=False)
-    found = pd.read_csv(tmp_path / "history.csv", dtype={"version": str}, keep_default_na=False)
-    assert found["version"].tolist() == ["1", "2", "1", "none"]
-    assert found["why"].tolist() == [event.why for event in LINE]
-
-
 # For a terminal.
 
 
@@ -84,10 +68,6 @@ def test_text_tells_who_became_champion_when_after_whom_and_why():
 )
 def test_text_leaves_out_what_is_not_known(event, told):
     assert as_text((event,)).split("\n")[0] == told
-
-
-def test_text_of_a_change_without_metrics_and_reason_is_one_line():
-    assert as_text((FOUND,)).count("\n") == 0
 
 
 def test_text_has_the_oldest_first_and_shows_few_metrics():
@@ -133,10 +113,6 @@ def test_markdown_shows_few_metrics():
         "test/log_loss 0.5124",
         "test/roc_auc 0.8000",
     ]
-
-
-def test_markdown_of_no_champions_is_a_head_alone():
-    assert len(cells(as_markdown(()))) == 1
 
 
 @pytest.mark.parametrize(
