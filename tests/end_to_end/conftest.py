@@ -1,6 +1,8 @@
 """A copy of the project in an empty folder, driven from outside as a user drives it."""
 
 import atexit
+import fcntl
+import json
 import os
 import shutil
 import socket
@@ -12,6 +14,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +40,21 @@ def environment() -> dict[str, str]:
     return {**kept, "PATH": path, "PYTHONPYCACHEPREFIX": BYTECODE, "HOME": HOME}
 
 
+@dataclass(frozen=True)
+class MainJob:
+    """What the main job has printed, and written into the user's home."""
+
+    stdout: str
+    home: list[str]
+
+
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that a clone has, without what runs have left."""
-    folder = tmp_path_factory.mktemp("clone")
+    return clone(tmp_path_factory.mktemp("clone"))
+
+
+def clone(folder: Path) -> Path:
     for name in SHIPPED:
         if (ROOT / name).is_file():
             shutil.copy(ROOT / name, folder)
@@ -52,30 +67,48 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def command_in(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
 @pytest.fixture(scope="session")
 def run(project: Path) -> Run:
     """Runs a command in the project's folder and returns what it printed."""
-
-    def run(*command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command,
-            cwd=project,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-
-    return run
+    return partial(command_in, project)
 
 
 @pytest.fixture(scope="session")
-def main_job(run: Run) -> subprocess.CompletedProcess[str]:
-    """The README's main job, once for all tests that look at what it left."""
-    done = run("mlflow", "run", ".", "--env-manager", "local")
+def main_job(project: Path, tmp_path_factory: pytest.TempPathFactory) -> MainJob:
+    """The README's main job, and what it leaves, in the project's folder.
+
+    It runs once for all processes of the test session; each has a copy of the store.
+    """
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    done = base / "main_job.json"
+    with (base / "main_job.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            done.write_text(json.dumps(asdict(run_main_job(base))))
+    shutil.copy(base / "main_job/mlflow.db", project)
+    shutil.copytree(base / "main_job/mlruns", project / "mlruns", dirs_exist_ok=True)
+    return MainJob(**json.loads(done.read_text()))
+
+
+def run_main_job(base: Path) -> MainJob:
+    folder = base / "main_job"
+    folder.mkdir()
+    done = command_in(clone(folder), "mlflow", "run", ".", "--env-manager", "local")
     assert done.returncode == 0, done.stdout + done.stderr
-    return done
+    return MainJob(done.stdout, [str(path) for path in Path(HOME).rglob("*")])
 
 
 @pytest.fixture(scope="session")

@@ -123,9 +123,9 @@ def test_uploads_that_do_not_end_take_no_places(narrow: Door) -> None:
 def test_answer_that_takes_too_long_is_ended_and_the_next_is_given(
     main_job: object, project: Path
 ) -> None:
-    limits = ["--serve.limits.answer_seconds=0.8", "--serve.limits.rows=1000000"]
+    limits = ["--serve.limits.answer_seconds=0.5", "--serve.limits.rows=1000000"]
     limits += ["--serve.limits.body_bytes=500000000"]
-    many = {"inputs": {name: [value] * 400_000 for name, value in PATIENT.items()}}
+    many = {"inputs": {name: [value] * 300_000 for name, value in PATIENT.items()}}
     with open_door(project, *limits) as door:
         start = time.perf_counter()
         reply = door.post(many)
@@ -135,13 +135,13 @@ def test_answer_that_takes_too_long_is_ended_and_the_next_is_given(
         assert door.predict()["label"] == 1
 
 
-def test_ping_stays_quick_while_a_million_rows_are_refused_and_served(
+def test_ping_stays_quick_while_many_rows_are_refused_and_served(
     main_job: object, project: Path
 ) -> None:
     """JSON, which holds a parser's process from start to end; the limits are raised for it."""
-    options = ["--serve.limits.rows=1000000", "--serve.limits.body_bytes=500000000"]
+    options = ["--serve.limits.rows=300000", "--serve.limits.body_bytes=500000000"]
     options += ["--serve.limits.answer_seconds=120", "--serve.limits.receive_seconds=60"]
-    body = json.dumps({"inputs": {n: [v] * 1_000_000 for n, v in PATIENT.items()}}).encode()
+    body = json.dumps({"inputs": {n: [v] * 300_000 for n, v in PATIENT.items()}}).encode()
     with open_door(project, *options) as door:
         replies: list[int] = []
         refused = body.replace(b"]", b", -1]")
@@ -184,12 +184,3 @@ def test_client_that_does_not_read_is_cut(main_job: object, project: Path) -> No
         door.wait_for("request", rows=100_000, seconds=30)
         assert b'serve_refusals_total{rule="slow_reader"} 1.0' in door.get("/metrics").content
         assert len(read_all(own)) < 4_000_000
-
-
-def test_rate_is_kept_per_client(main_job: object, project: Path) -> None:
-    with open_door(project, "--serve.limits.rate=20/hour") as door:
-        statuses = [door.post({"inputs": [PATIENT]}).status for _ in range(25)]
-        refused = door.get("/model")
-        assert statuses == [200] * 20 + [429] * 5
-        assert 0 < int(refused.headers["retry-after"]) <= 3600
-        assert door.get("/ping").status == 200

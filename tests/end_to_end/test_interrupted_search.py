@@ -17,8 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tests.end_to_end.conftest import environment
 
-MOST = 20
-FAMILIES = "[logistic_regression, spline_logistic_regression, extra_trees]"
+MOST = 12
+FAMILIES = "[logistic_regression, spline_logistic_regression]"
 COMMAND = (sys.executable, "-m", "pipeline", "tune", "configs/pima.yaml")
 COMMAND += ("--tune.families", FAMILIES, "--tune.max_evals")
 
@@ -84,7 +84,7 @@ def stop(store: Store, number: int) -> tuple[int, str, int]:
     process = store.start(MOST)
     try:
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and len(ended(store, process)) < 5:
+        while time.monotonic() < deadline and len(ended(store, process)) < 3:
             time.sleep(0.05)
         below = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, number)
@@ -109,21 +109,14 @@ def ended(store: Store, process: subprocess.Popen[str]) -> list[Run]:
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "told"),
-    [
-        (signal.SIGKILL, -9, ""),
-        (signal.SIGTERM, 143, ""),
-        (signal.SIGINT, 130, "interrupted; the same command goes on from what has finished"),
-    ],
-    ids=["killed", "terminated", "interrupted"],
+    ("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)], ids=["killed", "ended"]
 )
 def test_search_that_was_stopped_goes_on_and_repeats_no_trial(
-    project: Path, whole: Store, number: int, status: int, told: str
+    project: Path, whole: Store, number: int, status: int
 ) -> None:
     store = Store(project, f"stopped{number}")
     returned, output, before = stop(store, number)
     assert (returned, "Traceback" in output) == (status, False)
-    assert told in output
     assert 0 < before < MOST
     left = {run.info.status for run in runs(store.client, "tune")}
     assert left == ({"RUNNING"} if number == signal.SIGKILL else {"KILLED"})

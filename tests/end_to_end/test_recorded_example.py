@@ -14,7 +14,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import mlflow
@@ -23,6 +22,7 @@ from mlflow import MlflowClient
 from mlflow.entities import FileInfo, Run
 from mlflow.pyfunc import scoring_server
 
+from tests.end_to_end.conftest import MainJob
 from tests.support.asgi import ask, parts_of
 from tests.support.doors import Door
 
@@ -85,7 +85,7 @@ REQUESTS: dict[str, tuple[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def observed(
-    main_job: CompletedProcess[str],
+    main_job: MainJob,
     project: Path,
     plain: Callable[..., Any],
     door: Door,
