@@ -99,6 +99,17 @@ def test_second_call_reuses_the_steps_and_leaves_the_world_as_it_was(config, res
     assert again.decision.action == "unchanged"
 
 
+def test_changed_setting_reruns_from_its_step_on_and_says_why(config, result, caplog):
+    caplog.set_level(logging.INFO, "pipeline")
+    other = pipeline.run(config, {"train.threshold": 0.3}, verb="train")
+    assert f"tune: reused from run {result.steps['tune']}" in caplog.messages
+    assert "train runs again: train.threshold auto -> 0.3" in caplog.messages
+    assert other.steps["train"] != result.steps["train"]
+    caplog.clear()
+    pipeline.run(config, verb="ingest", fresh=True)
+    assert "ingest runs: fresh was asked for" in caplog.messages
+
+
 def test_search_leaves_the_world_as_it_was(config, result):
     before, threads = state(), set(threading.enumerate())
     other = pipeline.run(config, {"tune.max_evals": 4, "tune.seed": np.int64(5)}, verb="tune")

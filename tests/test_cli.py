@@ -165,6 +165,17 @@ def test_fault_of_the_program_keeps_its_traceback(monkeypatch):
         cli.main(["ingest"])
 
 
+def test_interrupt_says_how_to_go_on_and_ends_with_its_status(monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(flow, "run", interrupt)
+
+    assert cli.main(["tune"]) == 130
+    message = "interrupted; the same command goes on from what has finished\n"
+    assert capsys.readouterr() == ("", message)
+
+
 @pytest.mark.parametrize("name", cli.REPEATING)
 def test_error_that_is_printed_once_is_not_logged_beside(calls, caplog, name):
     cli.main(["ingest"])
@@ -195,6 +206,18 @@ def test_mistake_of_a_step_leaves_one_failed_run_with_the_message_as_its_note(st
     assert run.data.tags["mlflow.note.content"] == message
     assert "data.source 'nope.csv' does not exist in " in message
     assert mlflow.active_run() is None
+
+
+def test_parameter_that_does_not_exist_fails_the_run_before_any_step(store, capsys):
+    assert cli.main(["tune", "--tune.space.svc.gama", "{uniform: [0, 1]}"]) == MISTAKE
+
+    message = "tune.space.svc.gama is no parameter of svc, did you mean 'gamma'?"
+    assert message in capsys.readouterr().err
+    (run,) = mlflow.search_runs(filter_string="tags.verb = 'tune'", output_format="list")
+    assert run.info.status == "FAILED"
+    assert message in run.data.tags["mlflow.note.content"]
+    below = f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
+    assert mlflow.search_runs(filter_string=below, output_format="list") == []
 
 
 def test_mistake_before_any_step_is_noted_on_the_run_that_mlflow_run_made(

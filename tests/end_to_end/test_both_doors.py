@@ -1,12 +1,15 @@
-"""The production door over real sockets: the same answers as the plain one, and strict."""
+"""Both doors over real sockets: MLflow's own, and the production door, which answers alike."""
 
 import json
+import re
 import threading
+import urllib.error
+import urllib.request
+from typing import Any
 
 import pytest
 
 from tests.end_to_end.conftest import ROOT
-from tests.end_to_end.test_endpoint import post
 from tests.support.doors import JSON, PATIENT, Door
 from tests.support.malformed import MALFORMED, SENTINELS
 
@@ -26,6 +29,74 @@ FORMS = {
     "explain": {"inputs": [PATIENT], "params": {"explain": True, "version": False}},
 }
 OWN_HEADERS = ("x-request-id", "x-model-version")
+
+
+def post(endpoint: str, body: Any, kind: str = "application/json") -> tuple[int, Any]:
+    data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    request = urllib.request.Request(
+        f"{endpoint}/invocations", data=data, headers={"Content-Type": kind}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def one(endpoint: str, patient: dict[str, Any], **params: Any) -> tuple[int, Any]:
+    return post(endpoint, {"dataframe_records": [patient], "params": params})
+
+
+# MLflow's own: `mlflow models serve`.
+
+
+def test_readme_shows_the_real_answer(endpoint: str) -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    body = re.search(r"-d '(\{.*?\})'", readme, re.DOTALL)
+    shown = re.search(r'^\{"predictions".*$', readme, re.MULTILINE)
+    assert body is not None
+    assert shown is not None
+    status, answer = post(endpoint, body[1])
+    assert status == 200
+    for got, told in zip(answer["predictions"], json.loads(shown[0])["predictions"], strict=True):
+        assert got["label"] == told["label"]
+        # Other processors round otherwise, and the search may take another turn.
+        assert got["probability"] == pytest.approx(told["probability"], abs=0.05)
+
+
+def test_rows_are_answered_in_order(endpoint: str) -> None:
+    rows = [{**PATIENT, "Glucose": glucose} for glucose in (190, 80, 140)]
+    status, answer = post(endpoint, {"dataframe_records": rows})
+    got = [prediction["probability"] for prediction in answer["predictions"]]
+    each = [one(endpoint, row)[1]["predictions"][0]["probability"] for row in rows]
+    assert status == 200
+    assert got == pytest.approx(each)
+
+
+def test_fraction_is_not_cut_off(endpoint: str) -> None:
+    whole = one(endpoint, {**PATIENT, "Pregnancies": 1})[1]["predictions"][0]["probability"]
+    half = one(endpoint, {**PATIENT, "Pregnancies": 1.9})[1]["predictions"][0]["probability"]
+    assert half != whole
+
+
+def test_threshold_moves_the_decision_for_one_request(endpoint: str) -> None:
+    low = one(endpoint, PATIENT, threshold=0.01)[1]["predictions"][0]
+    high = one(endpoint, PATIENT, threshold=0.99)[1]["predictions"][0]
+    assert (low["label"], high["label"]) == (1, 0)
+    assert low["probability"] == high["probability"]
+
+
+def test_bad_row_refuses_its_whole_request_with_a_sentence(endpoint: str) -> None:
+    rows = [PATIENT, {**PATIENT, "Glucose": 900}]
+    status, answer = post(endpoint, {"dataframe_records": rows})
+    assert status == 400
+    assert "row 2, Glucose: must be at most 600 mg/dL" in answer["message"]
+    assert "predictions" not in answer
+    assert not any(word in json.dumps(answer) for word in ("Traceback", ".py"))
+
+
+# The production door.
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -48,9 +119,7 @@ def test_no_rows_get_an_empty_answer(door: Door) -> None:
 
 @pytest.mark.parametrize("path", ["/ping", "/health", "/version"])
 def test_both_doors_have_the_same_routes(door: Door, endpoint: str, path: str) -> None:
-    from urllib.request import urlopen
-
-    with urlopen(endpoint + path) as plain:
+    with urllib.request.urlopen(endpoint + path) as plain:
         assert door.get(path).content == plain.read()
 
 
