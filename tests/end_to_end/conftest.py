@@ -74,7 +74,7 @@ def command_in(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,  # seconds: of a command that hangs
         check=False,
     )
 
