@@ -42,8 +42,9 @@ def environment() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class MainJob:
-    """What the main job has printed, and written into the user's home."""
+    """Where the main job ran, and what it has printed, and written into the user's home."""
 
+    folder: str
     stdout: str
     home: list[str]
 
@@ -97,18 +98,17 @@ def main_job(project: Path, tmp_path_factory: pytest.TempPathFactory) -> MainJob
     with (base / "main_job.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
-            done.write_text(json.dumps(asdict(run_main_job(base))))
-    shutil.copy(base / "main_job/mlflow.db", project)
-    shutil.copytree(base / "main_job/mlruns", project / "mlruns", dirs_exist_ok=True)
-    return MainJob(**json.loads(done.read_text()))
+            done.write_text(json.dumps(asdict(run_main_job(tempfile.mkdtemp(dir=base)))))
+    job = MainJob(**json.loads(done.read_text()))
+    shutil.copy(Path(job.folder) / "mlflow.db", project)
+    shutil.copytree(Path(job.folder) / "mlruns", project / "mlruns", dirs_exist_ok=True)
+    return job
 
 
-def run_main_job(base: Path) -> MainJob:
-    folder = base / "main_job"
-    folder.mkdir()
-    done = command_in(clone(folder), "mlflow", "run", ".", "--env-manager", "local")
+def run_main_job(folder: str) -> MainJob:
+    done = command_in(clone(Path(folder)), "mlflow", "run", ".", "--env-manager", "local")
     assert done.returncode == 0, done.stdout + done.stderr
-    return MainJob(done.stdout, [str(path) for path in Path(HOME).rglob("*")])
+    return MainJob(folder, done.stdout, [str(path) for path in Path(HOME).rglob("*")])
 
 
 @pytest.fixture(scope="session")
