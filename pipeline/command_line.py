@@ -70,9 +70,9 @@ def _full_name(verb: str, written: str) -> str:
 
 def _hint(verb: str, written: str) -> str:
     """The option or setting that may have been meant, in full, those of the verb first."""
-    own = [key for key in SETTINGS if key.split(".")[0] in sections(verb)]
+    of_verb = [key for key in SETTINGS if key.split(".")[0] in sections(verb)]
     names = {key: key for key in SETTINGS}
-    names |= {key.rpartition(".")[2]: key for key in (*SETTINGS, *own)}
+    names |= {key.rpartition(".")[2]: key for key in (*SETTINGS, *of_verb)}
     names |= {name: name for name in (*VERBS[verb].aliases, *map(_dashed, VERBS[verb].options))}
     close = closest(written, names)
     if close is None:

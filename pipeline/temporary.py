@@ -1,7 +1,7 @@
 """A folder for the temporary files of this process and of those that it starts.
 
 It goes when the process ends. What a process that was killed has left goes at the next start: its
-folder is of this user, carries the mark, and nobody holds its lock or works in it any more.
+folder is of this user, names its process, and nobody holds its lock or works in it any more.
 It imports next to nothing, so that it can be called before all else.
 """
 
@@ -18,7 +18,7 @@ if sys.platform != "win32":
 
 PREFIX = "pipeline-"
 LONGEST = 68  # characters: multiprocessing puts a socket below, whose path may have some 100
-MARK = ".pid"  # of the process that the folder is of
+PID_FILE = ".pid"  # of the process that the folder is of
 SEMAPHORES = Path("/dev/shm")  # where Linux has them, as sem.loky-PID-...
 VARIABLE = "TMPDIR"
 
@@ -45,7 +45,7 @@ def _begin() -> Path:
         folder.rmdir()
         return parent
     fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX)  # held until the process ends
-    (folder / MARK).write_text(str(os.getpid()))  # last: without it nobody touches the folder
+    (folder / PID_FILE).write_text(str(os.getpid()))  # last: without it nobody touches the folder
     tempfile.tempdir = os.environ[VARIABLE] = str(folder)
     atexit.register(_end, folder, os.getpid())
     return folder
@@ -62,7 +62,7 @@ def _left_behind(parent: Path) -> list[Path]:
 
 def _is_dead(folder: Path) -> bool:
     try:
-        if folder.lstat().st_uid != os.getuid() or not (folder / MARK).is_file():
+        if folder.lstat().st_uid != os.getuid() or not (folder / PID_FILE).is_file():
             return False
         handle = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
     except OSError:
@@ -89,7 +89,7 @@ def _used_by_orphans() -> Iterator[str]:
 
 def _remove(folder: Path) -> None:
     try:
-        pid = int((folder / MARK).read_text())
+        pid = int((folder / PID_FILE).read_text())
     except (OSError, ValueError):
         pid = 0
     if pid and not Path(f"/proc/{pid}").exists():

@@ -158,8 +158,8 @@ def test_compare_takes_two_runs(words, config, runs):
     "words", ["", "a", "--evaluate.seed 7", "a b c", "configs/wine.yaml a b c"]
 )
 def test_compare_refuses_other_than_two_runs(words):
-    told = "compare takes two runs: compare RUN RUN; a config comes before them"
-    assert fault("compare", *words.split()) == told
+    message = "compare takes two runs: compare RUN RUN; a config comes before them"
+    assert fault("compare", *words.split()) == message
 
 
 # Mistakes.
@@ -197,8 +197,8 @@ def test_word_that_is_no_verb_gets_the_nearest_or_all(words, message):
 def test_option_that_is_misspelt_gets_the_nearest_in_full(verb, written, meant):
     verb = "ingest" if verb == "split" else verb
     for words in ([f"--{written}", "3"], [f"--{written}=3"]):
-        told = f"--{written} is not an option of {verb}, did you mean '--{meant}'?"
-        assert fault(verb, *words) == told
+        message = f"--{written} is not an option of {verb}, did you mean '--{meant}'?"
+        assert fault(verb, *words) == message
 
 
 @pytest.mark.parametrize(

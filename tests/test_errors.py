@@ -35,7 +35,7 @@ def test_contract_error_carries_the_kind_of_its_rule():
 
 
 @pytest.mark.parametrize(
-    ("name", "known", "hint"),
+    ("name", "names", "hint"),
     [
         ("Glucos", ["Age", "Glucose"], ", did you mean 'Glucose'?"),
         ("glucose", ["Glucose"], ", did you mean 'Glucose'?"),
@@ -46,8 +46,8 @@ def test_contract_error_carries_the_kind_of_its_rule():
         ("", ["Age"], ""),
     ],
 )
-def test_nearest_names_the_closest_or_nothing(name, known, hint):
-    assert nearest(name, known) == hint
+def test_nearest_names_the_closest_or_nothing(name, names, hint):
+    assert nearest(name, names) == hint
 
 
 def test_nearest_compares_no_name_too_long_for_a_slip_of_the_pen():

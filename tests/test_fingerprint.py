@@ -90,19 +90,19 @@ def test_other_data_give_another_fingerprint(step):
 
 
 def test_fingerprint_is_a_sha256_of_names_and_values_in_any_order():
-    found = fingerprint.fingerprint({"a": 1, "b": [0.5, None]})
-    assert len(found) == 64
-    assert found == fingerprint.fingerprint({"b": [0.5, None], "a": 1})
-    assert found != fingerprint.fingerprint({"a": 1, "b": [0.5, 0]})
-    assert found != fingerprint.fingerprint({"a": [0.5, None], "b": 1})
+    digest = fingerprint.fingerprint({"a": 1, "b": [0.5, None]})
+    assert len(digest) == 64
+    assert digest == fingerprint.fingerprint({"b": [0.5, None], "a": 1})
+    assert digest != fingerprint.fingerprint({"a": 1, "b": [0.5, 0]})
+    assert digest != fingerprint.fingerprint({"a": [0.5, None], "b": 1})
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_fingerprints_of_two_steps_differ(step):
     others = [other for other in STEPS if other != step]
-    mark = fingerprint.fingerprint(fingerprint.inputs(step, make_config(), DIGEST))
+    digest = fingerprint.fingerprint(fingerprint.inputs(step, make_config(), DIGEST))
     for other in others:
-        assert mark != fingerprint.fingerprint(fingerprint.inputs(other, make_config(), DIGEST))
+        assert digest != fingerprint.fingerprint(fingerprint.inputs(other, make_config(), DIGEST))
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -245,7 +245,7 @@ def test_version_of_a_library_counts_where_it_is_used(library, steps, monkeypatc
         ("models/ensemble", AFTER_TUNE),
         ("tuning/selection", AFTER_TUNE),
         ("tracking/arrays", AFTER_TUNE),
-        ("datasets/row_hash", AFTER_TRAIN),  # a reused training is known again by its rows
+        ("datasets/row_hash", AFTER_TRAIN),  # a reused training is compared by its rows
         ("inference/mlflow_flavor", AFTER_TRAIN),
         ("export/onnx_graph", AFTER_TRAIN),
         ("tracking/logged_model", AFTER_TRAIN),
@@ -325,9 +325,9 @@ def test_flatten_tells_every_setting_of_the_run():
     assert flat["data.columns.noise"] == {}
     mappings = ("data.columns", "tune.estimators", "tune.space")
     mappings += ("gate.floors", "gate.slices", "gate.slice_floors")
-    told = {key for key in flat if not key.startswith(tuple(f"{name}." for name in mappings))}
+    names = {key for key in flat if not key.startswith(tuple(f"{name}." for name in mappings))}
     settings = {key for key, _ in config_file.settings()}
-    assert told == settings - set(mappings)
+    assert names == settings - set(mappings)
 
 
 def test_flatten_of_a_section_leaves_the_others_out():

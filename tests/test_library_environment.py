@@ -119,14 +119,14 @@ def test_what_writes_when_imported_needs_no_home(tmp_path, home, place):
         "import matplotlib.font_manager, mlflow, skrub, pipeline.inference.runtimes;"
         "print('imported')"
     )
-    kept = {
+    inherited = {
         name: os.environ[name] for name in ("PATH", "PYTHONPYCACHEPREFIX") if name in os.environ
     }
 
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
         cwd=PROJECT,
-        env={**kept, "HOME": str(home) if place == "home" else place},
+        env={**inherited, "HOME": str(home) if place == "home" else place},
         capture_output=True,
         text=True,
         timeout=120,

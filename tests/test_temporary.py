@@ -63,7 +63,7 @@ def test_temporary_files_are_in_the_folder_and_go_with_the_process(parent):
     process = start(parent, HOLD)
     folder = Path(process.stdout.readline().strip())
     assert folder.parent == parent
-    assert len(list(folder.iterdir())) == 2  # the mark and the file
+    assert len(list(folder.iterdir())) == 2  # the process's number and the file
     process.communicate("\n")
     assert left(parent) == []
 
@@ -97,23 +97,23 @@ def test_folder_in_which_an_orphan_works_stays_until_it_ends(parent):
 def test_what_is_not_ours_stays(parent, tmp_path):
     (parent / "pipeline-notes").mkdir()
     (parent / "pipeline-file").touch()
-    (tmp_path / temporary.MARK).write_text("1")
+    (tmp_path / temporary.PID_FILE).write_text("1")
     (parent / "pipeline-link").symlink_to(tmp_path)
     next_start(parent)
     assert left(parent) == ["pipeline-file", "pipeline-link", "pipeline-notes"]
-    assert (tmp_path / temporary.MARK).exists()
+    assert (tmp_path / temporary.PID_FILE).exists()
 
 
 @pytest.mark.skipif(not temporary.SEMAPHORES.is_dir(), reason="semaphores are no files here")
 def test_semaphores_of_a_process_that_was_killed_go_and_those_of_others_stay(parent):
     with running(parent) as (process, _):
-        own = temporary.SEMAPHORES / f"sem.loky-{process.pid}-test"
+        of_process = temporary.SEMAPHORES / f"sem.loky-{process.pid}-test"
         other = temporary.SEMAPHORES / f"sem.loky-{os.getpid()}-test"
-        for semaphore in (own, other):
+        for semaphore in (of_process, other):
             semaphore.touch()
     try:
         next_start(parent)
-        assert not own.exists()
+        assert not of_process.exists()
         assert other.exists()
     finally:
         other.unlink()

@@ -35,9 +35,9 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def environment() -> dict[str, str]:
     """The user's environment, in an empty home, without what this session has set for MLflow."""
     left_out = ("MLFLOW_", "PYTHONDONTWRITEBYTECODE", "XDG_", "MPLCONFIGDIR", "SKB_", "ORT_")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
-    path = f"{BIN}{os.pathsep}{kept['PATH']}"
-    return {**kept, "PATH": path, "PYTHONPYCACHEPREFIX": BYTECODE, "HOME": HOME}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
+    path = f"{BIN}{os.pathsep}{inherited['PATH']}"
+    return {**inherited, "PATH": path, "PYTHONPYCACHEPREFIX": BYTECODE, "HOME": HOME}
 
 
 @dataclass(frozen=True)

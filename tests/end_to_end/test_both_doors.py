@@ -28,7 +28,6 @@ FORMS = {
     "version": {"inputs": [PATIENT], "params": {"version": True}},
     "explain": {"inputs": [PATIENT], "params": {"explain": True, "version": False}},
 }
-OWN_HEADERS = ("x-request-id", "x-model-version")
 
 
 def post(endpoint: str, body: Any, kind: str = "application/json") -> tuple[int, Any]:
@@ -54,15 +53,17 @@ def one(endpoint: str, patient: dict[str, Any], **params: Any) -> tuple[int, Any
 def test_readme_shows_the_real_answer(endpoint: str) -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     body = re.search(r"-d '(\{.*?\})'", readme, re.DOTALL)
-    shown = re.search(r'^\{"predictions".*$', readme, re.MULTILINE)
+    example = re.search(r'^\{"predictions".*$', readme, re.MULTILINE)
     assert body is not None
-    assert shown is not None
+    assert example is not None
     status, answer = post(endpoint, body[1])
     assert status == 200
-    for got, told in zip(answer["predictions"], json.loads(shown[0])["predictions"], strict=True):
-        assert got["label"] == told["label"]
+    for got, expected in zip(
+        answer["predictions"], json.loads(example[0])["predictions"], strict=True
+    ):
+        assert got["label"] == expected["label"]
         # Other processors round otherwise, and the search may take another turn.
-        assert got["probability"] == pytest.approx(told["probability"], abs=0.05)
+        assert got["probability"] == pytest.approx(expected["probability"], abs=0.05)
 
 
 def test_rows_are_answered_in_order(endpoint: str) -> None:
@@ -129,7 +130,7 @@ def test_malformed_requests_are_refused_by_rule_and_without_their_data(door: Doo
     for case in MALFORMED:
         headers = {"Content-Type": case.kind} if case.kind else {}
         reply = door.ask("POST", "/invocations", case.body, **headers)
-        told = reply.content.decode()
+        text = reply.content.decode()
         keys = {"error_code", "message", "request_id"}
         is_right = (
             reply.status == case.status
@@ -137,10 +138,10 @@ def test_malformed_requests_are_refused_by_rule_and_without_their_data(door: Doo
             and set(reply.json) == keys
             and reply.json["request_id"] == reply.headers["x-request-id"]
             and all(word in reply.json["message"] for word in case.words)
-            and not any(word in told for word in ("Traceback", ".py", *SENTINELS))
+            and not any(word in text for word in ("Traceback", ".py", *SENTINELS))
         )
         if not is_right:
-            wrong.append((case.name, reply.status, told[:200]))
+            wrong.append((case.name, reply.status, text[:200]))
     assert wrong == []
     assert door.predict()["label"] == 1
 

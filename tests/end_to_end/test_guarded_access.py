@@ -115,11 +115,11 @@ def test_server_that_may_not_start_ends_with_one_clear_line(
     main_job: object, project: Path, options: list[str], variables: dict[str, str], words: list[str]
 ) -> None:
     done = end_of_door(project, free_port(), *options, **variables)
-    told = done.stdout + done.stderr
+    output = done.stdout + done.stderr
     assert done.returncode == 2
-    assert all(word in told for word in words)
-    assert "Traceback" not in told
-    assert "secret" not in told
+    assert all(word in output for word in words)
+    assert "Traceback" not in output
+    assert "secret" not in output
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +132,8 @@ def test_mutual_tls_by_uvicorns_own_variables_with_certificates_that_change(
 ) -> None:
     server, client = certificates.issue("server"), certificates.issue("client")
     authority = str(certificates.folder / "authority.crt")
-    known = ssl.create_default_context(cafile=authority)
-    known.load_cert_chain(*client)
+    context = ssl.create_default_context(cafile=authority)
+    context.load_cert_chain(*client)
     variables = {
         "UVICORN_SSL_CERTFILE": server[0],
         "UVICORN_SSL_KEYFILE": server[1],
@@ -141,7 +141,7 @@ def test_mutual_tls_by_uvicorns_own_variables_with_certificates_that_change(
         "UVICORN_SSL_CERT_REQS": "2",
     }
     # With client certificates asked for, other machines may come in.
-    with open_door(project, "--serve.host=0.0.0.0", tls=known, **variables) as door:
+    with open_door(project, "--serve.host=0.0.0.0", tls=context, **variables) as door:
         assert door.predict()["label"] == 1
         with door.connect() as connection:
             connection.connect()

@@ -36,20 +36,20 @@ def status_of(answer: bytes) -> int:
 def test_body_beyond_the_limit_is_refused_before_it_is_sent(narrow: Door) -> None:
     head = f"{HEAD}Content-Length: 10000000000\r\n\r\n".encode()
     start = time.perf_counter()
-    with socket.create_connection(("127.0.0.1", narrow.port), timeout=10) as own:
-        own.sendall(head)
-        answer = read_one(own)
+    with socket.create_connection(("127.0.0.1", narrow.port), timeout=10) as client:
+        client.sendall(head)
+        answer = read_one(client)
     assert status_of(answer) == 413
     assert b"larger than 100000 bytes" in answer
     assert time.perf_counter() - start < SMALL["receive_seconds"]
 
 
 def test_chunks_beyond_the_limit_are_refused_before_the_last(narrow: Door) -> None:
-    with socket.create_connection(("127.0.0.1", narrow.port), timeout=10) as own:
-        own.sendall(f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode())
+    with socket.create_connection(("127.0.0.1", narrow.port), timeout=10) as client:
+        client.sendall(f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode())
         for _ in range(12):
-            own.sendall(b"2710\r\n" + b" " * 10_000 + b"\r\n")
-        assert status_of(read_one(own)) == 413
+            client.sendall(b"2710\r\n" + b" " * 10_000 + b"\r\n")
+        assert status_of(read_one(client)) == 413
 
 
 def test_rows_beyond_the_limit_are_refused(narrow: Door) -> None:
@@ -86,17 +86,17 @@ def test_slow_client_is_cut(narrow: Door, begun: bytes) -> None:
 
 
 def test_client_that_trickles_is_cut(narrow: Door) -> None:
-    with socket.create_connection(("127.0.0.1", narrow.port), timeout=10) as own:
-        own.sendall(f"{HEAD}Content-Length: 1000\r\n\r\n".encode())
+    with socket.create_connection(("127.0.0.1", narrow.port), timeout=10) as client:
+        client.sendall(f"{HEAD}Content-Length: 1000\r\n\r\n".encode())
         for _ in range(100):
             try:
-                own.sendall(b" ")
+                client.sendall(b" ")
             except (BrokenPipeError, ConnectionResetError):
                 break
             time.sleep(0.05)
         else:
             pytest.fail("a byte every 50 ms went on for 5 seconds")
-        assert status_of(read_one(own)) == 408
+        assert status_of(read_one(client)) == 408
 
 
 def test_what_is_no_http_is_told_so_in_json(narrow: Door) -> None:
@@ -109,15 +109,15 @@ def test_uploads_that_do_not_end_take_no_places(narrow: Door) -> None:
     """More of them than requests may wait for an answer."""
     waiting = [socket.create_connection(("127.0.0.1", narrow.port)) for _ in range(10)]
     try:
-        for own in waiting:
-            own.sendall(f"{HEAD}Content-Length: 1000\r\n\r\n".encode())
+        for client in waiting:
+            client.sendall(f"{HEAD}Content-Length: 1000\r\n\r\n".encode())
         time.sleep(0.2)
         assert narrow.post({"inputs": [PATIENT]}).status == 200
         assert narrow.get("/ping").status == 200
-        assert [status_of(read_one(own)) for own in waiting] == [408] * 10
+        assert [status_of(read_one(client)) for client in waiting] == [408] * 10
     finally:
-        for own in waiting:
-            own.close()
+        for client in waiting:
+            client.close()
 
 
 def test_answer_that_takes_too_long_is_ended_and_the_next_is_given(
@@ -175,12 +175,12 @@ def test_client_that_does_not_read_is_cut(main_job: object, project: Path) -> No
     body = json.dumps({"inputs": {n: [v] * 100_000 for n, v in PATIENT.items()}}).encode()
     with (
         open_door(project, "--serve.limits.receive_seconds=2") as door,
-        socket.socket() as own,
+        socket.socket() as client,
     ):
-        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        own.connect(("127.0.0.1", door.port))
-        own.settimeout(30)
-        own.sendall(f"{HEAD}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", door.port))
+        client.settimeout(30)
+        client.sendall(f"{HEAD}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         door.wait_for("request", rows=100_000, seconds=30)
         assert b'serve_refusals_total{rule="slow_reader"} 1.0' in door.get("/metrics").content
-        assert len(read_all(own)) < 4_000_000
+        assert len(read_all(client)) < 4_000_000

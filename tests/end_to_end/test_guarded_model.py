@@ -133,13 +133,13 @@ def test_version_that_is_not_right_is_refused_and_the_old_one_stays(
 
 
 def test_champion_is_followed_without_a_failed_request(followed: Door, registry: Registry) -> None:
-    seen: Counter[tuple[int, str]] = Counter()
+    answers: Counter[tuple[int, str]] = Counter()
     until = threading.Event()
 
     def ask() -> None:
         while not until.is_set():
             reply = followed.post({"inputs": [PATIENT]})
-            seen[reply.status, reply.headers["x-model-version"]] += 1
+            answers[reply.status, reply.headers["x-model-version"]] += 1
 
     askers = [threading.Thread(target=ask) for _ in range(4)]
     for asker in askers:
@@ -152,8 +152,8 @@ def test_champion_is_followed_without_a_failed_request(followed: Door, registry:
     until.set()
     for asker in askers:
         asker.join()
-    assert {status for status, _ in seen} == {200}
-    assert {version for _, version in seen} >= set(versions[1:])
+    assert {status for status, _ in answers} == {200}
+    assert {version for _, version in answers} >= set(versions[1:])
     assert followed.get("/model").json["version"] == versions[-1]
 
 
@@ -216,8 +216,8 @@ def test_server_does_not_start_with_a_model_that_was_changed(
     name = "changed"
     registry.client.create_registered_model(name)
     version = registry.add(after=flip_a_bit("model.pkl"))
-    own = registry.client.get_model_version(NAME, version)
-    copied = registry.client.create_model_version(name, source=own.source, tags=own.tags)
+    original = registry.client.get_model_version(NAME, version)
+    copied = registry.client.create_model_version(name, source=original.source, tags=original.tags)
     registry.client.set_registered_model_alias(name, "champion", copied.version)
     done = end_of_door(project, free_port(), f"--registry.model={name}", "--workers", "2")
     assert done.returncode == 2

@@ -200,9 +200,9 @@ def test_signal_lets_what_is_in_flight_end(
 
 def below(pid: int) -> bool:
     """Whether a process beside a worker is there."""
-    own = children(pid)
-    nested = [child for worker in own for child in children(worker)]
-    return any(b"spawn_main" in command_line(child) for child in [*own, *nested])
+    direct = children(pid)
+    nested = [child for worker in direct for child in children(worker)]
+    return any(b"spawn_main" in command_line(child) for child in [*direct, *nested])
 
 
 def test_grace_is_bounded(main_job: object, project: Path) -> None:

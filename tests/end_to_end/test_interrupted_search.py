@@ -34,11 +34,11 @@ def complete(store: MlflowClient) -> list[Run]:
 
 def tried(store: MlflowClient) -> dict[int, tuple[dict[str, str], float]]:
     """Params and loss of each trial by its number; none may be there twice."""
-    found = complete(store)
-    numbers = Counter(int(run.data.tags["trial"]) for run in found)
+    finished = complete(store)
+    numbers = Counter(int(run.data.tags["trial"]) for run in finished)
     assert not numbers or max(numbers.values()) == 1
-    losses = [(run.data.params, run.data.metrics["cv/log_loss"]) for run in found]
-    return dict(zip([int(run.data.tags["trial"]) for run in found], losses, strict=True))
+    losses = [(run.data.params, run.data.metrics["cv/log_loss"]) for run in finished]
+    return dict(zip([int(run.data.tags["trial"]) for run in finished], losses, strict=True))
 
 
 class Store:

@@ -100,14 +100,14 @@ def test_logged_model_is_found_by_its_metrics(store: MlflowClient) -> None:
 def test_mlflow_evaluates_the_served_labels(store: MlflowClient, project: Path) -> None:
     table = pd.read_csv(project / "data/pima.csv")
     model = mlflow.pyfunc.load_model("models:/pima-diabetes@champion")
-    found = mlflow.models.evaluate(
+    evaluated = mlflow.models.evaluate(
         lambda rows: model.predict(rows.astype(float))["label"],
         table,
         targets="Outcome",
         model_type="classifier",
     )
-    assert found.metrics["example_count"] == len(table)
-    assert 0.7 < found.metrics["accuracy_score"] < 1
+    assert evaluated.metrics["example_count"] == len(table)
+    assert 0.7 < evaluated.metrics["accuracy_score"] < 1
 
 
 def test_both_flavors_agree(store: MlflowClient, project: Path) -> None:

@@ -39,9 +39,9 @@ def start(project: Path, address: str, *options: str) -> subprocess.Popen[str]:
 
 
 def done(process: subprocess.Popen[str]) -> str:
-    told = process.communicate(timeout=180)[0]
-    assert process.returncode == 0, told
-    return told
+    printed = process.communicate(timeout=180)[0]
+    assert process.returncode == 0, printed
+    return printed
 
 
 def line_of(client: MlflowClient, name: str) -> list[dict[str, object]]:
@@ -57,14 +57,14 @@ def test_two_that_promote_at_once_on_one_server_end_with_one_champion_and_a_true
     client = MlflowClient(tracking_server, tracking_server)
     done(start(project, tracking_server, "promote", *WEAK))
     both = [start(project, tracking_server, "promote", *one) for one in (STRONG, STRONGER)]
-    told = [done(process) for process in both]
+    printed = [done(process) for process in both]
 
     events = line_of(client, "pima-diabetes")
     champion = client.get_model_version_by_alias("pima-diabetes", "champion")
     assert [event["before"] for event in events] == [None, *(e["version"] for e in events[:-1])]
     assert events[-1]["version"] == str(champion.version)
     assert {event["by"] for event in events} == {"team"}
-    promoted = sum("is champion now" in text for text in told)
+    promoted = sum("is champion now" in text for text in printed)
     assert promoted == len(events) - 1 >= 1
     # Who decided last has looked at the champion that the other made, or made before it.
     previous = client.get_model_version_by_alias("pima-diabetes", "previous")
@@ -75,10 +75,10 @@ def test_two_that_promote_at_once_on_one_server_end_with_one_champion_and_a_true
 def test_rollback_and_history_over_a_server(tracking_server: str, project: Path) -> None:
     client = MlflowClient(tracking_server, tracking_server)
     before = line_of(client, "pima-diabetes")
-    told = done(
+    printed = done(
         start(project, tracking_server, "rollback", "--version", "1", "--reason", "a drill")
     )
-    assert "version 1 is champion again" in told
+    assert "version 1 is champion again" in printed
     assert str(client.get_model_version_by_alias("pima-diabetes", "champion").version) == "1"
     history = done(start(project, tracking_server, "history"))
     assert history.count("version ") >= len(before) + 1
@@ -89,6 +89,8 @@ def test_rollback_and_history_over_a_server(tracking_server: str, project: Path)
 def test_rollback_is_an_entry_point_that_tells_what_it_cannot(
     main_job: object, run: RunCommand
 ) -> None:
-    told = run("mlflow", "run", ".", "--env-manager", "local", "-e", "rollback", "-P", "version=1")
-    assert told.returncode != 0
-    assert "version 1 is champion already" in told.stderr
+    printed = run(
+        "mlflow", "run", ".", "--env-manager", "local", "-e", "rollback", "-P", "version=1"
+    )
+    assert printed.returncode != 0
+    assert "version 1 is champion already" in printed.stderr
