@@ -45,7 +45,7 @@ class Registry:
     def add(self, before: Change | None = None, after: Change | None = None) -> str:
         """A version that is changed before or after its manifest is written."""
         copy = self.folder / str(time.time_ns())
-        shutil.copytree(self.files, copy, ignore=shutil.ignore_patterns(*manifest.NOT_OURS))
+        shutil.copytree(self.files, copy, ignore=shutil.ignore_patterns(*manifest.IGNORED))
         if before:
             before(copy)
         tags = manifest.to_tags(manifest.of(copy))
