@@ -32,21 +32,12 @@ def test_every_setting_that_a_page_names_exists() -> None:
     assert named <= {key for key, _ in settings()}
 
 
-<<<<<<< HEAD
 def test_door_page_lists_every_limit_with_its_default() -> None:
     documented = dict(
         re.findall(r"^\| `serve\.limits\.(\w+)` \| (\S+(?: [KM]iB)?)", PAGES["door"], re.MULTILINE)
     )
     limits = Limits()
     assert documented == {
-=======
-def test_readme_tells_every_limit_with_its_default() -> None:
-    defaults = dict(
-        re.findall(r"^\| `serve\.limits\.(\w+)` \| (\S+(?: [KM]iB)?)", README, re.MULTILINE)
-    )
-    limits = Limits()
-    assert defaults == {
->>>>>>> 7b3ca63 (Name things of the top-level and end-to-end tests by what they are)
         "body_bytes": f"{limits.body_bytes >> 20} MiB",
         "header_bytes": f"{limits.header_bytes >> 10} KiB",
         "rows": f"{limits.rows:,}",
@@ -56,7 +47,6 @@ def test_readme_tells_every_limit_with_its_default() -> None:
         "uploads": f"{limits.uploads}",
         "rate": "none",
     }
-<<<<<<< HEAD
     assert set(documented) == set(Limits.model_fields)
 
 
@@ -85,22 +75,3 @@ def test_every_link_to_a_file_leads_to_one() -> None:
 
 def test_readme_fits_on_a_few_screens() -> None:
     assert len(README.splitlines()) < 200
-=======
-    assert set(defaults) == set(Limits.model_fields)
-
-
-def test_readme_tells_every_rule_of_the_gate_with_its_default() -> None:
-    defaults = dict(
-        re.findall(r"^\| `gate\.(\w+)`(?:, `gate\.\w+`)? \| (\w[^ ]*)", README, re.MULTILINE)
-    )
-    gate = Gate()
-    values = {
-        name: str(getattr(gate, name) or "none").lower() for name in defaults if name != "floors"
-    }
-    assert {name: text for name, text in defaults.items() if name != "floors"} == values
-    assert {name for name in Gate.model_fields if f"`gate.{name}`" not in README} == set()
-    assert f"`gate.margin` ({gate.margin})" in README
-    assert f"`gate.level` ({gate.level})" in README
-    assert f"`gate.metric` ({gate.metric})" in README
-    assert f"`gate.latency` ({gate.latency} s)" in README
->>>>>>> 7b3ca63 (Name things of the top-level and end-to-end tests by what they are)

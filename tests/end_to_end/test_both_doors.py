@@ -243,10 +243,10 @@ def test_many_clients_at_once_get_their_own_answers(door: Door) -> None:
     assert wrong == []
 
 
-def test_readme_shows_how_a_refusal_looks(door: Door) -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
+def test_page_of_the_door_shows_how_a_refusal_looks(door: Door) -> None:
+    page = (ROOT / "docs/door.md").read_text("utf-8")
     refusal = door.post({"inputs": [{**PATIENT, "Glucose": 900}]}).json
-    assert json.dumps(refusal["message"]) in readme
+    assert json.dumps(refusal["message"]) in page
 
 
 def counts(door: Door) -> dict[str, float]:
