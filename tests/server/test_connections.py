@@ -69,7 +69,7 @@ def test_longest_idle_connection_gives_way_to_a_new_one(monkeypatch, log_lines, 
             talks = await asyncio.gather(*(client.all() for client in (*new, *idle)))
             return talks[:3], talks[3:]
 
-    monkeypatch.setattr("tests.support.wire.PATIENCE", 0.3)
+    monkeypatch.setattr("tests.support.wire.PATIENCE", 0.6)
     new, idle = serve(make_guard(), talk)
 
     assert [talk.statuses for talk in new] == [[200]] * 3

@@ -62,13 +62,15 @@ ANSWERED = {
 
 
 def test_whole_request_is_answered():
-    talks = exchanges(make_guard(), ANSWERED)
+    closing = {name for name in ANSWERED if "HTTP/1.0" in name or "the end" in name}
+
+    talks = exchanges(make_guard(), ANSWERED, closing)
 
     wrong = {
         name: talk
         for name, talk in talks.items()
         if [b"predictions" in reply.body for reply in talk.replies] != [True]
-        or talk.is_closed is not ("HTTP/1.0" in name or "the end" in name)
+        or talk.is_closed is not (name in closing)
     }
     assert wrong == {}
 
@@ -165,9 +167,9 @@ REFUSED = {
 @pytest.mark.parametrize("before", [b"", PING, POST + PING], ids=["first", "second", "third"])
 def test_request_in_doubt_is_refused_in_its_turn_and_ends_the_connection(before, log_lines):
     """What follows is not read: it may be its body."""
-    talks = exchanges(
-        make_guard(), {name: [before + request + PING] for name, (request, *_) in REFUSED.items()}
-    )
+    segments = {name: [before + request + PING] for name, (request, *_) in REFUSED.items()}
+
+    talks = exchanges(make_guard(), segments, closing=REFUSED)
 
     rules = {line["request_id"]: line["rule"] for line in log_lines()}
     wrong = {}
@@ -193,7 +195,7 @@ def test_request_in_doubt_is_refused_when_it_comes_in_pieces():
         for name, (request, *_) in REFUSED.items()
     }
 
-    talks = exchanges(make_guard(), pieces)
+    talks = exchanges(make_guard(), pieces, closing=REFUSED)
 
     wrong = {
         name: talk
@@ -265,8 +267,9 @@ TALKS = {
 
 def test_requests_are_answered_as_far_as_their_bounds_are_certain():
     segments = {name: segments for name, (_, _, *segments) in TALKS.items()}
+    closing = {name for name, (_, is_closed, *_) in TALKS.items() if is_closed}
 
-    talks = exchanges(make_guard(limits={"header_bytes": 1000}), segments)
+    talks = exchanges(make_guard(limits={"header_bytes": 1000}), segments, closing)
 
     expected = {name: (statuses, is_closed) for name, (statuses, is_closed, *_) in TALKS.items()}
     assert {name: (talk.statuses, talk.is_closed) for name, talk in talks.items()} == expected

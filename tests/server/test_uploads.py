@@ -153,7 +153,7 @@ def test_stalled_uploads_do_not_shut_the_endpoint(monkeypatch, segments):
             talks += await asyncio.gather(*(client.all() for client in (other, *stalled)))
             return talks, [talk.statuses for talk in first], dict(server.guard.uploads._slow)
 
-    monkeypatch.setattr("tests.support.wire.PATIENCE", 0.5)
+    monkeypatch.setattr("tests.support.wire.PATIENCE", 1.0)
     talks, first, left = serve(make_guard(limits={"uploads": 4, "concurrency": 4}), talk)
 
     assert [talk.statuses for talk in talks] == [[200]] * 7

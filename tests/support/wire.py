@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -70,12 +70,12 @@ class Client:
         self.unread = body[length:]
         return Reply(int(first.split(" ")[1]), headers, body[:length])
 
-    async def all(self) -> Talk:
-        """The answers until the server ends the connection, or is silent."""
+    async def all(self, silence: float | None = None) -> Talk:
+        """The answers until the server ends the connection, or is silent for so many seconds."""
         replies: list[Reply] = []
         while True:
             try:
-                async with asyncio.timeout(SILENCE if replies else PATIENCE):
+                async with asyncio.timeout((silence or SILENCE) if replies else PATIENCE):
                     reply = await self.read()
             except TimeoutError:
                 return Talk(replies, False)
@@ -107,12 +107,12 @@ class Server:
             await asyncio.get_running_loop().sock_connect(own, ("127.0.0.1", self.port))
             yield Client(own)
 
-    async def exchange(self, *segments: bytes) -> Talk:
+    async def exchange(self, *segments: bytes, silence: float | None = None) -> Talk:
         """All that comes back for the segments, on a connection of their own."""
         async with self.connect() as client:
             for segment in segments:
                 await client.send(segment)
-            return await client.all()
+            return await client.all(silence)
 
 
 def serve(guard: Any, talk: Callable[[Server], Awaitable[Any]], **settings: Any) -> Any:
@@ -147,10 +147,14 @@ def exchange(guard: Any, *segments: bytes, **settings: Any) -> Talk:
     return serve(guard, lambda server: server.exchange(*segments), **settings)
 
 
-def exchanges(guard: Any, named: Mapping[str, Sequence[bytes]]) -> dict[str, Talk]:
-    """The same for many connections at once."""
+def exchanges(
+    guard: Any, named: Mapping[str, Sequence[bytes]], closing: Container[str] = ()
+) -> dict[str, Talk]:
+    """The same for many connections at once; of those that are closing, the end is waited for."""
 
     async def talk(server: Server) -> list[Talk]:
-        return await asyncio.gather(*(server.exchange(*parts) for parts in named.values()))
+        silences = [PATIENCE if name in closing else None for name in named]
+        talks = zip(named.values(), silences, strict=True)
+        return await asyncio.gather(*(server.exchange(*each, silence=s) for each, s in talks))
 
     return dict(zip(named, serve(guard, talk), strict=True))
