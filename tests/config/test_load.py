@@ -12,6 +12,7 @@ from pipeline.config.paths import PROJECT, locate
 from pipeline.config.tune import Estimator
 from pipeline.errors import ConfigError
 from pipeline.schema.columns import Column
+from pipeline.tasks import FAMILIES
 
 SMALL = """
 data:
@@ -86,17 +87,13 @@ def test_config_is_frozen(read):
         read().split.seed = 2
 
 
-@pytest.mark.parametrize("rate", ["1/second", "100/second", "5000/minute", "7/hour", "9/day"])
+@pytest.mark.parametrize("rate", ["1/second", "5000/minute", "7/hour", "9/day"])
 def test_load_takes_a_rate(read, rate):
     assert read(f"{SMALL}serve: {{limits: {{rate: {rate}}}}}\n").serve.limits.rate == rate
 
 
 @pytest.mark.parametrize(
-    "rate",
-    [
-        *("100", "0/second", "-1/second", "01/second", "1.5/second", "100/seconds", "100 / second"),
-        *("100/2second", "second/100", "100/month", "many/second", "100/second;200/minute"),
-    ],
+    "rate", ["100", "0/second", "01/second", "1.5/second", "100/seconds", "100 / second", "9/month"]
 )
 def test_load_refuses_what_is_no_rate(faults, rate):
     assert faults(f"{SMALL}serve: {{limits: {{rate: '{rate}'}}}}\n") == [
@@ -106,69 +103,76 @@ def test_load_refuses_what_is_no_rate(faults, rate):
 
 # One fault, one sentence: setting, value, rule or remedy.
 
+MAPPING = "it should be a mapping of settings, {} for none"
+REFUSED = {
+    "it should be a valid integer": [
+        ("tune: {max_evals: '3'}", "tune.max_evals is '3'"),
+        ("tune: {max_evals: true}", "tune.max_evals is true"),
+        ("tune: {max_evals: 3.0}", "tune.max_evals is 3.0"),
+        ("tune: {max_evals: null}", "tune.max_evals is null"),
+        ("tune: {seed: [null]}", "tune.seed is [None]"),
+    ],
+    "it should be a valid number": [
+        ("split: {test_size: '0.3'}", "split.test_size is '0.3'"),
+        ("gate: {floors: {f1: '0.5'}}", "gate.floors.f1 is '0.5'"),
+    ],
+    "it should be a valid boolean": [
+        ("split: {stratify: 'yes'}", "split.stratify is 'yes'"),
+        ("serve: {insecure: 1}", "serve.insecure is 1"),
+    ],
+    "it should be a valid string": [
+        ("serve: {host: 127}", "serve.host is 127"),
+        ("serve: {limits: {rate: 100}}", "serve.limits.rate is 100"),
+    ],
+    "it should be a list": [
+        ("tune: {families: svc}", "tune.families is 'svc'"),
+        ("serve: {allowed_hosts: a.org}", "serve.allowed_hosts is 'a.org'"),
+        ("serve: {trusted_proxies: 10.0.0.1}", "serve.trusted_proxies is '10.0.0.1'"),
+    ],
+    MAPPING: [
+        ("tune:", "tune is null"),
+        ("gate: {floors: [0.5]}", "gate.floors is [0.5]"),
+        ("serve: {limits: 3}", "serve.limits is 3"),
+        ("tune: {space: {svc: 3}}", "tune.space.svc is 3"),
+        ("tune: {estimators: {knn: a.B}}", "tune.estimators.knn is 'a.B'"),
+    ],
+    "it should be a finite number": [("split: {test_size: .nan}", "split.test_size is nan")],
+    "it should be less than 1": [("split: {test_size: 2}", "split.test_size is 2")],
+    "it should be greater than 0": [
+        ("serve: {follow: 0}", "serve.follow is 0"),
+        ("serve: {grace: -1}", "serve.grace is -1"),
+        ("serve: {limits: {answer_seconds: 0}}", "serve.limits.answer_seconds is 0"),
+    ],
+    "it should be greater than or equal to 1": [
+        ("serve: {limits: {rows: 0}}", "serve.limits.rows is 0"),
+    ],
+    "it should be less than or equal to 65535": [("serve: {port: 70000}", "serve.port is 70000")],
+    "String should have at least 1 character": [("serve: {keys: ''}", "serve.keys is ''")],
+    "it should be the number of a version, such as 3": [
+        ("serve: {version: '0'}", "serve.version is '0'"),
+    ],
+    "choose from non_inferiority, superiority, none": [("gate: {rule: true}", "gate.rule is true")],
+}
+
 
 @pytest.mark.parametrize(
     ("section", "sentence"),
     [
+        *(
+            (section, f"{value}; {rule}")
+            for rule, cases in REFUSED.items()
+            for section, value in cases
+        ),
         ("tun: {}", "tun is not a setting, did you mean 'tune'?"),
         ("tune: {max_eval: 3}", "tune.max_eval is not a setting, did you mean 'max_evals'?"),
-        (
-            "serve: {zzz: 3}",
-            "serve.zzz is not a setting; choose from allowed_hosts, docs, follow, grace, host, "
-            "insecure, keys, limits, open_metrics, port, "
-            "trusted_proxies, version, workers",
-        ),
         (
             "serve: {limits: {zzz: 3}}",
             "serve.limits.zzz is not a setting; choose from answer_seconds, body_bytes, "
             "concurrency, header_bytes, rate, receive_seconds, rows, uploads",
         ),
-        ("tune: {max_evals: '3'}", "tune.max_evals is '3'; it should be a valid integer"),
-        ("tune: {max_evals: lots}", "tune.max_evals is 'lots'; it should be a valid integer"),
-        ("tune: {max_evals: true}", "tune.max_evals is true; it should be a valid integer"),
-        ("tune: {max_evals: 3.0}", "tune.max_evals is 3.0; it should be a valid integer"),
-        ("tune: {max_evals: null}", "tune.max_evals is null; it should be a valid integer"),
-        ("tune: {seed: false}", "tune.seed is false; it should be a valid integer"),
-        ("tune: {seed: [null]}", "tune.seed is [None]; it should be a valid integer"),
-        (
-            "gate: {rule: true}",
-            "gate.rule is true; choose from non_inferiority, superiority, none",
-        ),
-        ("tune: {folds: 1}", "tune.folds is 1; it should be greater than or equal to 2"),
-        ("tune: {families: svc}", "tune.families is 'svc'; it should be a list"),
-        ("tune: 3", "tune is 3; it should be a mapping of settings, {} for none"),
         (
             "tune: {families: [svc, mlp, svc]}",
             "tune.families: svc is there twice; name each family once",
-        ),
-        ("tune:", "tune is null; it should be a mapping of settings, {} for none"),
-        ("split: {test_size: 2}", "split.test_size is 2; it should be less than 1"),
-        ("split: {test_size: '0.3'}", "split.test_size is '0.3'; it should be a valid number"),
-        ("split: {test_size: .nan}", "split.test_size is nan; it should be a finite number"),
-        ("split: {stratify: 'yes'}", "split.stratify is 'yes'; it should be a valid boolean"),
-        ("split: {stratify: 1}", "split.stratify is 1; it should be a valid boolean"),
-        ("gate: {floors: {f1: '0.5'}}", "gate.floors.f1 is '0.5'; it should be a valid number"),
-        ("serve: {host: 127}", "serve.host is 127; it should be a valid string"),
-        ("serve: {port: 70000}", "serve.port is 70000; it should be less than or equal to 65535"),
-        ("serve: {port: 0}", "serve.port is 0; it should be greater than or equal to 1"),
-        (
-            "serve: {version: '0'}",
-            "serve.version is '0'; it should be the number of a version, such as 3",
-        ),
-        ("serve: {workers: 0}", "serve.workers is 0; it should be greater than or equal to 1"),
-        ("serve: {insecure: 1}", "serve.insecure is 1; it should be a valid boolean"),
-        ("serve: {insecure: 'yes'}", "serve.insecure is 'yes'; it should be a valid boolean"),
-        ("serve: {keys: ''}", "serve.keys is ''; String should have at least 1 character"),
-        ("serve: {follow: 0}", "serve.follow is 0; it should be greater than 0"),
-        ("serve: {grace: -1}", "serve.grace is -1; it should be greater than 0"),
-        ("serve: {grace: .inf}", "serve.grace is inf; it should be a finite number"),
-        (
-            "serve: {allowed_hosts: a.org}",
-            "serve.allowed_hosts is 'a.org'; it should be a list",
-        ),
-        (
-            "serve: {trusted_proxies: 10.0.0.1}",
-            "serve.trusted_proxies is '10.0.0.1'; it should be a list",
         ),
         (
             "serve: {trusted_proxies: [10.0.0.1, a.org]}",
@@ -179,34 +183,6 @@ def test_load_refuses_what_is_no_rate(faults, rate):
             "serve: {trusted_proxies: [10.0.0.1/8]}",
             "serve.trusted_proxies[0]: '10.0.0.1/8' is no address or network; write 10.0.0.0/8",
         ),
-        (
-            "gate: {slices: {Age: null}, slice_floors: {f1: 0.1}}",
-            "gate.slices.Age is null; it should be a list",
-        ),
-        (
-            "gate: {floors: [0.5]}",
-            "gate.floors is [0.5]; it should be a mapping of settings, {} for none",
-        ),
-        (
-            "serve: {limits: 3}",
-            "serve.limits is 3; it should be a mapping of settings, {} for none",
-        ),
-        (
-            "serve: {limits: {rows: 0}}",
-            "serve.limits.rows is 0; it should be greater than or equal to 1",
-        ),
-        (
-            "serve: {limits: {body_bytes: 1.5}}",
-            "serve.limits.body_bytes is 1.5; it should be a valid integer",
-        ),
-        (
-            "serve: {limits: {answer_seconds: 0}}",
-            "serve.limits.answer_seconds is 0; it should be greater than 0",
-        ),
-        (
-            "serve: {limits: {rate: 100}}",
-            "serve.limits.rate is 100; it should be a valid string",
-        ),
     ],
 )
 def test_load_refuses_a_setting_with_name_value_and_rule(faults, section, sentence):
@@ -216,30 +192,12 @@ def test_load_refuses_a_setting_with_name_value_and_rule(faults, section, senten
 @pytest.mark.parametrize(
     ("good", "bad", "sentence"),
     [
-        (
-            "unit: years",
-            "unt: years",
-            "data.columns.Age.unt is not a setting, did you mean 'unit'?",
-        ),
-        ("unit: years", "unit: 3", "data.columns.Age.unit is 3; it should be a valid string"),
-        ("[18, 120]", "18", "data.columns.Age.range is 18; it should be a list"),
+        ("unit:", "unt:", "data.columns.Age.unt is not a setting, did you mean 'unit'?"),
         ("[18, 120]", "[18]", "data.columns.Age.range[1] is missing; the config must set it"),
         ("[18, ", "['18', ", "data.columns.Age.range[0] is '18'; it should be a valid number"),
-        (
-            "[18, 120]",
-            "[120, 18]",
-            "data.columns.Age: range is [120, 18]; the smaller number comes first",
-        ),
-        (
-            "Weight: {}",
-            "Weight:",
-            "data.columns.Weight is null; it should be a mapping of settings, {} for none",
-        ),
-        (
-            "target: ill",
-            "target: Age",
-            "data: target 'Age' is among the columns; take it out of them",
-        ),
+        ("18, 120", "9, 1", "data.columns.Age: range is [9, 1]; the smaller number comes first"),
+        ("Weight: {}", "Weight:", f"data.columns.Weight is null; {MAPPING}"),
+        ("ill", "Age", "data: target 'Age' is among the columns; take it out of them"),
         ("source: people.csv", "", "data.source is missing; the config must set it"),
         ("registry: {model: m}", "", "registry is missing; the config must set it"),
         (
@@ -253,7 +211,6 @@ def test_load_refuses_a_setting_with_name_value_and_rule(faults, section, senten
             "source: people.csv\n  sha256: AB",
             "data.sha256 is 'AB'; it should be 64 hexadecimal digits in lower case",
         ),
-        ("{model: m}", "{model: 2024}", "registry.model is 2024; it should be a valid string"),
     ],
 )
 def test_load_refuses_a_fault_in_the_data_and_registry(faults, good, bad, sentence):
@@ -429,16 +386,11 @@ def test_load_refuses_a_file_without_sections(read, text):
     [
         ("tune.max_evals", "7", 7),
         ("tune.families", "[svc, mlp]", ("svc", "mlp")),
-        ("tune.families", '["svc"]', ("svc",)),
         ("tune.timeout", "1e-3", 0.001),
-        ("tune.timeout", "null", None),
         ("tune.parallelism", "auto", "auto"),
-        ("split.stratify", "false", False),
-        ("train.threshold", "0.25", 0.25),
         ("gate.floors", "{roc_auc: 0.7}", {"roc_auc": 0.7}),
         ("gate.floors.roc_auc", "0.7", {"roc_auc": 0.7}),
         ("data.positive", "yes please", "yes please"),
-        ("data.sha256", "null", None),
     ],
 )
 def test_override_is_laid_over_the_file(read, key, text, value):
@@ -463,14 +415,7 @@ def test_override_reaches_one_setting_of_a_column(read):
     [
         ("tune.max_evals", "lots", "tune.max_evals is 'lots'; it should be a valid integer"),
         ("tune.max_evals", "'7'", "tune.max_evals is '7'; it should be a valid integer"),
-        ("tune.timeout", ".nan", "tune.timeout is nan; it should be a finite number"),
         ("tune.timeout", "NaN", "tune.timeout is 'NaN'; it should be a valid number"),
-        ("serve.hst", "x", "serve.hst is not a setting, did you mean 'host'?"),
-        (
-            "data.columns.Age.rang",
-            "3",
-            "data.columns.Age.rang is not a setting, did you mean 'range'?",
-        ),
         ("registry.model", "null", "registry.model is null; it should be a valid string"),
         ("tune", "3", "tune is 3; it should be a mapping of settings, {} for none"),
     ],
@@ -488,13 +433,7 @@ def test_override_is_checked_like_the_file(faults, key, text, sentence):
         ("tune.seed", "9" * 5000),
         ("tune.seed", "[" * 1000),
     ],
-    ids=[
-        "open bracket",
-        "key written twice",
-        "key that is no text",
-        "5000 digits",
-        "1000 brackets",
-    ],
+    ids=["open bracket", "key twice", "key that is no text", "5000 digits", "1000 brackets"],
 )
 def test_override_that_is_no_value_in_yaml_is_refused(read, key, text):
     with pytest.raises(ConfigError) as error:
@@ -520,16 +459,8 @@ def test_settings_lists_the_leaves_of_every_section():
 # The environment: between the file and the command line, for the endpoint alone.
 
 
-@pytest.mark.parametrize(
-    ("key", "name"),
-    [
-        ("serve.port", "PIPELINE_SERVE_PORT"),
-        ("serve.allowed_hosts", "PIPELINE_SERVE_ALLOWED_HOSTS"),
-        ("serve.limits.body_bytes", "PIPELINE_SERVE_LIMITS_BODY_BYTES"),
-    ],
-)
-def test_variable_is_the_key_in_capitals(key, name):
-    assert variable(key) == name
+def test_variable_is_the_key_in_capitals():
+    assert variable("serve.limits.body_bytes") == "PIPELINE_SERVE_LIMITS_BODY_BYTES"
 
 
 def test_no_two_settings_share_a_variable():
@@ -542,18 +473,11 @@ def test_no_two_settings_share_a_variable():
     ("key", "text", "value"),
     [
         ("serve.host", "0.0.0.0", "0.0.0.0"),
-        ("serve.host", "127", "127"),
         ("serve.port", "9000", 9000),
-        ("serve.workers", "2", 2),
         ("serve.insecure", "true", True),
         ("serve.keys", "12345", "12345"),
-        ("serve.keys", "null", None),
         ("serve.allowed_hosts", "[a.org, '*']", ("a.org", "*")),
         ("serve.trusted_proxies", "[10.0.0.0/8, ::1]", ("10.0.0.0/8", "::1")),
-        ("serve.follow", "null", None),
-        ("serve.follow", "0.5", 0.5),
-        ("serve.docs", "false", False),
-        ("serve.limits.rows", "10", 10),
         ("serve.limits.rate", "5/second", "5/second"),
         ("serve.limits.rate", "null", None),
     ],
@@ -589,8 +513,6 @@ def test_what_a_run_results_in_does_not_come_from_the_environment(read, monkeypa
     ("key", "text", "sentence"),
     [
         ("serve.port", "lots", "serve.port is 'lots'; it should be a valid integer"),
-        ("serve.port", "", "serve.port is null; it should be a valid integer"),
-        ("serve.insecure", "1", "serve.insecure is 1; it should be a valid boolean"),
         (
             "serve.limits.rate",
             "lots",
@@ -653,32 +575,15 @@ def test_load_keeps_the_type_of_each_option(read):
     assert [type(option) for option in choice.options] == [str, type(None), list, int, bool, float]
 
 
-RANGE_FAULTS = [
-    ("{loguniform: [10, 1]}", "loguniform: low 10 must be below high 1"),
-    ("{loguniform: [0, 1]}", "loguniform: low 0 must be above 0"),
-    ("{lognormal: [0, 0]}", "lognormal: sigma 0 must be above 0"),
-    ("{uniform: ['0', 1]}", "uniform takes numbers, not '0'"),
-    ("{uniform: [1]}", "uniform takes [low, high], not 1 values"),
-    ("{uniform: 3}", "uniform takes a list, [low, high]"),
-    ("{uniform: {low: 0, high: 1}}", "uniform takes a list, [low, high]"),
-    ("{randint: [1, 2, 3]}", "randint takes [high] or [low, high], not 3 values"),
-    ("{uniformint: [1, 2.5]}", "uniformint takes whole numbers"),
-    ("{choice: []}", "choice takes [option, option, ...], not none"),
-    ("{pchoice: [a, b]}", "pchoice takes [[probability, option], ...]"),
-    (
-        "{pchoice: [[0.5, a], [0.4, b]]}",
-        "pchoice: probabilities must not be negative, and their sum, 0.9, must be 1",
-    ),
-    ("{uniforn: [0, 1]}", "'uniforn' is no distribution of hyperopt, did you mean 'uniform'?"),
-    ("{}", "it has 0 distributions; give one, e.g. {loguniform: [0.01, 10]}"),
-    (
-        "{uniform: [0, 1], normal: [0, 1]}",
-        "it has 2 distributions; give one, e.g. {loguniform: [0.01, 10]}",
-    ),
-]
-
-
-@pytest.mark.parametrize(("written", "sentence"), RANGE_FAULTS)
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ("{loguniform: [10, 1]}", "loguniform: low 10 must be below high 1"),
+        ("{uniform: {low: 0, high: 1}}", "uniform takes a list, [low, high]"),
+        ("{uniforn: [0, 1]}", "'uniforn' is no distribution of hyperopt, did you mean 'uniform'?"),
+        ("{}", "it has 0 distributions; give one, e.g. {loguniform: [0.01, 10]}"),
+    ],
+)
 def test_load_refuses_a_range_with_its_key_and_the_rule(faults, written, sentence):
     of_family = faults(f"{SMALL}tune: {{space: {{svc: {{C: {written}}}}}}}\n")
     of_estimator = faults(
@@ -689,33 +594,25 @@ def test_load_refuses_a_range_with_its_key_and_the_rule(faults, written, sentenc
     assert of_estimator == [f"tune.estimators.knn.space.p: {sentence}"]
 
 
+BUILT_IN = ", ".join(FAMILIES)
+
+
 @pytest.mark.parametrize(
     ("tune", "sentences"),
     [
         (
-            "space: {svc: {C: {uniform: [2, 1]}, gamma: {zzz: 1}}}",
+            "space: {svc: {C: {uniform: [2, 1]}, gamma: {normal: [0, 0]}}}",
             [
                 "tune.space.svc.C: uniform: low 2 must be below high 1",
-                "tune.space.svc.gamma: 'zzz' is no distribution of hyperopt; choose from uniform, "
-                "loguniform, uniformint, quniform, qloguniform, normal, lognormal, qnormal, "
-                "qlognormal, randint, choice, pchoice",
+                "tune.space.svc.gamma: normal: sigma 0 must be above 0",
             ],
         ),
-        ("space: 3", ["tune.space is 3; it should be a mapping of settings, {} for none"]),
         (
-            "space: {svc: 3}",
-            ["tune.space.svc is 3; it should be a mapping of settings, {} for none"],
-        ),
-        (
-            "{families: [svc, mlp], space: {svx: {C: 3}}}",
+            "families: [svc, mlp], space: {svx: {C: 3}}",
             [
                 "tune: space has ranges for 'svx', which is not in families, did you mean 'svc'? "
                 "choose from svc, mlp"
             ],
-        ),
-        (
-            "{families: [mlp], space: {svc: {C: 3}}}",
-            ["tune: space has ranges for 'svc', which is not in families; choose from mlp"],
         ),
         (
             "estimators: {svc: {estimator: a.B}}",
@@ -729,34 +626,11 @@ def test_load_refuses_a_range_with_its_key_and_the_rule(faults, written, sentenc
             ],
         ),
         (
-            "estimators: {knn: {estimator: 3}}",
-            ["tune.estimators.knn.estimator is 3; it should be a valid string"],
-        ),
-        (
-            "estimators: {knn: {}}",
-            ["tune.estimators.knn.estimator is missing; the config must set it"],
-        ),
-        (
-            "estimators: {knn: a.B}",
-            ["tune.estimators.knn is 'a.B'; it should be a mapping of settings, {} for none"],
-        ),
-        (
-            "estimators: {knn: {estimator: a.B, parms: {}}}",
-            ["tune.estimators.knn.parms is not a setting, did you mean 'params'?"],
-        ),
-        (
-            "estimators: {knn: {estimator: a.B, zzz: {}}}",
+            "estimators: {knn: {estimator: a.B, params: 3, parms: {}, default: [1]}}",
             [
-                "tune.estimators.knn.zzz is not a setting; choose from default, estimator, "
-                "params, preprocessing, space"
-            ],
-        ),
-        (
-            "estimators: {knn: {estimator: a.B, params: 3, default: [1]}}",
-            [
-                "tune.estimators.knn.params is 3; it should be a mapping of settings, {} for none",
-                "tune.estimators.knn.default is [1]; it should be a mapping of settings, "
-                "{} for none",
+                f"tune.estimators.knn.params is 3; {MAPPING}",
+                f"tune.estimators.knn.default is [1]; {MAPPING}",
+                "tune.estimators.knn.parms is not a setting, did you mean 'params'?",
             ],
         ),
         (
@@ -767,27 +641,15 @@ def test_load_refuses_a_range_with_its_key_and_the_rule(faults, written, sentenc
             ],
         ),
         (
-            "estimators: {knn: {estimator: a.B, preprocessing: scale}}",
-            ["tune.estimators.knn.preprocessing is 'scale'; it should be a list"],
-        ),
-        (
-            "{estimators: {knn: {estimator: a.B}}, families: [knm, svc, zzz]}",
+            "estimators: {knn: {estimator: a.B}}, families: [knm, svc, zzz]",
             [
-                "tune.families[0] is 'knm', did you mean 'knn'? choose from logistic_regression, "
-                "spline_logistic_regression, svc, extra_trees, hist_gradient_boosting, mlp, "
-                "raw_logistic_regression, knn",
-                "tune.families[2] is 'zzz'; choose from logistic_regression, "
-                "spline_logistic_regression, svc, extra_trees, hist_gradient_boosting, mlp, "
-                "raw_logistic_regression, knn",
+                f"tune.families[0] is 'knm', did you mean 'knn'? choose from {BUILT_IN}, knn",
+                f"tune.families[2] is 'zzz'; choose from {BUILT_IN}, knn",
             ],
         ),
         (
-            "{estimators: {knn: {estimator: 3}}, families: [knn], space: {knn: {p: 1}}}",
+            "estimators: {knn: {estimator: 3}}, families: [knn], space: {knn: {p: 1}}",
             ["tune.estimators.knn.estimator is 3; it should be a valid string"],
-        ),
-        (
-            "{estimators: {knn: {estimator: a.B}}, families: [knn, svc, knn]}",
-            ["tune.families: knn is there twice; name each family once"],
         ),
         (
             "backend: sparks",
@@ -797,9 +659,7 @@ def test_load_refuses_a_range_with_its_key_and_the_rule(faults, written, sentenc
     ids=lambda part: str(part)[:60],
 )
 def test_load_refuses_a_fault_in_the_families_and_their_spaces(faults, tune, sentences):
-    text = tune if tune.startswith("{") else f"{{{tune}}}"
-
-    assert faults(f"{SMALL}tune: {text}\n") == sentences
+    assert faults(f"{SMALL}tune: {{{tune}}}\n") == sentences
 
 
 def test_load_tells_faults_of_several_estimators_at_once(faults):
@@ -821,21 +681,12 @@ def test_load_tells_faults_of_several_estimators_at_once(faults):
     [
         ("tune.space.svc.C", "{uniform: [1, 2]}", {"svc": {"C": {"uniform": [1, 2]}}}),
         ("tune.space.svc.C.uniform", "[1, 2]", {"svc": {"C": {"uniform": [1, 2]}}}),
-        ("tune.space.svc", "{C: 3, gamma: [1, 2]}", {"svc": {"C": 3, "gamma": [1, 2]}}),
         ("tune.space.svc.C", "1e-3", {"svc": {"C": 0.001}}),
-        ("tune.space.svc.C", "null", {"svc": {"C": None}}),
-        ("tune.space.svc.C", "scale", {"svc": {"C": "scale"}}),
         ("tune.space", "{}", {}),
     ],
 )
 def test_override_reaches_a_range_and_a_fixed_value(read, key, text, expected):
     assert read(overrides={key: text}).tune.model_dump()["space"] == expected
-
-
-def test_override_of_a_range_is_checked_like_the_file(faults):
-    message = faults(overrides={"tune.space.svc.C": "{uniform: [2, 1]}"})
-
-    assert message == ["tune.space.svc.C: uniform: low 2 must be below high 1"]
 
 
 def test_override_of_a_range_leaves_the_others_of_the_file(read):
@@ -891,10 +742,8 @@ def test_load_refuses_half_a_surrogate_pair(read):
         read(SMALL.replace("unit: years", 'unit: "\\ud800"'))
 
 
-@pytest.mark.parametrize(("written", "read_as"), [("1:30", 90), ("010", 8)])
-def test_load_does_not_reckon_in_base_60_or_8(read, written, read_as):
-    try:
-        config = read(f"{SMALL}tune: {{max_evals: {written}}}\n")
-    except ConfigError:
-        return
-    assert config.tune.max_evals != read_as
+def test_load_does_not_reckon_in_base_60_or_8(faults, read):
+    assert faults(f"{SMALL}tune: {{max_evals: 1:30}}\n") == [
+        "tune.max_evals is '1:30'; it should be a valid integer"
+    ]
+    assert read(f"{SMALL}tune: {{max_evals: 010}}\n").tune.max_evals == 10

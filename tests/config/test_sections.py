@@ -32,17 +32,12 @@ def test_a_column_without_a_name_is_refused():
         Data(**{**DATA, "columns": {**DATA["columns"], "": {}}})
 
 
-def test_target_among_the_columns_is_refused():
-    with pytest.raises(ValidationError, match="target 'Age' is among the columns; take it out"):
-        Data(**{**DATA, "target": "Age"})
-
-
 @pytest.mark.parametrize("positive", [1, 0, True, "yes", None])
 def test_positive_keeps_its_type(positive):
     assert type(Data(**DATA, positive=positive).positive) is type(positive)
 
 
-@pytest.mark.parametrize("name", ["", " m", "a/b", "a:b", "a.b/", ".", "a%b", "a'b", 'a"b'])
+@pytest.mark.parametrize("name", ["", " m", "a/b", "a:b", ".", "a%b", "a'b", 'a"b'])
 def test_registry_refuses_a_name_that_breaks_a_models_address(name):
     with pytest.raises(ValidationError, match="model"):
         Registry(model=name)
@@ -55,7 +50,6 @@ def test_registry_refuses_a_name_that_breaks_a_models_address(name):
         (Data, {**DATA, "source": ""}),
         (Data, {**DATA, "target": ""}),
         (Data, {**DATA, "timeout": 0}),
-        (Data, {**DATA, "timeout": float("inf")}),
         (Data, {**DATA, "sha256": "A" * 64}),
         (Data, {**DATA, "sha256": "a" * 63}),
         (Split, {"test_size": 0.0}),
@@ -63,69 +57,39 @@ def test_registry_refuses_a_name_that_breaks_a_models_address(name):
         (Split, {"seed": -1}),
         (Split, {"seed": 2**32}),
         (Tune, {"families": ()}),
-        (Tune, {"families": ("xgb",)}),
-        (Tune, {"families": ("svc", "svc")}),
         (Tune, {"max_evals": 0}),
-        (Tune, {"max_evals": True}),
         (Tune, {"folds": 1}),
-        (Tune, {"parallelism": "many"}),
         (Tune, {"parallelism": 0}),
         (Tune, {"trial_timeout": 0}),
-        (Tune, {"backend": "cluster"}),
         (Tune, {"families": ("knn",), "estimators": {"bayes": BAYES}}),
-        (Tune, {"families": ("knn", "knn"), "estimators": {"knn": KNN}}),
-        (Tune, {"estimators": {"mlp": KNN}}),
         (Tune, {"estimators": {"raw_logistic_regression": KNN}}),
-        (Tune, {"space": {"svc": 3}}),
-        (Tune, {"space": {"svc": {"C": {"uniform": [2, 1]}}}}),
         (Tune, {"space": {"knn": {}}}),
-        (Tune, {"families": ("mlp",), "space": {"svc": {}}}),
-        (Estimator, {}),
         (Estimator, {"estimator": ""}),
-        (Estimator, {"estimator": "Class"}),
         (Estimator, {"estimator": ".Class"}),
         (Estimator, {"estimator": "package."}),
         (Estimator, {"estimator": "package..Class"}),
         (Estimator, {"estimator": "package.1Class"}),
-        (Estimator, {"estimator": "package/module.Class"}),
         (Estimator, {"estimator": "package.Class()"}),
         (Estimator, {"estimator": " package.Class"}),
-        (Estimator, {"estimator": "package.Class", "param": {}}),
-        (Estimator, {"estimator": "package.Class", "params": [1]}),
-        (Estimator, {"estimator": "package.Class", "space": {"C": {"uniform": [2, 1]}}}),
-        (Estimator, {"estimator": "package.Class", "preprocessing": ("onehot",)}),
         (Gate, {"primary": "f1"}),
         (Gate, {"metric": "auc"}),
-        (Gate, {"rule": "equivalence"}),
         (Gate, {"floors": {"auc": 0.7}}),
-        (Gate, {"floors": {"roc_auc": "0.7"}}),
         (Gate, {"floors": {"roc_auc": float("nan")}}),
         (Gate, {"floors_on": "low"}),
-        (Gate, {"dummy": 1}),
         (Gate, {"margin": -0.001}),
         (Gate, {"margin": float("inf")}),
-        (Gate, {"margin": None}),
         (Gate, {"level": 0.5}),
         (Gate, {"level": 1.0}),
-        (Gate, {"level": 95}),
         (Gate, {"rows_per_class": 0}),
-        (Gate, {"rows_per_class": 2.5}),
         (Gate, {"calibration": 0}),
-        (Gate, {"calibration": -0.1}),
         (Gate, {"serve_check": "none"}),
         (Gate, {"latency": 0}),
-        (Gate, {"latency": None}),
-        (Gate, {"slices": {"Age": (float("nan"),)}, "slice_floors": {"f1": 0.1}}),
         (Gate, {"slices": {"Age": (float("inf"),)}, "slice_floors": {"f1": 0.1}}),
         (Gate, {"slices": {"Age": 30.0}, "slice_floors": {"f1": 0.1}}),
-        (Gate, {"slices": {"Age": ("30",)}, "slice_floors": {"f1": 0.1}}),
         (Gate, {"slices": {"Age": (30.0,)}, "slice_floors": {"auc": 0.1}}),
         (Serve, {"port": 0}),
-        (Serve, {"port": 65536}),
         (Serve, {"workers": 0}),
-        (Serve, {"version": "0"}),
         (Serve, {"version": "latest"}),
-        (Serve, {"version": "03"}),
         (Serve, {"version": 3}),
     ],
 )
@@ -156,17 +120,10 @@ def test_gate_asks_for_more_than_the_dummy_and_a_champions_equal_unless_told_oth
 @pytest.mark.parametrize(
     "settings",
     [
-        {"margin": 0},
-        {"margin": 5.0},
-        {"level": 0.501},
-        {"level": 0.999},
-        {"rows_per_class": 1},
-        {"calibration": None},
-        {"calibration": 1e-9},
-        {"latency": 1e-9},
+        {"margin": 0, "level": 0.501, "rows_per_class": 1, "calibration": 1e-9, "latency": 1e-9},
+        {"calibration": None, "level": 0.999, "rule": "none", "dummy": False},
         {"floors": {"roc_auc": 0.0, "log_loss": 0.0, "mcc": -1.0, "brier": 0.0}},
         {"floors": {"roc_auc": 1.0, "log_loss": 1e9, "mcc": 1.0, "brier": 2.0}},
-        {"rule": "none", "dummy": False, "primary": "accuracy"},
     ],
 )
 def test_gate_takes_a_setting_at_the_edge_of_its_rule(settings):
@@ -201,7 +158,7 @@ def with_level(level: float, resamples: int) -> Config:
 
 @pytest.mark.parametrize(
     ("level", "resamples"),
-    [(0.99, 100), (0.995, 200), (0.999, 1000), (0.9995, 2000), (0.9999, 10_000), (0.501, 100)],
+    [(0.99, 100), (0.995, 200), (0.9995, 2000), (0.501, 100)],
 )
 def test_level_of_which_one_resample_lies_beyond_is_taken(level, resamples):
     assert with_level(level, resamples).gate.level == level
@@ -209,13 +166,7 @@ def test_level_of_which_one_resample_lies_beyond_is_taken(level, resamples):
 
 @pytest.mark.parametrize(
     ("level", "resamples", "needed"),
-    [
-        (0.991, 100, 112),
-        (0.995, 199, 200),
-        (0.999, 999, 1000),
-        (0.9999, 9999, 10_000),
-        (0.999999, 2000, 1_000_000),
-    ],
+    [(0.991, 100, 112), (0.999, 999, 1000), (0.9999, 9999, 10_000)],
 )
 def test_level_that_the_resamples_cannot_resolve_is_refused_with_how_many_could(
     level, resamples, needed
@@ -240,15 +191,12 @@ def test_slices_refuse_cuts_that_do_not_rise(cuts):
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"slices": {"Age": (30.0,)}}, "slices is set and slice_floors is not; set both or"),
-        ({"slice_floors": {"f1": 0.1}}, "slice_floors is set and slices is not; set both or"),
-    ],
+    ("one", "other", "value"),
+    [("slices", "slice_floors", {"Age": (30.0,)}), ("slice_floors", "slices", {"f1": 0.1})],
 )
-def test_slices_and_their_floors_come_together(settings, message):
-    with pytest.raises(ValidationError, match=message):
-        Gate(**settings)
+def test_slices_and_their_floors_come_together(one, other, value):
+    with pytest.raises(ValidationError, match=f"{one} is set and {other} is not; set both or"):
+        Gate(**{one: value})
 
 
 def with_slices(*names: str) -> Config:
@@ -263,12 +211,7 @@ def test_slices_are_of_columns():
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [
-        ("age", ", did you mean 'Age'?"),
-        ("Agee", ", did you mean 'Age'?"),
-        ("income", "; choose from data.columns"),
-        ("ill", "; choose from data.columns"),  # the target
-    ],
+    [("age", ", did you mean 'Age'?"), ("ill", "; choose from data.columns")],  # ill: the target
 )
 def test_slices_of_what_is_no_column_are_refused_with_a_hint(name, hint):
     message = f"gate.slices has {name!r}, which is no column{hint}"
@@ -292,14 +235,11 @@ def test_slices_of_what_is_no_column_are_refused_with_a_hint(name, hint):
             {"gate.slices": "{Age: [30]}"},
             "  gate: slices is set and slice_floors is not; set both or neither",
         ),
-        ({"gate.level": "95"}, "  gate.level is 95; it should be less than 1"),
-        ({"gate.margin": "-0.1"}, "  gate.margin is -0.1; it should be greater than or equal to 0"),
         (
             {"gate.rule": "superior"},
             "  gate.rule is 'superior', did you mean 'superiority'? choose from non_inferiority, "
             "superiority, none",
         ),
-        ({"gate.latency": "0"}, "  gate.latency is 0; it should be greater than 0"),
         (
             {"gate.floors": "{roc_auc: 2}"},
             "  gate.floors: roc_auc is 2; it should be within 0 and 1",
@@ -311,12 +251,6 @@ def test_slices_of_what_is_no_column_are_refused_with_a_hint(name, hint):
         (
             {"gate.floors": "{log_loss: -0.1}"},
             "  gate.floors: log_loss is -0.1; it should be greater than or equal to 0",
-        ),
-        (
-            {"gate.level": "0.9999"},
-            "  gate.level is 0.9999 and evaluate.resamples is 2000; (1 - gate.level) * "
-            "evaluate.resamples should be at least 1, or not one resample lies beyond the bound; "
-            "raise evaluate.resamples to at least 10000, or lower gate.level",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
@@ -402,12 +336,7 @@ def test_params_and_default_of_an_estimator_may_be_anything(value):
     assert (estimator.params, estimator.default) == ({"x": value}, {"y": value})
 
 
-def test_space_of_a_family_that_is_not_searched_is_refused_with_the_choices():
-    with pytest.raises(ValidationError, match="'svc', which is not in families; choose from mlp"):
-        Tune(families=("mlp",), space={"svc": {}})
-
-
-@pytest.mark.parametrize("name", ["a__b", "weights", "voting", "file", "", "a|b", "a b", "3rd"])
+@pytest.mark.parametrize("name", ["a__b", "weights", "voting", "file", "", "a|b", "3rd"])
 def test_estimator_has_a_name_that_can_stand_in_the_blend_and_its_files(name):
     with pytest.raises(ValidationError, match="cannot name an estimator"):
         Tune(estimators={name: {"estimator": "package.Class"}})
