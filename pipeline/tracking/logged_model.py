@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -25,7 +26,12 @@ from pipeline.results import Dataset, Training
 from pipeline.tracking import model_files
 
 EXAMPLE_ROWS = 3
-SHIPPED = ("__init__.py", "errors.py", "tasks.py", "schema", "inference")  # what answers a request
+SHIPPED = ("errors.py", "tasks.py", "schema", "inference")  # what answers a request
+ARCHIVE = "modules.zip"
+PACKAGE_OF_ARCHIVE = f'''"""The code that answers for the model, in {ARCHIVE}."""
+
+__path__ = [f"{{__path__[0]}}/{ARCHIVE}"]
+'''
 REQUIREMENTS = (
     "mlflow",
     "scikit-learn",
@@ -89,23 +95,27 @@ def load(folder: Path) -> Any:
 
 @contextmanager
 def _staged_code() -> Iterator[Path]:
-    """A folder with the packages that the served model needs, as a package of its own name.
+    """A package of a name of its own with the code that the served model needs, in one archive.
 
     Whoever loads the model may have a package `pipeline`, and other models with other versions of
-    this code: so the name is made of what the modules hold.
+    this code: so the name is made of what the modules hold. Python imports from the archive; as
+    files the modules would cost a tracking server a request each, whenever a model is fetched.
     """
     here = Path(__file__).resolve().parents[1]
     paths = [path for name in SHIPPED for path in _modules(here / name)]
-    sources = {path.relative_to(here): path.read_text("utf-8") for path in paths}
+    sources = {path.relative_to(here).as_posix(): path.read_text("utf-8") for path in paths}
     digest = hashlib.sha256("".join(sources.values()).encode()).hexdigest()
     name = f"served_{here.name}_{digest[:8]}"
     imports = re.compile(rf"^(\s*(?:from|import) ){here.name}\b", re.MULTILINE)
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / name
-        for path, source in sources.items():
-            renamed = imports.sub(rf"\g<1>{name}", source)
-            (package / path).parent.mkdir(parents=True, exist_ok=True)
-            (package / path).write_text(renamed, encoding="utf-8")
+        package.mkdir()
+        (package / "__init__.py").write_text(PACKAGE_OF_ARCHIVE, encoding="utf-8")
+        with zipfile.ZipFile(package / ARCHIVE, "w") as archive:
+            for path, source in sources.items():
+                renamed = imports.sub(rf"\g<1>{name}", source)
+                # Without the time: the same code is the same bytes.
+                archive.writestr(zipfile.ZipInfo(path), renamed, zipfile.ZIP_DEFLATED)
         yield package
 
 

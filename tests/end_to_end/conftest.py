@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 SHIPPED = ("MLproject", "conda.yaml", "requirements.txt", "configs", "data", "pipeline", "mlruns")
 # Packages may have come without bytecode: some fifty processes would compile them, each for itself.
-BYTECODE = tempfile.mkdtemp(prefix="bytecode-")
+HAS_BYTECODE = Path(cache_from_source(str(find_spec("mlflow").origin))).exists()
+SESSION = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+BYTECODE = Path(tempfile.gettempdir(), f"bytecode-{SESSION}")  # of all processes of the session
 HOME = tempfile.mkdtemp(prefix="home-")
 for temporary in (BYTECODE, HOME):
     atexit.register(shutil.rmtree, temporary, ignore_errors=True)
@@ -37,7 +40,8 @@ def environment() -> dict[str, str]:
     left_out = ("MLFLOW_", "PYTHONDONTWRITEBYTECODE", "XDG_", "MPLCONFIGDIR", "SKB_", "ORT_")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
     path = f"{BIN}{os.pathsep}{inherited['PATH']}"
-    return {**inherited, "PATH": path, "PYTHONPYCACHEPREFIX": BYTECODE, "HOME": HOME}
+    bytecode = {} if HAS_BYTECODE else {"PYTHONPYCACHEPREFIX": str(BYTECODE)}
+    return {**inherited, **bytecode, "PATH": path, "HOME": HOME}
 
 
 @dataclass(frozen=True)
