@@ -84,21 +84,14 @@ def test_split_digest_depends_on_the_places_of_the_test_rows_alone():
     assert second.split_digest == first.split_digest
 
 
-def test_build_stratifies_when_asked():
-    text = make_csv([0, 0, 0, 1])
-
-    dataset = build(text, split={"stratify": True})
-
-    assert dataset.y_train.mean() == dataset.y_test.mean() == 0.25
-
-
-def test_build_does_not_stratify_when_not_asked():
+@pytest.mark.parametrize("stratify", [True, False])
+def test_build_stratifies_when_asked(stratify):
     shares = {
-        build(make_csv([0, 0, 0, 1]), split={"stratify": False, "seed": seed}).y_test.mean()
+        build(make_csv([0, 0, 0, 1]), split={"stratify": stratify, "seed": seed}).y_test.mean()
         for seed in range(5)
     }
 
-    assert len(shares) > 1
+    assert (shares == {0.25}) is stratify
 
 
 def test_build_gives_the_tutorials_own_test_rows():
@@ -117,15 +110,12 @@ def test_build_gives_the_tutorials_own_test_rows():
 # What comes with it.
 
 
-@pytest.mark.parametrize(("header", "place"), [(",x,y", 1), ("x,y,", 3), ('x,"",y', 2)])
-def test_column_without_a_name_is_refused_with_its_place_and_the_remedy(header, place):
-    cells = {name: at for at, name in enumerate(header.split(","))}
-    rows = [[str(n), str(n), str(n)] for n in range(2 * EACH)]
-    for number, row in enumerate(rows):
-        row[cells["y"]] = str(number % 2)
-    text = "\n".join([header, *map(",".join, rows)])
-
-    message = refusal(text)
+@pytest.mark.parametrize(
+    ("header", "row", "place"),
+    [(",x,y", "0,0,{}", 1), ("x,y,", "0,{},0", 3), ('x,"",y', "0,0,{}", 2)],
+)
+def test_column_without_a_name_is_refused_with_its_place_and_the_remedy(header, row, place):
+    message = refusal("\n".join([header, *(row.format(n % 2) for n in range(2 * EACH))]))
 
     assert message.startswith(
         f"column {place} of data.source 'folder/people.csv' has no name in the"
@@ -146,17 +136,12 @@ def test_build_takes_gaps():
     ("labels", "positive", "classes"),
     [
         ([1, 0], 1, (0, 1)),
-        ([1, 0], 0, (0, 1)),
         (["1.0", "0.0"], 1, (0, 1)),
         ([-1, 1], -1, (-1, 1)),
-        (["yes", "no"], "yes", ("no", "yes")),
         (["true", "false"], True, (False, True)),
         (["ü", '"a, b"'], "ü", ("a, b", "ü")),
-        ([2, 1, 0], None, (0, 1, 2)),
-        (["1", "01", "2"], None, ("01", "1", "2")),
         (["02134", "10001"], "02134", ("02134", "10001")),
         (["1.10", "1.9"], "1.9", ("1.10", "1.9")),
-        (["1", "1.0", "2"], None, ("1", "1.0", "2")),
         (["+1", "1"], "1", ("+1", "1")),
         (["-0", "0"], "0", ("-0", "0")),
         (["1e2", "100"], "1e2", ("100", "1e2")),
@@ -165,10 +150,8 @@ def test_build_takes_gaps():
         (["0x1", "1_0"], "0x1", ("0x1", "1_0")),
         (["12345678901234567890", "1"], "1", ("1", "12345678901234567890")),
         (["2024-01-31", "2024-02-01"], "2024-01-31", ("2024-01-31", "2024-02-01")),
-        (["True", "False"], True, (False, True)),
         (["True", "true", "false"], None, ("True", "false", "true")),
         (["NA", "DE"], "NA", ("DE", "NA")),
-        (["null", "NaN", "None"], None, ("NaN", "None", "null")),
         (["n/a", '""'], "", ("", "n/a")),
         (["c", "b", "a"], None, ("a", "b", "c")),
     ],
@@ -224,7 +207,7 @@ NO_AMOUNT = "An amount cannot be predicted yet, only classes"
         (
             make_csv([0, 1], header="x,zzz"),
             {},
-            ["data.target is 'y', which is no column of 'folder/people.csv'; the columns are x, z"],
+            ["data.target is 'y', which", "the columns are x, z"],
         ),
         (make_csv([0, 1], header="x,Y"), {}, ["is no column of", ", did you mean 'Y'?"]),
         ("x,y,y\n1,0,0\n2,1,1\n", {}, ["data.target 'y' is there twice; rename one"]),
@@ -271,7 +254,6 @@ NO_AMOUNT = "An amount cannot be predicted yet, only classes"
             ["y: holds float64 such as 0.5; a class must be an integer, a text or", NO_AMOUNT],
         ),
         (make_csv([1e300, 0]), {}, ["y: holds float64 such as 1e+300"]),
-        (make_csv([0.5, 7]), {}, ["y: holds float64 such as 0.5"]),
         (
             make_csv([0], "1,1\n" * 5),
             {"split": {"test_size": 0.2}},
@@ -297,11 +279,7 @@ NO_AMOUNT = "An amount cannot be predicted yet, only classes"
             {},
             ["21 rows cannot be split with split.test_size 0.3 and split.stratify true: the"],
         ),
-        (
-            make_csv([0, 1]),
-            {"split": {"test_size": 0.999}},
-            ["40 rows cannot be split with split.test_size 0.999 and split.stratify true: "],
-        ),
+        (make_csv([0, 1]), {"split": {"test_size": 0.999}}, ["40 rows cannot be split with split"]),
     ],
 )
 def test_table_that_cannot_be_learnt_from_is_refused_with_the_rule(text, settings, parts):
@@ -313,14 +291,15 @@ def test_table_that_cannot_be_learnt_from_is_refused_with_the_rule(text, setting
 @pytest.mark.parametrize(
     ("labels", "positive", "message"),
     [
-        ([0, 1], 2, "data.positive is 2; with two classes it must be one of 0, 1"),
-        ([0, 1], "1", "data.positive is '1'; with two classes it must be one of 0, 1"),
-        ([0, 1], True, "data.positive is True; with two classes it must be one of 0, 1"),
-        (["true", "false"], 1, "data.positive is 1; with two classes it must be one of False, Tr"),
-        ([0, 1], None, "data.positive is None; with two classes it must be one of 0, 1"),
-        (["n", "y"], "Y", "data.positive is 'Y'; with two classes it must be one of 'n', 'y'"),
-        ([0, 1, 2], 1, "data.positive is 1, but y has 3 classes (0, 1, 2); leave it out"),
+        *(
+            ([0, 1], positive, f"is {positive!r}; with two classes it must be one of 0, 1")
+            for positive in (2, "1", True, None)
+        ),
+        (["true", "false"], 1, "is 1; with two classes it must be one of False, True"),
+        ([0, 1, 2], 1, "is 1, but y has 3 classes (0, 1, 2); leave it out"),
     ],
 )
 def test_positive_must_be_one_of_two_classes_and_of_no_more(labels, positive, message):
-    assert refusal(make_csv(labels), ConfigError, positive=positive).startswith(message)
+    assert refusal(make_csv(labels), ConfigError, positive=positive).startswith(
+        f"data.positive {message}"
+    )

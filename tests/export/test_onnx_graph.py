@@ -15,13 +15,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.naive_bayes import GaussianNB
-from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import (
-    MinMaxScaler,
-    PowerTransformer,
-    SplineTransformer,
-)
+from sklearn.preprocessing import MinMaxScaler, PowerTransformer, SplineTransformer
 from sklearn.svm import SVC
 
 from pipeline.export.onnx_graph import TranslationError, translate
@@ -31,26 +26,15 @@ from tests.support.builders import make_dataset
 
 CLOSE = 1e-9
 PARAMS = {
-    "logistic_regression": [
-        {},
-        {"transform": "standard", "C": 10.0},
-        {"transform": "power", "C": 0.01},
-    ],
+    "logistic_regression": [{}, {"transform": "standard"}, {"transform": "power", "C": 0.01}],
     "spline_logistic_regression": [{}, {"n_knots": 5, "C": 3.0}, {"n_knots": 7}],
     "svc": [{}, {"C": 30.0, "gamma": 0.2}],
     "extra_trees": [{}, {"min_samples_leaf": 2, "max_features": 1.0, "n_estimators": 7}],
-    "hist_gradient_boosting": [
-        {"max_iter": 30},
-        {"max_iter": 20, "max_leaf_nodes": 31, "learning_rate": 0.3, "max_features": 1.0},
-    ],
+    "hist_gradient_boosting": [{"max_iter": 30}, {"max_iter": 20, "max_leaf_nodes": 31}],
     "mlp": [{}, {"hidden_units": 8, "alpha": 1.0}, {"activation": "relu", "max_iter": 2000}],
     "raw_logistic_regression": [{}, {"C": 0.1}],
 }
-CASES = [
-    pytest.param(family, params, id=f"{family} {params}")
-    for family, choices in PARAMS.items()
-    for params in choices
-]
+CASES = [(family, params) for family, choices in PARAMS.items() for params in choices]
 TWO, THREE = ((0, 1), 1), (("a", "b", "c"), None)
 
 
@@ -101,7 +85,7 @@ def test_every_built_in_family_is_among_the_cases():
     assert list(PARAMS) == list(models.BUILT_IN)
 
 
-@pytest.mark.parametrize(("family", "params"), CASES)
+@pytest.mark.parametrize(("family", "params"), CASES, ids=str)
 def test_family_answers_as_scikit_learn(two, three, family, params):
     for dataset in (two, three):
         model = models.build(family, params, 0).fit(dataset.X_train, dataset.y_train)
@@ -121,7 +105,6 @@ def blend(families, **options):
     ("labels", "weights"),
     [
         (TWO, None),
-        (TWO, [0.4, 0.1, 0.2, 0.1, 0.05, 0.1, 0.05]),
         (TWO, [1, 2, 0, 3, 1, 1, 4]),
         (THREE, None),
         (THREE, [3, 1, 2, 1, 1, 2]),
@@ -265,11 +248,10 @@ def test_boosting_splits_missing_values_from_all_others():
     ("family", "params"),
     [
         ("extra_trees", {"min_samples_leaf": 1000}),
-        ("extra_trees", {"min_samples_leaf": 1000, "n_estimators": 1}),
         ("hist_gradient_boosting", {"min_samples_leaf": 1000, "max_iter": 3}),
         ("extra_trees", {"min_samples_leaf": 40, "n_estimators": 30}),
     ],
-    ids=["forest", "one tree", "boosting", "some of a forest"],
+    ids=["forest", "boosting", "some of a forest"],
 )
 def test_trees_of_a_single_leaf(labels, family, params):
     dataset = make_dataset(*labels)
@@ -325,14 +307,16 @@ def with_categories():
     return HistGradientBoostingClassifier(max_iter=3, categorical_features=["flag"])
 
 
+def with_splines(**settings):
+    return make_pipeline(SplineTransformer(**settings), LogisticRegression())
+
+
+SPLINES = "SplineTransformer with other than linear extrapolation"
+CALIBRATION = "calibration of other than a machine of two classes by a curve"
 UNTRANSLATED = [
     (Custom(), "Custom has no translation"),
     (GaussianNB(), "GaussianNB has no translation"),
     (make_pipeline(MinMaxScaler(), LogisticRegression()), "MinMaxScaler has no translation"),
-    (
-        make_pipeline(LogisticRegression(), memory=None).set_params(steps=[("nb", GaussianNB())]),
-        "GaussianNB has no translation",
-    ),
     (
         VotingClassifier([("a", LogisticRegression()), ("b", GaussianNB())], voting="soft"),
         "GaussianNB has no translation",
@@ -343,28 +327,11 @@ UNTRANSLATED = [
         make_pipeline(PowerTransformer("box-cox"), LogisticRegression()),
         "PowerTransformer with box-cox",
     ),
-    (
-        make_pipeline(SplineTransformer(extrapolation="constant"), LogisticRegression()),
-        "SplineTransformer with other than linear extrapolation",
-    ),
-    (
-        make_pipeline(
-            SplineTransformer(extrapolation="linear", include_bias=False), LogisticRegression()
-        ),
-        "SplineTransformer with other than linear extrapolation",
-    ),
-    (
-        CalibratedClassifierCV(SVC(kernel="poly"), ensemble=False),
-        "SVC with the kernel poly",
-    ),
-    (
-        CalibratedClassifierCV(SVC(), ensemble=False, method="isotonic"),
-        "calibration of other than a machine of two classes by a curve",
-    ),
-    (
-        CalibratedClassifierCV(MLPClassifier(max_iter=5000), ensemble=False),
-        "calibration of other than a machine of two classes by a curve",
-    ),
+    (with_splines(extrapolation="constant"), SPLINES),
+    (with_splines(extrapolation="linear", include_bias=False), SPLINES),
+    (CalibratedClassifierCV(SVC(kernel="poly"), ensemble=False), "SVC with the kernel poly"),
+    (CalibratedClassifierCV(SVC(), ensemble=False, method="isotonic"), CALIBRATION),
+    (CalibratedClassifierCV(GaussianNB(), ensemble=False), CALIBRATION),
     (with_categories(), "HistGradientBoostingClassifier with categories"),
 ]
 

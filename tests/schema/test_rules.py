@@ -10,7 +10,6 @@ from pipeline.schema.columns import Column
 from pipeline.schema.rules import Rules, check, check_names, wrong_kind
 
 AGE = {"Age": Column(unit="years", range=(18, 120))}
-INSULIN = {"Insulin": Column(unit="µU/mL", range=(1, 1500), missing=0)}
 MIXED = {"a": Column(), "Glucose": Column(), "spare": Column(optional=True)}
 EXPECTED = "expected columns: a, Glucose, spare"
 SECRET = 76543  # a value that no rule, row or column name could contain by chance
@@ -32,7 +31,6 @@ def sentences(columns, frame, **options):
     [
         pd.DataFrame({"x": np.int8([1, 2]), "y": np.float32([0.5, 1.5])}),
         pd.DataFrame({"x": cells(1, 2, dtype="Int64"), "y": cells(0.5, 1.5, dtype="Float64")}),
-        pd.DataFrame({"x": [1.0, 2.0], "y": [0.5, 1.5]}),
         pd.DataFrame({"y": [0.5, 1.5], "x": [1, 2]}),
         pd.DataFrame({"x": [1, 2], "y": cells(0.5, 1.5)}),
     ],
@@ -45,12 +43,6 @@ def test_check_gives_doubles_in_the_contracts_column_order(frame):
 
     assert_frame_equal(checked, pd.DataFrame({"x": [1.0, 2.0], "y": [0.5, 1.5]}))
     assert_frame_equal(frame, before)
-
-
-def test_missing_mark_becomes_nan_though_it_is_outside_the_range():
-    checked = check(INSULIN, pd.DataFrame({"Insulin": [0, -0.0, 5, None]}))["Insulin"]
-
-    np.testing.assert_array_equal(checked, [np.nan, np.nan, 5, np.nan])
 
 
 def test_absent_optional_column_becomes_nan_and_a_present_one_is_checked():
@@ -74,21 +66,14 @@ def test_absent_optional_column_becomes_nan_and_a_present_one_is_checked():
         (Column(range=(18, 120), unit="years"), 121, "must be at most 120 years (got 121)"),
         (Column(range=(18, None)), -3.5, "must be at least 18 (got -3.5)"),
         (Column(range=(None, 0.5)), 0.75, "must be at most 0.5 (got 0.75)"),
-        (Column(range=(0, 120)), 120.0000001, "must be at most 120 (got 120.0000001)"),
         (Column(range=(1234567, None)), 1234566, "must be at least 1234567 (got 1234566)"),
-        (Column(range=(1, 1500), missing=0), 0.5, "must be at least 1 (got 0.5)"),
         (Column(), float("inf"), "must be finite (got inf)"),
-        (Column(), float("-inf"), "must be finite (got -inf)"),
-        (Column(range=(0, 1)), float("inf"), "must be finite (got inf)"),
         (Column(), 10**400, "must be finite (got inf)"),
         (Column(), Decimal("1e400"), "must be finite (got inf)"),
         (Column(), "30", "must be a number (got '30')"),
-        (Column(), "", "must be a number (got '')"),
         (Column(), "a" * 5000, f"must be a number (got '{'a' * 39})"),
         (Column(), True, "must be a number (got True)"),
         (Column(), [30], "must be a number (got [30])"),
-        (Column(), {"a": 1}, "must be a number (got {'a': 1})"),
-        (Column(), 1 + 2j, "must be a number (got (1+2j))"),
         (Column(), pd.NaT.__class__, "must be a number (got <class"),
     ],
 )
@@ -114,20 +99,8 @@ def test_booleans_beside_numbers_are_no_numbers(dtype):
     ]
 
 
-def test_faults_are_sorted_by_row_then_column():
-    columns = {"b": Column(range=(0, 1)), "a": Column()}
-
-    assert sentences(columns, pd.DataFrame({"a": cells("x", 1, "y"), "b": [2, -1, 3]})) == [
-        "row 1, a: must be a number (got 'x')",
-        "row 1, b: must be at most 1 (got 2)",
-        "row 2, b: must be at least 0 (got -1)",
-        "row 3, a: must be a number (got 'y')",
-        "row 3, b: must be at most 1 (got 3)",
-    ]
-
-
 @pytest.mark.parametrize("bad", [999, "text", float("inf")])
-@pytest.mark.parametrize("rows", [10, 11, 500])
+@pytest.mark.parametrize("rows", [10, 11])
 def test_ten_faults_are_named_and_more_end_with_a_closing_line(bad, rows):
     lines = sentences(AGE, pd.DataFrame({"Age": cells(*[bad] * rows)}))
 
@@ -163,7 +136,6 @@ def test_without_values_no_sentence_echoes_the_callers_data(value):
     ("names", "expected"),
     [
         (["a"], ["column 'Glucose' is missing"]),
-        (["a", "Glucose", "zzz"], ["column 'zzz' is not known"]),
         (["a", "Glucose", "Spare"], ["column 'Spare' is not known"]),
         (
             ["a", "glucos"],
@@ -241,12 +213,7 @@ def test_rules_take_the_largest_doubles_where_there_is_no_bound():
 
 
 @pytest.mark.parametrize(
-    ("cells", "kind"),
-    [
-        ([np.inf, 1], "finite"),
-        ([2, np.inf], "range"),
-        ([np.nan, -1], "range"),
-    ],
+    ("cells", "kind"), [([np.inf, 1], "finite"), ([2, np.inf], "range"), ([np.nan, -1], "range")]
 )
 def test_rule_of_the_error_is_that_of_its_first_sentence(cells, kind):
     with pytest.raises(ContractError) as error:
@@ -278,11 +245,10 @@ def test_rules_and_check_come_to_the_same():
         "c": Column(range=(-2, None), missing=5, unit="mm"),
     }
     cells_ = np.array([-1, 0, 1, 2, 2.5, np.nan, 5, np.inf])
+    chances = [0.1, 0.2, 0.2, 0.2, 0.1, 0.1, 0.05, 0.05]
     outcomes = set()
     for _ in range(300):
-        X = rng.choice(
-            cells_, (rng.integers(1, 4), 3), p=[0.1, 0.2, 0.2, 0.2, 0.1, 0.1, 0.05, 0.05]
-        )
+        X = rng.choice(cells_, (rng.integers(1, 4), 3), p=chances)
         frame = pd.DataFrame(X, columns=list(columns))
         direct = outcome(Rules(columns).apply, X)
         quick = outcome(check, columns, frame, with_values=False)

@@ -25,13 +25,8 @@ from pipeline.steps import procedure
 from pipeline.steps.audit import OuterFold, audit
 from pipeline.tasks import METRICS, SEARCH_METRICS
 from pipeline.tuning import worker_pool as workers
-from tests.support.builders import (
-    make_config,
-    make_dataset,
-    make_table,
-    make_trial,
-    with_scales_far_apart,
-)
+from tests.support import builders
+from tests.support.builders import make_config, make_dataset, make_table, make_trial
 
 KINDS = [((0, 1), 1), ((0, 1), 0), (("no", "yes"), "no"), (("a", "b", "c"), None)]
 INNER = {"log_loss": 0.5, "roc_auc": 0.8, "brier": 0.2, "accuracy": 0.7}
@@ -80,7 +75,7 @@ def says_a_lot(config: Config, dataset: Dataset) -> tuple[Tuning, Training]:
     return bayes(config, dataset)
 
 
-class Seen:
+class Recorder:
     """A procedure that keeps what it was given."""
 
     def __init__(self) -> None:
@@ -109,26 +104,16 @@ def outer_folds(dataset: Dataset, folds: int = 3, seed: int = 0) -> list[Dataset
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     X, y = dataset.X, dataset.y
     return [
-        replace(
-            dataset,
-            X_train=X.iloc[train],
-            y_train=y.iloc[train],
-            X_test=X.iloc[test],
-            y_test=y.iloc[test],
-        )
-        for train, test in splitter.split(X, y)
+        replace(dataset, X_train=X.loc[a], y_train=y.loc[a], X_test=X.loc[b], y_test=y.loc[b])
+        for a, b in splitter.split(X, y)
     ]
 
 
 def scores(part: Dataset, model: Any, threshold: float | None = None) -> dict[str, float]:
     """Of a fitted model on the test part."""
-    truth = [part.contract.classes.index(label) for label in part.y_test]
-    predictions = Predictions(
-        np.array(truth),
-        model.predict_proba(part.X_test),
-        part.contract.positive_index,
-        threshold,
-    )
+    truth = np.array([part.contract.classes.index(label) for label in part.y_test])
+    probabilities = model.predict_proba(part.X_test)
+    predictions = Predictions(truth, probabilities, part.contract.positive_index, threshold)
     return {name: metrics.value(name, predictions) for name in METRICS}
 
 
@@ -147,31 +132,23 @@ def case(request) -> tuple[Dataset, Report, list[OuterFold]]:
 
 
 @pytest.fixture(scope="module")
-def binary() -> tuple[Dataset, Report, list[OuterFold]]:
+def binary() -> tuple[Dataset, Report]:
     dataset = make_dataset()
-    return dataset, *run(make_audit_config(), dataset)
+    return dataset, run(make_audit_config(), dataset)[0]
 
 
 @pytest.mark.parametrize("folds", [2, 5])
-def test_every_row_is_tested_exactly_once(folds):
-    dataset, recorded = make_dataset(), Seen()
+def test_every_row_is_tested_once_by_a_procedure_that_learns_from_all_others(folds):
+    dataset, recorded = make_dataset(), Recorder()
     result, _ = run(make_audit_config(folds), dataset, recorded)
-    tested = pd.concat([part.X_test for part in recorded.parts])
-    pd.testing.assert_frame_equal(tested.sort_index(), dataset.X)
-    labels = pd.concat([part.y_test for part in recorded.parts])
-    pd.testing.assert_series_equal(labels.sort_index(), dataset.y)
-    assert result.artifacts["folds.csv"]["rows"].sum() == len(dataset.X)
-
-
-def test_procedure_has_all_rows_but_its_folds_to_learn_from():
-    dataset, recorded = make_dataset(), Seen()
-    run(make_audit_config(folds=5), dataset, recorded)
-    assert len(recorded.parts) == 5
+    assert len(recorded.parts) == folds
+    tested = pd.concat([part.X_test.assign(label=part.y_test) for part in recorded.parts])
+    pd.testing.assert_frame_equal(tested.sort_index(), dataset.X.assign(label=dataset.y))
     for part in recorded.parts:
         others = dataset.X.index.difference(part.X_test.index)
         pd.testing.assert_frame_equal(part.X_train, dataset.X.loc[others])
         pd.testing.assert_series_equal(part.y_train, dataset.y.loc[others])
-        assert len(others) == len(dataset.X) - len(part.X_test)
+    assert result.artifacts["folds.csv"]["rows"].sum() == len(dataset.X)
 
 
 def test_procedure_that_learns_noise_by_heart_is_found_to_know_nothing():
@@ -179,19 +156,18 @@ def test_procedure_that_learns_noise_by_heart_is_found_to_know_nothing():
     dataset = build_dataset(make_config(), table, digest="0" * 64)
     result, _ = run(make_audit_config(), dataset, by_heart)
     assert result.metrics["audit/accuracy"] == pytest.approx(0.5, abs=0.08)
-    assert result.metrics["optimism/accuracy"] == pytest.approx(
-        1 - result.metrics["audit/accuracy"], abs=1e-12
-    )
+    optimism = 1 - result.metrics["audit/accuracy"]
+    assert result.metrics["optimism/accuracy"] == pytest.approx(optimism, abs=1e-12)
 
 
 def test_classes_are_as_frequent_in_every_fold_as_in_the_table():
-    recorded = Seen()
+    recorded = Recorder()
     run(make_audit_config(folds=5), with_rows_of_a_class(30), recorded)
     assert [part.y_test.value_counts().to_dict() for part in recorded.parts] == [{0: 12, 1: 6}] * 5
 
 
 def test_search_of_a_fold_runs_in_one_process_of_this_machine_and_is_otherwise_as_set():
-    recorded = Seen()
+    recorded = Recorder()
     config = make_audit_config(2, tune={"backend": "spark", "max_evals": 7, "seed": 5})
     run(config, make_dataset(), recorded)
     expected = config.tune.model_copy(update={"backend": "local"})
@@ -234,7 +210,7 @@ def test_each_fold_is_told_once_with_its_rows_and_scores(case):
 
 
 def test_fold_is_told_as_it_ends():
-    recorded = Seen()
+    recorded = Recorder()
 
     def stop(fold: OuterFold) -> None:
         raise KeyboardInterrupt(fold.place)
@@ -254,25 +230,17 @@ def test_metrics_are_named_by_what_they_are_of(case):
     assert np.isfinite(list(result.metrics.values())).all()
 
 
-def test_metrics_are_means_and_deviations_over_the_folds(case):
+def test_metrics_are_means_deviations_and_corrected_t_tests_over_the_folds(case):
     _, result, _ = case
     table = result.artifacts["folds.csv"]
     for name in METRICS:
-        assert result.metrics[f"audit/{name}"] == pytest.approx(table[f"procedure {name}"].mean())
-        assert result.metrics[f"audit_std/{name}"] == pytest.approx(
-            table[f"procedure {name}"].std()
-        )
+        values = table[f"procedure {name}"]
+        assert result.metrics[f"audit/{name}"] == pytest.approx(values.mean())
+        assert result.metrics[f"audit_std/{name}"] == pytest.approx(values.std())
         for other in OTHERS:
-            expected = table[f"{other} {name}"].mean()
-            assert result.metrics[f"{other}/{name}"] == pytest.approx(expected)
-
-
-def test_p_values_are_the_corrected_t_tests_over_the_folds(case):
-    _, result, _ = case
-    table = result.artifacts["folds.csv"]
-    for other in OTHERS:
-        for name in METRICS:
-            gap = table[f"procedure {name}"] - table[f"{other} {name}"]
+            its_values = table[f"{other} {name}"]
+            assert result.metrics[f"{other}/{name}"] == pytest.approx(its_values.mean())
+            gap = values - its_values
             error = gap.std() * np.sqrt(1 / 3 + 1 / 2)  # a third of the rows against the rest
             t = gap.mean() / error if gap.any() else 0.0
             expected = 2 * stats.t.sf(abs(t), df=2)
@@ -343,23 +311,16 @@ def test_summary_tells_folds_differences_and_optimism(case):
     for _, row in table.iterrows():
         interval = f"{row['low']:+.4f} to {row['high']:+.4f}"
         if row["against"] in OTHERS:
-            cells = [
-                row["metric"],
-                f"{row['procedure']:.4f}",
-                row["against"],
-                f"{row['its value']:.4f}",
-                f"{row['difference']:+.4f}",
-                interval,
-                f"{row['p_value']:.3f}",
-            ]
-            assert f"| {' | '.join(cells)} |" in lines
+            values = f"{row['procedure']:.4f} | {row['against']} | {row['its value']:.4f}"
+            gap = f"{row['difference']:+.4f} | {interval} | {row['p_value']:.3f}"
+            assert f"| {row['metric']} | {values} | {gap} |" in lines
         else:
             assert f"- {row['metric']}: {row['difference']:+.4f} ({interval})" in lines
     assert sum(line.startswith("| ") for line in lines) == 2 + 4 * 3
 
 
 def test_result_has_the_folds_in_order_in_whatever_order_they_end(binary, monkeypatch):
-    dataset, in_order, _ = binary
+    dataset, in_order = binary
     as_they_end = step._run
     monkeypatch.setattr(step, "_run", lambda *jobs: reversed(list(as_they_end(*jobs))))
     result, message = run(make_audit_config(), dataset)
@@ -369,7 +330,7 @@ def test_result_has_the_folds_in_order_in_whatever_order_they_end(binary, monkey
 
 
 def test_audit_is_the_same_in_two_processes_as_in_one(binary):
-    dataset, alone, _ = binary
+    dataset, alone = binary
     result, message = run(make_audit_config(tune={"parallelism": 2}), dataset)
     assert sorted(fold.place for fold in message) == [0, 1, 2]
     assert_same(result, alone)
@@ -399,7 +360,7 @@ def test_error_of_a_fold_ends_the_audit_and_its_processes(parallelism):
 
 
 def test_audit_is_the_same_for_the_same_seed_and_another_for_another(binary):
-    dataset, first, _ = binary
+    dataset, first = binary
     again, _ = run(make_audit_config(), dataset)
     other, _ = run(make_audit_config(seed=1), dataset)
     assert_same(again, first)
@@ -407,7 +368,7 @@ def test_audit_is_the_same_for_the_same_seed_and_another_for_another(binary):
 
 
 def test_audit_does_not_depend_on_the_split(binary):
-    _, first, _ = binary
+    _, first = binary
     config = make_config(split={"seed": 9, "test_size": 0.5})
     split_anew = build_dataset(config, make_table(), digest="0" * 64)
     assert list(split_anew.X_test.index) != list(make_dataset().X_test.index)
@@ -420,27 +381,25 @@ def test_audit_keeps_progress_bars_and_warnings_of_the_folds_to_itself(capsys):
 
 
 def test_audit_says_nothing_when_the_tutorials_model_does_not_converge():
-    result, _ = run(make_audit_config(2), with_scales_far_apart(make_dataset()))
+    result, _ = run(make_audit_config(2), builders.with_scales_far_apart(make_dataset()))
     assert result.metrics["tutorial/roc_auc"] > 0.5
 
 
 @pytest.mark.parametrize(
-    ("rows", "folds", "tune_folds"),
-    [(11, 2, 2), (10, 11, 2), (20, 2, 11), (8, 3, 2)],
+    ("rows", "folds", "tune_folds"), [(11, 2, 2), (10, 11, 2), (20, 2, 11), (8, 3, 2)]
 )
 def test_class_with_too_few_rows_is_told_before_anything_runs(rows, folds, tune_folds):
-    recorded = Seen()
+    recorded = Recorder()
     config = make_audit_config(folds, tune={"folds": tune_folds})
-    with pytest.raises(
-        ContractError, match=rf"label: the class 1 has {rows} .* audit.folds {folds}"
-    ):
+    message = rf"label: the class 1 has {rows} .* audit.folds {folds}"
+    with pytest.raises(ContractError, match=message):
         run(config, with_rows_of_a_class(rows), recorded)
     assert recorded.parts == []
 
 
 @pytest.mark.parametrize(("rows", "folds", "tune_folds"), [(12, 2, 2), (9, 9, 2), (22, 2, 11)])
 def test_class_with_just_enough_rows_is_audited(rows, folds, tune_folds):
-    recorded = Seen()
+    recorded = Recorder()
     run(make_audit_config(folds, tune={"folds": tune_folds}), with_rows_of_a_class(rows), recorded)
     assert len(recorded.parts) == folds
     for part in recorded.parts:

@@ -1,6 +1,7 @@
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -75,7 +76,7 @@ def run(monkeypatch) -> Callable[..., tuple[list[Trial], Bench]]:
     """Searches on a bench: `run(loss, workers, **tune) -> trials, bench`."""
 
     def on_bench(
-        loss=by_params, workers=1, *, kind=Bench, finished=None, **settings
+        loss=by_params, workers=1, *, kind=Bench, finished=None, on_end=None, **settings
     ) -> tuple[list[Trial], Bench]:
         bench = kind(loss, workers)
         monkeypatch.setattr(search, "evaluator", bench.evaluator)
@@ -83,6 +84,7 @@ def run(monkeypatch) -> Callable[..., tuple[list[Trial], Bench]]:
         find(
             Tune(**settings),
             finished=finished,
+            on_end=partial(on_end, bench) if on_end else None,
             on_result=lambda result: trials.append(result.trial),
         )
         return trials, bench
@@ -90,15 +92,16 @@ def run(monkeypatch) -> Callable[..., tuple[list[Trial], Bench]]:
     return on_bench
 
 
-def real_search(**settings) -> list[TrialResult]:
-    """A real search by cross-validation."""
+def real_search(**settings) -> tuple[TrialInputs, list[TrialResult]]:
+    """What a real search by cross-validation was given, and its trials."""
     tune = Tune(**{"families": ("logistic_regression",), "folds": 2, **settings})
     dataset = make_dataset(rows=80)
     folds = make_folds(BINARY, dataset.y_train, tune.folds, tune.seed)
     points: list[TrialResult] = []
-    task = TrialInputs(dataset.X_train, dataset.y_train, folds, positive=1, seed=tune.seed)
+    X, y = dataset.X_train, dataset.y_train
+    task = TrialInputs(X, y, folds, positive=1, seed=tune.seed, estimators=tune.estimators)
     find(tune, task=task, on_result=points.append)
-    return points
+    return task, points
 
 
 def defaults(families) -> list[tuple[Family, Params]]:
@@ -115,14 +118,11 @@ def test_search_starts_with_each_familys_default_in_the_order_of_the_config(run,
     assert all(point not in defaults(families) for point in points[len(families) :] if point[1])
 
 
-@pytest.mark.parametrize("max_evals", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("max_evals", [1, 3, 6])
 def test_search_runs_max_evals_trials_in_order(run, max_evals):
-    families = ("logistic_regression", "svc", "mlp")
-    trials, bench = run(families=families, max_evals=max_evals)
+    trials, bench = run(families=("logistic_regression", "svc", "mlp"), max_evals=max_evals)
     assert [trial.number for trial in trials] == list(range(max_evals))
     assert len(bench.points) == max_evals
-    points = [(trial.family, trial.params) for trial in trials]
-    assert points[:3] == defaults(families)[:max_evals]
 
 
 def test_search_stays_inside_every_space_with_whole_numbers_where_they_belong(run):
@@ -152,12 +152,8 @@ def test_search_is_the_same_for_the_same_seed_and_another_for_another(run):
     assert first[7:] != other[7:]
 
 
-@pytest.mark.parametrize("workers", [4])
-def test_search_suggests_the_same_for_up_to_four_workers(run, workers):
-    alone, several = (
-        [(t.family, t.params) for t in run(workers=n, families=FAMILIES, max_evals=28)[0]]
-        for n in (1, workers)
-    )
+def test_search_suggests_the_same_for_up_to_four_workers(run):
+    alone, several = (run(workers=n, families=FAMILIES, max_evals=28)[0] for n in (1, 4))
     assert alone == several
 
 
@@ -172,38 +168,30 @@ def test_search_runs_a_window_of_trials_at_a_time(run, workers, window):
         assert ("result", number - window) in before
 
 
-def test_search_reports_a_trial_before_it_starts_the_one_a_window_later(run, monkeypatch):
-    bench = Bench(by_params)
-    monkeypatch.setattr(search, "evaluator", bench.evaluator)
-    tune = Tune(families=("logistic_regression",), max_evals=8)
-    find(tune, on_end=lambda result: bench.diary.append(("reported", result.trial.number)))
+def test_search_reports_a_trial_before_it_starts_the_one_a_window_later(run):
+    def report(bench: Bench, result: TrialResult) -> None:
+        bench.diary.append(("reported", result.trial.number))
+
+    _, bench = run(families=("logistic_regression",), max_evals=8, on_end=report)
     for number in range(4, 8):
         before = bench.diary[: bench.diary.index(("start", number))]
         assert ("reported", number - 4) in before
 
 
-@pytest.mark.parametrize("patience", [1, 2, 3, 5])
-def test_search_stops_when_patience_ends(run, patience):
-    losses = [3.0, 2.0, 2.5, 1.0, *[1.5] * 20] if patience > 1 else [3.0, 2.0, *[2.5] * 20]
-    best = losses.index(min(losses))
-    trials, _ = run(
-        lambda number, params: losses[number],
-        families=("logistic_regression",),
-        max_evals=20,
-        patience=patience,
-    )
-    assert len(trials) == best + 1 + patience
-
-
-@pytest.mark.parametrize("patience", [1, 3])
-def test_search_stops_when_patience_ends_after_the_first_trial(run, patience):
-    trials, _ = run(
-        lambda number, params: 1.0,
-        families=("logistic_regression",),
-        max_evals=10,
-        patience=patience,
-    )
-    assert len(trials) == 1 + patience
+@pytest.mark.parametrize(
+    ("losses", "patience", "length"),
+    [
+        ([3.0, 2.0, *[2.5] * 20], 1, 3),
+        ([3.0, 2.0, 2.5, 1.0, *[1.5] * 20], 3, 7),
+        ([1.0] * 20, 3, 4),
+        ([inf] * 20, 3, 4),
+        ([inf, 1.0, inf, inf, inf, *[2.0] * 20], 3, 5),
+    ],
+)
+def test_search_stops_when_patience_ends(run, losses, patience, length):
+    settings = {"families": ("svc",), "max_evals": 20, "patience": patience}
+    trials, _ = run(lambda number, params: losses[number], **settings)
+    assert len(trials) == length
 
 
 def test_search_goes_on_after_a_failed_trial(run):
@@ -218,15 +206,6 @@ def test_search_goes_on_after_a_failed_trial(run):
 def test_search_of_failed_trials_alone_ends_with_all_of_them(run):
     trials, _ = run(lambda number, params: inf, families=("svc",), max_evals=25)
     assert len(trials) == 25
-
-
-@pytest.mark.parametrize(
-    ("losses", "length"),
-    [([inf] * 6, 4), ([inf, 1.0, inf, inf, inf, 2.0], 5)],
-)
-def test_failed_trials_try_the_patience(run, losses, length):
-    trials, _ = run(lambda n, params: losses[n], families=("svc",), max_evals=6, patience=3)
-    assert len(trials) == length
 
 
 def test_search_starts_no_trial_after_the_timeout(run):
@@ -255,18 +234,11 @@ def test_search_passes_on_the_fault_of_a_trial(run):
 
 
 def test_search_by_cross_validation_does_not_depend_on_parallelism():
-    one, two = (
-        real_search(
-            families=("logistic_regression", "spline_logistic_regression"),
-            max_evals=6,
-            parallelism=n,
-        )
-        for n in (1, 2)
-    )
-    assert [(o.trial.number, o.trial.family, o.trial.params) for o in one] == [
-        (o.trial.number, o.trial.family, o.trial.params) for o in two
-    ]
+    families = ("logistic_regression", "spline_logistic_regression")
+    one, two = (real_search(families=families, max_evals=6, parallelism=n)[1] for n in (1, 2))
     for here, there in zip(one, two, strict=True):
+        assert here.trial.number == there.trial.number
+        assert (here.trial.family, here.trial.params) == (there.trial.family, there.trial.params)
         assert here.trial.loss == pytest.approx(there.trial.loss, abs=1e-9)
         np.testing.assert_allclose(here.out_of_fold, there.out_of_fold, atol=1e-9)
 
@@ -284,22 +256,16 @@ def test_search_does_not_depend_on_the_order_in_which_trials_end(run, workers):
     assert out_of_order[0] == in_order[0]
 
 
-def test_search_reports_each_trial_the_moment_it_ends(run, monkeypatch):
-    bench = LastFirst(by_params)
-    monkeypatch.setattr(search, "evaluator", bench.evaluator)
-    tune = Tune(families=("logistic_regression",), max_evals=12)
-    results: list[int] = []
-    find(
-        tune,
-        on_end=lambda result: bench.diary.append(("reported", result.trial.number)),
-        on_result=lambda result: results.append(result.trial.number),
-    )
-    ended = [number for what, number in bench.diary if what == "result"]
-    assert ended != sorted(ended)
-    assert results == sorted(ended)
-    for number in ended:
-        place = bench.diary.index(("result", number))
-        assert bench.diary[place + 1] == ("reported", number)
+def test_search_reports_each_trial_the_moment_it_ends(run):
+    def report(bench: Bench, result: TrialResult) -> None:
+        assert bench.diary[-1] == ("result", result.trial.number)
+        bench.diary.append(("reported", result.trial.number))
+
+    settings = {"families": ("logistic_regression",), "max_evals": 12}
+    trials, bench = run(kind=LastFirst, on_end=report, **settings)
+    reported = [number for what, number in bench.diary if what == "reported"]
+    assert reported != sorted(reported)
+    assert [trial.number for trial in trials] == sorted(reported) == list(range(12))
 
 
 # A search that goes on.
@@ -330,15 +296,14 @@ def test_search_with_more_trials_goes_on_with_the_fewer(run):
     assert len(bench.points) == 24
 
 
-def test_search_does_not_report_trials_that_ended_before(run, monkeypatch):
+def test_search_does_not_report_trials_that_ended_before(run):
     whole, _ = run(families=("svc",), max_evals=6)
-    bench = Bench(by_params)
-    monkeypatch.setattr(search, "evaluator", bench.evaluator)
     reported: list[int] = []
-    find(
-        Tune(families=("svc",), max_evals=6),
+    run(
         finished=as_finished(whole[:4]),
-        on_end=lambda result: reported.append(result.trial.number),
+        on_end=lambda _, result: reported.append(result.trial.number),
+        families=("svc",),
+        max_evals=6,
     )
     assert reported == [4, 5]
 
@@ -356,13 +321,8 @@ def test_search_that_goes_on_counts_failed_trials_as_tried(run):
 
 def test_patience_counts_trials_of_before(run):
     whole, _ = run(lambda number, params: 1.0, families=("svc",), max_evals=4)
-    trials, bench = run(
-        lambda number, params: 1.0,
-        finished=as_finished(whole),
-        families=("svc",),
-        max_evals=20,
-        patience=3,
-    )
+    settings = {"families": ("svc",), "max_evals": 20, "patience": 3}
+    trials, bench = run(lambda number, params: 1.0, finished=as_finished(whole), **settings)
     assert len(trials) == 4
     assert all(number > 3 for what, number in bench.diary)
 
@@ -393,16 +353,10 @@ def test_search_tries_an_estimator_of_the_config_by_cross_validation():
         space={"n_neighbors": {"uniformint": [5, 20]}},
         default={"n_neighbors": 9},
     )
-    dataset = make_dataset(rows=80)
-    tune = Tune(
-        estimators={"knn": neighbors}, families=("knn",), max_evals=3, folds=2, parallelism=1
-    )
-    folds = make_folds(BINARY, dataset.y_train, 2, 0)
-    task = TrialInputs(dataset.X_train, dataset.y_train, folds, 1, 0, tune.estimators)
-    points: list[TrialResult] = []
-    find(tune, task=task, on_result=points.append)
+    estimators = {"knn": neighbors}
+    task, points = real_search(estimators=estimators, families=("knn",), max_evals=3, parallelism=1)
     assert [result.trial.error for result in points] == [""] * 3
     assert points[0].trial.params == {"n_neighbors": 9}
-    model = build("knn", {"n_neighbors": 9}, 0, tune.estimators)
-    expected = out_of_fold(model, task.X, task.y, folds)
+    model = build("knn", {"n_neighbors": 9}, 0, estimators)
+    expected = out_of_fold(model, task.X, task.y, task.folds)
     np.testing.assert_array_equal(points[0].out_of_fold, expected)

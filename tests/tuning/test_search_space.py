@@ -65,7 +65,6 @@ def test_spaces_are_those_of_the_families_of_the_config_in_their_order(names):
     [
         ({"loguniform": [0.1, 5]}, 3.0),
         ({"loguniform": [5, 50]}, 5.0),
-        ({"loguniform": [0.1, 2]}, 2.0),
         ({"choice": [1, 3.0]}, 3.0),
         ({"choice": [1, 2]}, 1),
         ({"randint": [2]}, 1),
@@ -81,7 +80,7 @@ def test_range_of_the_config_takes_the_place_of_the_familys_and_moves_the_defaul
     assert type(searched.default["C"]) is type(start)
 
 
-@pytest.mark.parametrize("value", [5, 0.5, None, "scale", True, [1, 2]], ids=repr)
+@pytest.mark.parametrize("value", [5, None, "scale", [1, 2]], ids=repr)
 def test_value_of_the_config_is_fixed_and_not_searched(value):
     ranges = {"C": BUILT_IN["svc"].space["C"]}
     assert of("svc", {"gamma": value}) == FamilySpace(ranges, {"gamma": value}, {"C": 3.0})
@@ -100,8 +99,6 @@ def test_ranges_of_one_family_leave_the_others_and_the_table_alone():
     ("name", "ranges", "start"),
     [
         ("svc", {"cv": {"choice": [2, 3]}}, 3),
-        ("svc", {"method": {"choice": ["isotonic", "sigmoid"]}}, "sigmoid"),
-        ("extra_trees", {"n_estimators": {"uniformint": [50, 500]}}, 100),
         ("extra_trees", {"n_estimators": {"uniformint": [200, 500]}}, 200),
         ("extra_trees", {"max_depth": {"uniformint": [2, 6]}}, 4),
         ("extra_trees", {"max_depth": {"choice": [3, None]}}, None),
@@ -123,37 +120,31 @@ def test_further_parameter_may_be_fixed():
 
 
 DISTANCE = {"weights": "distance"}
+N = "n_neighbors"
+NINE = {N: 9}
+
+
+def to_range(name, low, high):
+    return {name: {"uniformint": [low, high]}}
 
 
 @pytest.mark.parametrize(
     ("ranges", "expected"),
     [
-        (None, space(NEIGHBORS, DISTANCE, {"n_neighbors": 9})),
-        (
-            {"n_neighbors": {"uniformint": [12, 15]}},
-            space({"n_neighbors": {"uniformint": [12, 15]}}, DISTANCE, {"n_neighbors": 12}),
-        ),
+        (None, space(NEIGHBORS, DISTANCE, NINE)),
+        (to_range(N, 12, 15), space(to_range(N, 12, 15), DISTANCE, {N: 12})),
         ({"n_neighbors": 4}, space({}, {"n_neighbors": 4, **DISTANCE})),
         (
             {"weights": {"choice": ["distance", "uniform"]}},
             space(
-                {**NEIGHBORS, "weights": {"choice": ["distance", "uniform"]}},
-                {},
-                {"n_neighbors": 9, **DISTANCE},
+                {**NEIGHBORS, "weights": {"choice": ["distance", "uniform"]}}, {}, NINE | DISTANCE
             ),
         ),
         (
-            {"leaf_size": {"uniformint": [10, 50]}},
-            space(
-                {**NEIGHBORS, "leaf_size": {"uniformint": [10, 50]}},
-                DISTANCE,
-                {"n_neighbors": 9, "leaf_size": 30},
-            ),
+            to_range("leaf_size", 10, 50),
+            space(NEIGHBORS | to_range("leaf_size", 10, 50), DISTANCE, {**NINE, "leaf_size": 30}),
         ),
-        (
-            {"p": {"uniform": [1, 2]}},
-            space({**NEIGHBORS, "p": {"uniform": [1, 2]}}, DISTANCE, {"n_neighbors": 9, "p": 1}),
-        ),
+        (to_range("p", 1, 2), space(NEIGHBORS | to_range("p", 1, 2), DISTANCE, {**NINE, "p": 1})),
     ],
     ids=["as it is", "narrowed", "fixed", "no longer fixed", "further", "beside params"],
 )
@@ -210,19 +201,16 @@ def test_read_gives_back_exactly_what_was_written():
 
 
 @pytest.mark.parametrize(
-    "value",
-    [0.1, 0.1 + 0.2, 1 / 3, 5e-324, 1e-7, 1e22, -1.7976931348623157e308, 2.0, 123456789.12345679],
+    ("span", "value"),
+    [
+        *(({"normal": [0, 1]}, x) for x in (0.1 + 0.2, 5e-324, -1.7976931348623157e308, 2.0)),
+        *(({"qnormal": [0, 1, 1]}, x) for x in (0, -7, 10**15)),
+    ],
     ids=repr,
 )
-def test_read_gives_back_every_digit_of_a_double(value):
-    again = space({"x": {"normal": [0, 1]}}).read(texts({"x": value}), value_text)["x"]
-    assert (type(again), again) == (float, value)
-
-
-@pytest.mark.parametrize("value", [0, -7, 10**15], ids=repr)
-def test_read_gives_back_integers(value):
-    again = space({"x": {"qnormal": [0, 1, 1]}}).read(texts({"x": value}), value_text)["x"]
-    assert (type(again), again) == (int, value)
+def test_read_gives_back_every_digit_of_a_number(span, value):
+    again = space({"x": span}).read(texts({"x": value}), value_text)["x"]
+    assert (type(again), again) == (type(value), value)
 
 
 def test_read_takes_fixed_values_from_the_config():
@@ -238,11 +226,9 @@ def test_read_takes_fixed_values_from_the_config():
     ("span", "written"),
     [
         ({"uniform": [0, 1]}, {}),
-        ({"randint": [3]}, {"y": "1"}),
-        ({"choice": ["a", "b"]}, {}),
+        ({"choice": ["a", "b"]}, {"y": "a"}),
         ({"choice": ["a", "b"]}, {"x": "c"}),
         ({"choice": [1, "1"]}, {"x": "1"}),
-        ({"choice": [None, "null"]}, {"x": "null"}),
         ({"pchoice": [[0.5, True], [0.5, "true"]]}, {"x": "true"}),
     ],
     ids=str,
@@ -265,9 +251,6 @@ def test_read_tells_apart_what_looks_alike_elsewhere_only():
         {},
         {"families": FAMILIES, "space": {"svc": {"C": {"uniform": [1, 2]}, "gamma": 3}}},
         {"space": {"extra_trees": {"n_estimators": {"uniformint": [5, 9]}, "max_depth": None}}},
-        {"space": {"svc": {"estimator__kernel": {"choice": ["rbf", "poly"]}}}},
-        {"space": {"svc": {}}},
-        {"estimators": {"knn": KNN}},
         {"estimators": {"knn": KNN}, "space": {"knn": {"leaf_size": {"uniformint": [9, 30]}}}},
     ],
     ids=lambda settings: str(settings)[:60],
@@ -285,35 +268,14 @@ def test_check_does_not_import_an_estimator_that_is_not_searched():
     )
 
 
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        (
-            {"space": {"svc": {"gama": {"uniform": [1, 2]}}}},
-            ["tune.space.svc.gama is no parameter of svc, did you mean 'gamma'?"],
-        ),
-        (
-            {"space": {"mlp": {"hidden_unit": 3}, "extra_trees": {"n_estimator": 3}}},
-            [
-                "tune.space.mlp.hidden_unit is no parameter of mlp, did you mean 'hidden_units'?",
-                "tune.space.extra_trees.n_estimator is no parameter of extra_trees, "
-                "did you mean 'n_estimators'?",
-            ],
-        ),
-        (
-            {"families": ("knn",), "space": {"knn": {"leafsize": 3}}},
-            ["tune.space.knn.leafsize is no parameter of knn, did you mean 'leaf_size'?"],
-        ),
-        (
-            {"families": ("bayes",), "space": {"bayes": {"zzz": 3}}},
-            ["tune.space.bayes.zzz is no parameter of bayes; it has priors, var_smoothing"],
-        ),
-    ],
-    ids=lambda part: str(part)[:60],
-)
-def test_check_names_the_parameter_that_a_family_lacks(settings, expected):
+def test_check_names_the_parameter_that_a_family_lacks():
     bayes = Estimator(estimator="sklearn.naive_bayes.GaussianNB")
-    assert faults(estimators={"knn": KNN, "bayes": bayes}, **settings) == expected
+    lacking = {"mlp": {"hidden_unit": 3}, "knn": {"leafsize": 3}, "bayes": {"zzz": 3}}
+    assert faults(estimators={"knn": KNN, "bayes": bayes}, space=lacking) == [
+        "tune.space.mlp.hidden_unit is no parameter of mlp, did you mean 'hidden_units'?",
+        "tune.space.knn.leafsize is no parameter of knn, did you mean 'leaf_size'?",
+        "tune.space.bayes.zzz is no parameter of bayes; it has priors, var_smoothing",
+    ]
 
 
 def test_check_tells_all_faults_of_all_estimators_at_once():
@@ -340,11 +302,6 @@ def test_check_looks_parameters_up_once_the_classes_are_there():
     assert "no_such_package" in lines[0]
 
 
-def test_check_refuses_a_classifier_without_probabilities():
-    (line,) = faults(estimators={"line": Estimator(estimator="sklearn.svm.LinearSVC")})
-    assert line.startswith("tune.estimators.line.estimator LinearSVC has no predict_proba ")
-
-
 @pytest.fixture
 def users(tmp_path, monkeypatch) -> Iterator[str]:
     """The name of a module of the user, with one class."""
@@ -367,11 +324,8 @@ def test_check_and_search_take_a_class_of_a_module_of_the_user(users):
         params={"leaf_size": 20},
         space={"radius": {"uniform": [1, 4]}, "weights": {"choice": ["distance", "uniform"]}},
     )
-    tune = Tune(
-        estimators={"near": near},
-        families=("near",),
-        space={"near": {"n_neighbors": {"uniformint": [2, 9]}}},
-    )
+    ranges = {"near": {"n_neighbors": {"uniformint": [2, 9]}}}
+    tune = Tune(estimators={"near": near}, families=("near",), space=ranges)
     check(tune)
     searched = family_spaces(tune)["near"]
     assert searched.default == {"radius": 2.0, "weights": "distance", "n_neighbors": 3}
