@@ -99,9 +99,9 @@ def test_distributions_have_a_panel_for_each_column_and_a_histogram_for_each_cla
     assert area == pytest.approx(len(classes))
 
 
-@pytest.mark.parametrize("columns", [1, 3, 7])
+@pytest.mark.parametrize("columns", [1, 7])
 def test_distributions_draw_for_any_number_of_columns(columns):
-    X = pd.DataFrame(np.random.default_rng(0).normal(size=(20, columns))).rename(columns=str)
+    X = pd.DataFrame(np.arange(20.0 * columns).reshape(20, columns)).rename(columns=str)
     y = pd.Series(np.arange(20) % 2, name="label")
     assert len(drawn(figures.distributions(X, y, {})).axes) == columns
 
@@ -154,18 +154,6 @@ def test_curves_have_a_line_for_each_class_and_axes_that_say_what_they_are(
         assert of_classes == [f"class {name}" for name in drawn_classes]
 
 
-@pytest.mark.parametrize("number", [2, 3])
-@pytest.mark.parametrize("rows", [60, 1], ids=["curves", "none"])
-def test_axes_of_a_model_comparison_say_what_they_are_without_a_label_that_is_no_class(
-    number, rows
-):
-    predictions = make_predictions(number)
-    predictions = predictions.where(np.arange(60) < rows)
-    models = {"a": predictions, "b": predictions}
-    figure = figures.model_comparison(models, ("x", "y", "z")[:number])
-    assert axis_labels(figure) == [AXES["roc"], AXES["calibration"]]
-
-
 def lines(figure: Figure, place: int) -> dict[str, np.ndarray]:
     """The named lines of one of the pictures: their points."""
     every_line = figure.axes[place].get_lines()
@@ -191,27 +179,19 @@ def test_model_comparison_shows_roc_and_calibration_of_the_positive_class_side_b
         np.testing.assert_allclose(lines(figure, 1)[name], np.c_[mean, share])
 
 
-def test_model_comparison_of_three_classes_has_a_curve_for_each():
-    models = {"a": make_predictions(3, seed=1), "b": make_predictions(3, seed=2)}
-    figure = drawn(figures.model_comparison(models, ("x", "y", "z")))
-    names = ["a, x", "a, y", "a, z", "b, x", "b, y", "b, z"]
-    assert list(lines(figure, 0)) == names
-    assert list(lines(figure, 1)) == ["Perfectly calibrated", *names]
-
-
 @pytest.mark.parametrize(
-    ("classes", "truths", "named"),
-    [
-        (("x", "y", "z"), [0, 1], ["a, x", "a, y"]),
-        (("no", "yes"), [0], []),
-        (("no", "yes"), [1], []),
-    ],
+    ("classes", "truths", "drawn_classes"),
+    [("xyz", [0, 1, 2], "xyz"), ("xyz", [0, 1], "xy"), ("xy", [0], ""), ("xy", [1], "")],
 )
-def test_model_comparison_leaves_out_a_class_that_the_rows_lack(classes, truths, named):
+def test_model_comparison_has_a_curve_for_each_class_of_the_rows(classes, truths, drawn_classes):
     predictions = make_predictions(len(classes))
     predictions = predictions.where(np.isin(predictions.truth, truths))
-    figure = drawn(figures.model_comparison({"a": predictions}, classes))
-    assert list(lines(figure, 0)) == named
+    models = {"a": predictions, "b": predictions}
+    figure = figures.model_comparison(models, tuple(classes))
+    assert axis_labels(figure) == [AXES["roc"], AXES["calibration"]]
+    assert list(lines(figure, 0)) == [
+        f"{model}, {name}" for model in "ab" for name in drawn_classes
+    ]
 
 
 @pytest.mark.parametrize(
@@ -279,11 +259,9 @@ def test_importance_of_many_columns_shows_the_largest():
 
 
 def test_missing_values_of_many_columns_are_of_those_with_most():
-    X = pd.DataFrame(np.zeros((10, 300)), columns=[f"c{n}" for n in range(300)])
+    X = pd.DataFrame(np.zeros((10, 300))).rename(columns=str)
     X.iloc[:5, 250:] = np.nan
-    figure = drawn(figures.missing(X))
-    assert bar_widths(figure) == [0.5] * figures.MOST_BARS
-    assert "(the 40 of 300 columns with most)" in figure.axes[0].get_title()
+    assert bar_widths(drawn(figures.missing(X))) == [0.5] * figures.MOST_BARS
 
 
 def test_long_names_are_cut_and_stay_apart():

@@ -163,12 +163,6 @@ def test_no_rows_become_no_doubles(example, reader):
     assert reader.read(as_csv([]), CSV).X.shape == (0, 1)
 
 
-def test_mark_becomes_nan_though_it_may_be_out_of_the_range(example):
-    marked = check({"x": example.column}, pd.DataFrame({"x": [example.column.missing]}))
-
-    assert np.isnan(marked["x"]).all()
-
-
 def test_random_cells_are_valid(example):
     rng = np.random.default_rng(0)
     values = np.array(example.doubles)
@@ -196,6 +190,12 @@ def test_texts_of_a_table_are_read_where_they_are_of_the_kind(example):
     assert not table_kind.has_any(read[-1:])
 
 
+def test_mark_becomes_nan_though_it_may_be_out_of_the_range(example):
+    marked = check({"x": example.column}, pd.DataFrame({"x": [example.column.missing]}))
+
+    assert np.isnan(marked["x"]).all()
+
+
 # Invalid cells.
 
 
@@ -209,22 +209,15 @@ def test_invalid_cells_are_refused_in_every_form(example, kind, reader):
             assert refusal(reader, json.dumps(form).encode(), JSON) == ("type", sentence)
 
 
-def test_invalid_texts_are_refused(example, kind, reader):
+def test_invalid_texts_and_arrow_columns_are_refused(example, kind, reader):
+    sentence = f"row 2, x: must be {kind.noun}"
     for text in example.invalid_texts:
-        sentence = f"row 2, x: must be {kind.noun}"
         assert refusal(reader, as_csv([example.texts[0], text]), CSV) == ("type", sentence)
-
-
-def test_arrow_columns_of_other_types_are_refused(example, kind, reader):
+    nan = pa.array([None, np.nan])  # unlike null, it is no missing value
+    assert refusal(reader, as_parquet(nan), PARQUET) == ("type", sentence)
     for cells in example.invalid_arrow:
         sentence = f"column 'x' must be of {kind.arrow_types}"
         assert refusal(reader, as_parquet(cells), PARQUET) == ("type", sentence)
-
-
-def test_nan_is_no_missing_value_in_parquet(kind, reader):
-    body = as_parquet(pa.array([None, np.nan]))
-
-    assert refusal(reader, body, PARQUET) == ("type", f"row 2, x: must be {kind.noun}")
 
 
 def test_cells_out_of_the_range_are_refused(example, kind):

@@ -83,9 +83,8 @@ def test_broken_rule_is_named_with_row_column_rule_unit_and_value(column, value,
     assert line.startswith(f"row 2, x: {sentence}")
 
 
-@pytest.mark.parametrize("value", [18, 120, 18.0, 69.5])
-def test_bounds_belong_to_the_range(value):
-    assert check(AGE, pd.DataFrame({"Age": [value]}))["Age"].tolist() == [value]
+def test_bounds_belong_to_the_range():
+    assert check(AGE, pd.DataFrame({"Age": [18, 120]}))["Age"].tolist() == [18, 120]
 
 
 @pytest.mark.parametrize("dtype", ["bool", "boolean", object])
@@ -135,7 +134,6 @@ def test_without_values_no_sentence_echoes_the_callers_data(value):
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        (["a"], ["column 'Glucose' is missing"]),
         (["a", "Glucose", "Spare"], ["column 'Spare' is not known"]),
         (
             ["a", "glucos"],
@@ -157,10 +155,10 @@ def test_wrong_columns_are_named_with_the_nearest_name(names, expected):
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        (["a", "SECRET"], ["column number 2 is not known", "column 'Glucose' is missing"]),
         (
-            ["a", "glucos"],
+            ["SECRET", "glucos", "a"],
             [
+                "column number 1 is not known",
                 "column number 2 is not known, did you mean 'Glucose'?",
                 "column 'Glucose' is missing",
             ],

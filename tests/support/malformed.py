@@ -79,18 +79,13 @@ NO_JSON = [
     ("a comment", BODY.replace("[", "[/* SECRET */")),
     ("a line break in a text", BODY.replace('"Age"', '"A\nge"')),
     ("text after the end", f"{BODY} SECRET"),
-    ("two documents", f"{BODY}{BODY}"),
     ("a byte order mark", b"\xef\xbb\xbf" + BODY.encode()),
     ("UTF-16", BODY.encode("utf-16")),
-    ("UTF-16 without a mark", BODY.encode("utf-16-le")),
-    ("a NUL at the start", f"\x00{BODY}"),
     ("a NUL at the end", f"{BODY}\x00"),
     ("a NUL in a key", BODY.replace('"Age"', '"A\x00ge"')),
     ("a no-break space between cells", BODY.replace(", ", ",\xa0", 1)),
     ("bytes that are no UTF-8 in a cell", records(row(Age='"@"')).encode().replace(b"@", b"\xff")),
-    ("bytes that are no UTF-8 in a key", BODY.encode().replace(b'"Age"', b'"Ag\xe9"')),
     ("a letter in two bytes too many", BODY.encode().replace(b'"A', b'"\xc1\x81', 1)),
-    ("half a pair in UTF-8", BODY.encode().replace(b'"A', b'"\xed\xa0\x80', 1)),
     ("half a pair, escaped, in a cell", records(row(Age=r'"\ud800"'))),
     ("half a pair, escaped, in a key", BODY.replace('"Age"', r'"\udc00"')),
     ("an escape that is none", BODY.replace('"Age"', r'"\x41ge"')),
@@ -113,21 +108,13 @@ NO_JSON = [
 CELLS = [
     *(
         (cell, "type", "must be a number")
-        for cell in (
-            *('"SECRET"', '"987654"', '""', '"NaN"', "true", "false", '{"SECRET": 987654}', "{}"),
-        )
+        for cell in ('"SECRET"', '"987654"', '""', "true", '{"SECRET": 987654}')
     ),
     *(
         (cell, "range", "must be at most 600 mg/dL")
-        for cell in (
-            *("987654", "98765400000000000000", "987654" + "0" * 294, "1.7976931348623157e308"),
-            "600.0000000001",
-        )
+        for cell in ("987654", "987654" + "0" * 294, "600.0000000001")
     ),
-    *(
-        (cell, "range", "must be at least 20 mg/dL")
-        for cell in ("-1.7976931348623157e308", "-987654", "0.987654")
-    ),
+    *((cell, "range", "must be at least 20 mg/dL") for cell in ("-987654", "0.987654")),
 ]
 IN_FORMS = {
     "in records": lambda cell: records(row(Glucose=cell)),
@@ -148,17 +135,12 @@ OTHER_JSON = [
     ),
     *breaking(
         "form",
-        ("an empty object", "{}", f"one of {FORMS}", "it has none of them"),
         ("params alone", '{"params": {}}', "it has none of them"),
         ("a row alone", ROW, "it has none of them and 8 other keys"),
-        ("an unknown key alone", '{"SECRET": []}', "it has none of them and 1 other key"),
         ("another key too", '{"inputs": [], "SECRET": 1}', "it has inputs and 1 other key"),
         ("MLflow's old key", BODY.replace("}]}", '}], "signature_name": "SECRET"}'), "other"),
         ("a form in capitals", BODY.replace("dataframe_records", "Dataframe_Records"), "none"),
-        ("a form with a space", BODY.replace("records", "records "), "none of them"),
-        ("the form of pandas", BODY.replace("dataframe_records", "columns"), "none of them"),
         ("two forms", '{"inputs": [], "instances": []}', "it has inputs, instances"),
-        ("all forms", text({name: [PATIENT] for name in FORMS.split(", ")}), f"it has {FORMS}"),
     ),
     # What a form holds.
     *(
@@ -181,7 +163,6 @@ OTHER_JSON = [
         ("an empty row", records("{}"), "column 'Pregnancies' is missing", EXPECTED),
         ("a column left out", records(WITHOUT_BMI), "row 1: column 'BMI' is missing", EXPECTED),
         ("no BMI in the second row", records(ROW, WITHOUT_BMI), "row 2: column 'BMI' is missing"),
-        ("a column too many", records(row(SECRET="987654")), "row 1: column number 9", EXPECTED),
         ("a ninth in the second row", records(ROW, row(SECRET="1")), "row 2: column number 9"),
         (
             "a misspelt column",
@@ -189,9 +170,7 @@ OTHER_JSON = [
             "column number 2 is not known, did you mean 'Glucose'?",
             "column 'Glucose' is missing",
         ),
-        ("a column in small letters", records(ROW.replace("Age", "age")), "'Age'"),
         ("a column with a space", records(ROW.replace("Age", "Age ")), "'Age'"),
-        ("an empty name", records(ROW.replace('"Age"', '""')), "number 8 is not known"),
         ("the target among the columns", records(row(Outcome="1")), "number 9"),
         ("a name of 96,000 letters", records(ROW.replace("Age", "SECRET" * 16_000)), "number 8"),
         (
@@ -206,21 +185,15 @@ OTHER_JSON = [
         (f"twice {name}", body, "duplicate_key", "an object of the body has a key twice")
         for name, body in {
             "a form": f'{{"inputs": [], "inputs": [{ROW}]}}',
-            "a form, escaped": f'{{"\\u0069nputs": [], "inputs": [{ROW}]}}',
-            "the params": f'{{"params": {{}}, "params": {{}}, "inputs": [{ROW}]}}',
             "the params, null at last": f'{{"params": {{}}, "params": null, "inputs": [{ROW}]}}',
             "a param": asked('{"version": true, "version": false}'),
-            "a param, escaped": asked('{"version": true, "versio\\u006e": true}'),
             "a column": records(ROW[:-1] + ', "Age": 50}'),
-            "a column, first": records('{"Age": 987654, ' + ROW[1:]),
             "a column, escaped": records(ROW[:-1] + ', "\\u0041ge": 50}'),
             "a column in the second row": records(ROW, ROW[:-1] + ', "Age": 50}'),
             "a column instead of another": records(ROW.replace("BMI", "Age")),
             "a key in a cell": records(row(Age='{"SECRET": 1, "SECRET": 2}')),
-            "a column alone": form("inputs", ROW[:-1] + ', "Age": 50}'),
             "a column as a list": form("inputs", text(LISTS)[:-1] + ', "Age": [50]}'),
             "the data": split(more=f', "data": {text([VALUES])}'),
-            "the columns": split(more=f', "columns": {text(NAMES)}'),
         }.items()
     ),
     # A split table.
@@ -256,7 +229,6 @@ OTHER_JSON = [
         "columns",
         ("no columns", split(columns="[]"), "column 'Pregnancies' is missing", EXPECTED),
         ("a name twice", split(columns=text([*NAMES[:-1], "BMI"])), "'BMI' is there twice"),
-        ("an unknown name twice", split(columns=text([*NAMES, "SECRET", "SECRET"])), "9 is there"),
         ("an unknown name", split(columns=text([*NAMES[:-1], "SECRET"])), "number 8 is not known"),
     ),
     *(
@@ -302,34 +274,24 @@ OTHER_JSON = [
                 ),
             ),
             ".threshold must be a number": (
-                *('"threshold": true', '"threshold": "0.5"', '"threshold": "SECRET"'),
-                *('"threshold": [0.5]', '"threshold": {"SECRET": 1}'),
+                *('"threshold": true', '"threshold": "SECRET"', '"threshold": [0.5]'),
             ),
             ".threshold must be between 0 and 1": (
-                *('"threshold": -1', '"threshold": -1e-300', '"threshold": 1.0000001'),
-                '"threshold": 987654',
+                *('"threshold": -1e-300', '"threshold": 1.0000001', '"threshold": 987654'),
             ),
             ".version must be true or false": ('"version": "yes"', '"version": 1'),
-            ".explain must be true or false": (
-                '"explain": "yes"',
-                '"explain": 0',
-                '"explain": [1]',
-            ),
+            ".explain must be true or false": ('"explain": "yes"', '"explain": 0'),
         }.items()
         for value in params
     ),
-    *breaking(
-        "params",
-        (
-            "more rows explained than may be",
-            text({"params": {"explain": True}, "dataframe_records": [PATIENT] * 101}),
-            "params.explain takes at most 100 rows",
-        ),
+    (
+        "more rows explained than may be",
+        text({"params": {"explain": True}, "dataframe_records": [PATIENT] * 101}),
+        *("params", "params.explain takes at most 100 rows"),
     ),
     # Deep, but not too deep for the first parser; for the second it depends on the caller's stack.
     *breaking(
         "json|type",
-        ("lists that are just not too deep", records(row(Age="[" * 1000 + "]" * 1000))),
         ("objects that are just not too deep", records(row(Age='{"a":' * 1000 + "1" + "}" * 1000))),
     ),
     *breaking(
@@ -362,12 +324,10 @@ OTHER_CSV = [
         "csv",
         ("nothing", b"", "not CSV with a header and commas"),
         ("a quote left open at the start", csv('"' + LINE), "a quote is neither"),
-        ("a quote left open in a header", csv(LINE, header='"' + HEADER), "a quote is"),
         ("a name with more behind its quotes", csv(LINE, header=f'"{HEADER[:3]}"x')),
         ("a name of 2,000,000 letters", csv(LINE, header="SECRET" * 333_334), "not CSV"),
         ("bytes that are no UTF-8", csv(LINE) + b"\xff\xfe987654\n", "not in UTF-8"),
         ("Latin-1 in the header", csv(LINE, header="µ").decode().encode("latin-1"), "UTF-8"),
-        ("UTF-16", csv(LINE).decode().encode("utf-16"), "not in UTF-8"),
         *(
             (f"a quote that is astray: {cell!r}", csv(LINE, line(Glucose=cell)), "a quote is")
             for cell in (
@@ -377,24 +337,19 @@ OTHER_CSV = [
     ),
     *breaking(
         "columns",
-        ("a word", b"SECRET\n987654\n", "column number 1 is not known", EXPECTED),
-        ("no header", (LINE + "\n").encode() * 2, "column number 1 is not known"),
         ("no header, and a lone value", b"987654\n", EXPECTED),
         ("an unknown column", csv(LINE + ",987654", header=HEADER + ",SECRET"), "number 9"),
         ("a column twice", csv(LINE + ",50", header=HEADER + ",Age"), "'Age' is there twice"),
         ("a column left out", csv("6,148", header="Pregnancies,Glucose"), "'BMI' is missing"),
         ("a misspelt column", csv(LINE, header=HEADER.replace("BMI", "BMJ")), "mean 'BMI'?"),
-        ("a header in small letters", csv(LINE, header=HEADER.lower()), "number 1"),
         ("spaces in the header", csv(LINE, header=HEADER.replace(",", ", ")), "number 2"),
         ("an index without a name", csv("0," + LINE, header="," + HEADER), "number 1"),
         ("semicolons", csv(LINE).replace(b",", b";"), "column number 1 is not known"),
-        ("tabs", csv(LINE).replace(b",", b"\t"), "column number 1 is not known"),
         ("a line break in a name", csv(LINE, header=HEADER.replace("Age", '"A\nge"')), "'Age'"),
         ("a NUL in a name", csv(LINE, header=HEADER + "\x00"), "column number 8"),
     ),
     *breaking(
         "columns|csv|ragged",
-        ("one line break", b"\n"),
         ("line breaks", b"\r\n\r\n\r\n"),
         ("JSON", BODY.encode()),
         ("a carriage return in a name", csv(LINE, header=HEADER.replace("Age", "SEC\rRET"))),
@@ -406,7 +361,6 @@ OTHER_CSV = [
         ("a comment first", b"# SECRET\n" + csv(LINE), "line 2 has 8 cells for 1"),
         ("a cell too few", csv(LINE, LINE[:-3]), "line 3 has 7 cells for 8 columns"),
         ("a cell too many", csv(LINE, LINE, LINE + ",987654"), "line 4 has 9 cells"),
-        ("a lone word", csv(LINE, "SECRET"), "line 3 has 1 cells for 8 columns"),
         ("a decimal comma", csv(line(BMI="33,6")), "line 2 has 9 cells for 8 columns"),
     ),
     *breaking("type", ("the header twice", csv(HEADER, LINE), "row 1, Age: must be a number")),
@@ -442,20 +396,17 @@ OTHER_CSV = [
 # Parquet. (name, body, rule, words)
 
 WHOLE = parquet()
+WHOLE_TABLE = pa.table({name: [1] for name in NAMES})
 NOT_WHOLE = "the body is not a whole Parquet file"
 OTHER_PARQUET = [
     *(
         (name, body, "parquet", (NOT_WHOLE,))
         for name, body in {
             "nothing": b"",
-            "the magic alone": b"PAR1",
             "nothing between the magic": b"PAR1PAR1",
-            "garbage": b"SECRET" * 100,
             "garbage between the magic": b"PAR1" + b"SECRET" * 100 + b"PAR1",
             "CSV": csv(LINE),
-            "JSON": BODY.encode(),
             "a file cut short": WHOLE[:-20],
-            "a file cut in half": WHOLE[: len(WHOLE) // 2],
             "a file without its start": WHOLE[40:],
             "a footer longer than the file": WHOLE[:-8] + b"\xff\xff\xff\x7fPAR1",
             "an encrypted footer": WHOLE[:-4] + b"PARE",
@@ -468,10 +419,7 @@ OTHER_PARQUET = [
             "texts": ["SECRET", "987654"],
             "booleans": [True, False],
             "lists": [[33.6], [987654.0]],
-            "objects": [{"SECRET": 1}, {"SECRET": 2}],
             "dates": [datetime.date(2020, 1, 1)] * 2,
-            "times": [datetime.datetime(2020, 1, 1)] * 2,
-            "durations": [datetime.timedelta(1)] * 2,
             "decimals": [Decimal("33.6")] * 2,
             "bytes": [b"SECRET", b"987654"],
             "categories": pa.array(["SECRET", "987654"]).dictionary_encode(),
@@ -482,26 +430,16 @@ OTHER_PARQUET = [
         ("no columns", parquet(pa.table({})), EXPECTED),
         ("an unknown column", parquet(SECRET=[987654, 1]), "column number 9 is not"),
         ("pandas's index by a name", parquet(__index__=[0, 1]), "column number 9"),
-        (
-            "no BMI",
-            parquet(pa.table({name: [1] for name in NAMES if name != "BMI"})),
-            "'BMI' is missing",
-        ),
+        ("no BMI", parquet(WHOLE_TABLE.drop(["BMI"])), "'BMI' is missing"),
         (
             "a column twice",
-            parquet(pa.Table.from_arrays([pa.array([1])] * 9, names=[*NAMES, "Age"])),
+            parquet(WHOLE_TABLE.append_column("Age", pa.array([1]))),
             "column 'Age' is there twice",
         ),
     ),
-    *breaking("type", ("NaN", parquet(BMI=[33.6, float("nan")]), "row 2, BMI: must be a number")),
-    *breaking(
-        "finite", ("infinity", parquet(BMI=[33.6, float("inf")]), "row 2, BMI: must be finite")
-    ),
-    *breaking(
-        "range",
-        ("a number too large", parquet(BMI=[33.6, 987654.0]), "row 2, BMI: must be at m"),
-        ("64 bits", parquet(Age=pa.array([1, 2**64 - 1], pa.uint64())), "row 2, Age"),
-    ),
+    ("NaN", parquet(BMI=[33.6, float("nan")]), "type", "row 2, BMI: must be a number"),
+    ("infinity", parquet(BMI=[33.6, float("inf")]), "finite", "row 2, BMI: must be finite"),
+    ("64 bits", parquet(Age=pa.array([1, 2**64 - 1], pa.uint64())), "range", "row 2, Age"),
     *breaking(
         "rows",
         ("more rows than may be", parquet(rows=MOST_ROWS + 1), f"more than {MOST_ROWS} rows"),
@@ -525,11 +463,6 @@ TOO_MANY_ROWS = [
     ("records", JSON, records(*["{}"] * (MOST_ROWS + 1)).encode()),
     ("a split table", JSON, split(data=text([NULLS] * (MOST_ROWS + 1))).encode()),
     (
-        "a split table out of order",
-        JSON,
-        split(text(NAMES[::-1]), text([[]] * (MOST_ROWS + 1))).encode(),
-    ),
-    (
         "columns",
         JSON,
         form("inputs", text(dict.fromkeys(NAMES, [None] * (MOST_ROWS + 1)))).encode(),
@@ -547,7 +480,7 @@ TYPES = [
         for header in (
             *("text/plain", "text/html", "text/json", "application/SECRET", "SECRET", "*/*", ";"),
             *("application/jsonp", "application/json5", "application/json, text/csv", "json"),
-            *("application/x-ndjson", "application/octet-stream", "application/parquet"),
+            *("application/octet-stream", "application/parquet"),
             *("multipart/form-data; boundary=SECRET", "application/x-www-form-urlencoded"),
             *("application/json; charset=latin-1", "application/json; charset=utf-16"),
             *(
@@ -555,13 +488,9 @@ TYPES = [
                 "application/json; charset=",
                 "text/csv; charset",
             ),
-            *(
-                "application/json; charset=utf-8; charset=latin-1",
-                "application/json; SECRET=987654",
-            ),
-            *("text/csv; header=present", "text/csv; charset=utf-8; header=absent"),
-            *("application/json; profile=SECRET", 'application/json; charset="utf-8" SECRET'),
-            "application/json charset=utf-8",
+            "application/json; charset=utf-8; charset=latin-1",
+            *("application/json; SECRET=987654", "text/csv; charset=utf-8; header=absent"),
+            *('application/json; charset="utf-8" SECRET', "application/json charset=utf-8"),
         )
     ),
 ]
