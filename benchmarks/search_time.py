@@ -181,7 +181,7 @@ def _prepared(overrides: dict[str, str]) -> tuple[Any, Any]:
 
 def _warm(count: str) -> dict[str, Any]:
     """As `_search`, with the imports of the flow after the start of the workers."""
-    from pipeline.config.sections import Tune
+    from pipeline.config.tune import Tune
     from pipeline.tuning import worker_pool as workers
 
     workers.warm_up(Tune(parallelism=int(count)))
