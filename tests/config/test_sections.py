@@ -157,16 +157,8 @@ def with_level(level: float, resamples: int) -> Config:
 
 
 @pytest.mark.parametrize(
-    ("level", "resamples"),
-    [(0.99, 100), (0.995, 200), (0.9995, 2000), (0.501, 100)],
-)
-def test_level_of_which_one_resample_lies_beyond_is_taken(level, resamples):
-    assert with_level(level, resamples).gate.level == level
-
-
-@pytest.mark.parametrize(
     ("level", "resamples", "needed"),
-    [(0.991, 100, 112), (0.999, 999, 1000), (0.9999, 9999, 10_000)],
+    [(0.991, 100, 112), (0.995, 199, 200), (0.999, 999, 1000), (0.9999, 9999, 10_000)],
 )
 def test_level_that_the_resamples_cannot_resolve_is_refused_with_how_many_could(
     level, resamples, needed

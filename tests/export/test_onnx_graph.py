@@ -176,7 +176,6 @@ TIED = {
     "at the high end": np.r_[np.linspace(-5, -1, 40), np.zeros(60)],
     "in the midst": np.r_[np.linspace(-5, -1, 25), np.zeros(50), np.linspace(1, 5, 25)],
     "at both ends": np.r_[np.zeros(45), np.linspace(1, 2, 10), np.full(45, 3.0)],
-    "of two values": np.r_[np.zeros(50), np.ones(50)],
     "of three values": np.r_[np.zeros(30), np.ones(40), np.full(30, 2.0)],
     "of one value": np.zeros(100),
 }

@@ -149,12 +149,9 @@ def test_build_hands_params_to_the_machine_inside_the_calibration_and_to_the_hid
     ("family", "params"),
     [
         ("logistic_regression", {"max_iter": 7, "class_weight": "balanced"}),
-        ("spline_logistic_regression", {"tol": 0.125}),
         ("svc", {"cv": 4, "method": "isotonic", "estimator__kernel": "poly"}),
         ("extra_trees", {"n_estimators": 7, "max_depth": None, "bootstrap": True}),
-        ("hist_gradient_boosting", {"min_samples_leaf": 7, "early_stopping": False}),
         ("mlp", {"activation": "relu", "hidden_layer_sizes": [4, 3]}),
-        ("raw_logistic_regression", {"C": 0.125}),
     ],
 )
 def test_params_that_a_family_lacks_go_to_its_last_step(family, params):

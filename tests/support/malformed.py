@@ -176,8 +176,7 @@ OTHER_JSON = [
         (
             "many unknown columns",
             records(text({f"SECRET{place}": 987654 for place in range(5000)})),
-            "and more faults after these",
-            EXPECTED,
+            *("and more faults after these", EXPECTED),
         ),
     ),
     # Keys twice, on every level.
