@@ -218,8 +218,7 @@ NO_AMOUNT = "An amount cannot be predicted yet, only classes"
         ),
         # The columns.
         (
-            make_csv([0, 1], "-5,1\n2000,0\n"),
-            {},
+            *(make_csv([0, 1], "-5,1\n2000,0\n"), {}),
             ["row 41, x: must be at least 0 (got -5)\nrow 42, x: must be at most 1000 (got 2000)"],
         ),
         (make_csv([0, 1], header="X,y"), {}, ["column 'X' is not known, did you mean 'x'?"]),
@@ -244,11 +243,7 @@ NO_AMOUNT = "An amount cannot be predicted yet, only classes"
         ),
         # The classes.
         (make_csv([0]), {}, ["y: every row is of the class 0; there must be two or more"]),
-        (
-            make_csv([0.5, 1.5]),
-            {},
-            ["y: holds float64 such as 0.5; a class must be an integer, a text or", NO_AMOUNT],
-        ),
+        (make_csv([0.5, 7]), {}, ["y: holds float64 such as 0.5; a class must be an", NO_AMOUNT]),
         (make_csv([1e300, 0]), {}, ["y: holds float64 such as 1e+300"]),
         (
             make_csv([0], "1,1\n" * 5),
@@ -270,11 +265,7 @@ NO_AMOUNT = "An amount cannot be predicted yet, only classes"
                 NO_AMOUNT,
             ],
         ),
-        (
-            make_csv([0], "1,1\n"),
-            {},
-            ["21 rows cannot be split with split.test_size 0.3 and split.stratify true: the"],
-        ),
+        (make_csv([0], "1,1\n"), {}, ["21 rows cannot be split with split.test_size 0.3 and"]),
         (make_csv([0, 1]), {"split": {"test_size": 0.999}}, ["40 rows cannot be split with split"]),
     ],
 )

@@ -172,7 +172,6 @@ OTHERS = {
         params={"p": 1, "n_neighbors": 3},
         preprocessing=("scale",),
     ),
-    "bayes": Estimator(estimator="sklearn.naive_bayes.GaussianNB"),
     "trees": Estimator(estimator="sklearn.ensemble.ExtraTreesClassifier"),
 }
 
@@ -188,16 +187,6 @@ def test_family_of_the_others_is_built_from_the_config():
 def test_family_that_is_nowhere_is_not_built(others):
     with pytest.raises(KeyError, match="boosting"):
         build("boosting", {}, 0, others)
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("family", ["bayes", "trees"])
-def test_family_of_the_others_predicts_probabilities(family, classes):
-    X, y = small_table(("missing values", "binary"), classes)
-    predicted = build(family, {}, 0, OTHERS).fit(X, y).predict_proba(X)
-    assert predicted.shape == (60, classes)
-    np.testing.assert_allclose(predicted.sum(axis=1), 1)
-    assert (predicted.argmax(axis=1) == y).mean() > 1 / classes
 
 
 def test_plain_model_is_scikit_learns_logistic_regression_behind_an_imputer_and_a_scaler():

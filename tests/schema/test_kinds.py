@@ -146,16 +146,16 @@ def test_missing_value_of_any_table_becomes_nan(example, gap, dtype):
 @pytest.mark.parametrize(
     ("media_type", "body"),
     [
-        (JSON, b'{"dataframe_records": [{"x": null}]}'),
-        (JSON, b'{"dataframe_records": [{}]}'),
-        (JSON, b'{"inputs": {"x": [null]}}'),
-        (CSV, as_csv([""])),
-        (PARQUET, as_parquet(pa.array([None], pa.null()))),
-        (PARQUET, as_parquet(pa.array([None], pa.float32()))),
+        *(
+            (JSON, form)
+            for form in (b'{"instances": [{"x": null}, {}]}', b'{"inputs": {"x": [null, null]}}')
+        ),
+        (CSV, as_csv(["", ""])),
+        *((PARQUET, as_parquet(pa.nulls(2, type_))) for type_ in (pa.null(), pa.float32())),
     ],
 )
 def test_missing_value_of_any_request_becomes_nan(reader, media_type, body):
-    assert np.isnan(reader.read(body, media_type).X).tolist() == [[True]]
+    assert np.isnan(reader.read(body, media_type).X).tolist() == [[True], [True]]
 
 
 def test_no_rows_become_no_doubles(example, reader):

@@ -77,7 +77,6 @@ NO_JSON = [
     ("a comma too many", BODY.replace("}]", "},]")),
     ("a comma too few", BODY.replace(", ", " ", 1)),
     ("a comment", BODY.replace("[", "[/* SECRET */")),
-    ("a line break in a text", BODY.replace('"Age"', '"A\nge"')),
     ("text after the end", f"{BODY} SECRET"),
     ("a byte order mark", b"\xef\xbb\xbf" + BODY.encode()),
     ("UTF-16", BODY.encode("utf-16")),
@@ -136,8 +135,6 @@ OTHER_JSON = [
     *breaking(
         "form",
         ("params alone", '{"params": {}}', "it has none of them"),
-        ("a row alone", ROW, "it has none of them and 8 other keys"),
-        ("another key too", '{"inputs": [], "SECRET": 1}', "it has inputs and 1 other key"),
         ("MLflow's old key", BODY.replace("}]}", '}], "signature_name": "SECRET"}'), "other"),
         ("a form in capitals", BODY.replace("dataframe_records", "Dataframe_Records"), "none"),
         ("two forms", '{"inputs": [], "instances": []}', "it has inputs, instances"),
@@ -163,7 +160,6 @@ OTHER_JSON = [
         ("an empty row", records("{}"), "column 'Pregnancies' is missing", EXPECTED),
         ("a column left out", records(WITHOUT_BMI), "row 1: column 'BMI' is missing", EXPECTED),
         ("no BMI in the second row", records(ROW, WITHOUT_BMI), "row 2: column 'BMI' is missing"),
-        ("a ninth in the second row", records(ROW, row(SECRET="1")), "row 2: column number 9"),
         (
             "a misspelt column",
             records(ROW.replace("Glucose", "Glucos")),
@@ -336,13 +332,11 @@ OTHER_CSV = [
     ),
     *breaking(
         "columns",
-        ("no header, and a lone value", b"987654\n", EXPECTED),
         ("an unknown column", csv(LINE + ",987654", header=HEADER + ",SECRET"), "number 9"),
         ("a column twice", csv(LINE + ",50", header=HEADER + ",Age"), "'Age' is there twice"),
         ("a column left out", csv("6,148", header="Pregnancies,Glucose"), "'BMI' is missing"),
         ("a misspelt column", csv(LINE, header=HEADER.replace("BMI", "BMJ")), "mean 'BMI'?"),
         ("spaces in the header", csv(LINE, header=HEADER.replace(",", ", ")), "number 2"),
-        ("an index without a name", csv("0," + LINE, header="," + HEADER), "number 1"),
         ("semicolons", csv(LINE).replace(b",", b";"), "column number 1 is not known"),
         ("a line break in a name", csv(LINE, header=HEADER.replace("Age", '"A\nge"')), "'Age'"),
         ("a NUL in a name", csv(LINE, header=HEADER + "\x00"), "column number 8"),
@@ -403,7 +397,6 @@ OTHER_PARQUET = [
         for name, body in {
             "nothing": b"",
             "nothing between the magic": b"PAR1PAR1",
-            "garbage between the magic": b"PAR1" + b"SECRET" * 100 + b"PAR1",
             "CSV": csv(LINE),
             "a file cut short": WHOLE[:-20],
             "a file without its start": WHOLE[40:],

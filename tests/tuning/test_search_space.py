@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hyperopt.pyll.stochastic import sample
 
-from pipeline.config.ranges import Choice, parse
+from pipeline.config.ranges import parse
 from pipeline.config.tune import Estimator, Tune
 from pipeline.errors import ConfigError
 from pipeline.models.families import BUILT_IN, build
@@ -155,26 +155,6 @@ def test_ranges_of_the_config_are_laid_over_those_of_an_estimator(ranges, expect
 def test_family_without_ranges_has_nothing_to_search():
     assert of("raw_logistic_regression") == FamilySpace({}, {}, {})
     assert of_knn(space={}, default={}) == FamilySpace({}, {}, {})
-
-
-@pytest.mark.parametrize("end", [0, 1], ids=["lower", "upper"])
-@pytest.mark.parametrize("name", [name for name in FAMILIES if BUILT_IN[name].space])
-def test_every_default_moves_to_the_edge_of_a_range_beyond_it(name, end):
-    edges, ranges = {}, {}
-    for key, distribution in BUILT_IN[name].space.items():
-        if not isinstance(distribution, Choice):
-            edges[key] = edge = distribution.bounds[end]
-            kind = "uniformint" if distribution.is_integer else "uniform"
-            ranges[key] = {kind: [edge - (1 - end), edge + end]}
-    default = of(name, ranges).default
-    assert {key: default[key] for key in ranges} == edges
-
-
-def test_default_and_fixed_values_build_the_classifier():
-    searched = of_knn({"n_neighbors": {"uniformint": [12, 15]}, "leaf_size": 7})
-    model = build("knn", {**searched.fixed, **searched.default}, 0, {"knn": KNN})[-1]
-    taken = (model.n_neighbors, model.leaf_size, model.weights, model.p, model.n_jobs)
-    assert taken == (12, 7, "distance", 1, 1)
 
 
 # Reading what was written.
