@@ -17,7 +17,7 @@ from measure import Measurement, measure
 from project import HERE
 from report import Board
 
-TABLE = Path("pipeline", "data", "pima.csv")
+TABLE = Path("data", "pima.csv")
 PIPELINE = (sys.executable, "-m", "pipeline", "run", "--fresh")
 MLFLOW_RUN = (sys.executable, "-m", "mlflow", "run", ".", "--env-manager", "local")
 REUSED = ("ingest", "analyze", "tune", "train", "evaluate")  # by an unchanged second run

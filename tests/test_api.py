@@ -158,14 +158,10 @@ def test_call_that_cannot_be_read_is_refused(words, message):
 
 
 def test_run_of_the_callers_own_gets_the_commands_run_as_a_child(config, result):
-    mlflow.set_experiment("notebook")
-    try:
-        with mlflow.start_run() as outer:
-            nested = pipeline.run(config, verb="ingest")
-            assert mlflow.active_run().info.run_id == outer.info.run_id
-    finally:
-        mlflow.set_experiment("Default")
-        os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
+    number = mlflow.create_experiment("notebook")
+    with mlflow.start_run(experiment_id=number) as outer:
+        nested = pipeline.run(config, verb="ingest")
+        assert mlflow.active_run().info.run_id == outer.info.run_id
     child = mlflow.get_run(nested.run_id)
     assert child.data.tags["mlflow.parentRunId"] == outer.info.run_id
     assert child.info.experiment_id == outer.info.experiment_id

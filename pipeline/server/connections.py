@@ -4,16 +4,20 @@ import os
 import resource
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from pipeline.server import telemetry
-
-if TYPE_CHECKING:
-    from pipeline.server.protocol import GuardedProtocol
 
 SPARE = 32  # descriptors for all but connections: files, pipes, the registry
 WANTED = 2**16  # descriptors; more would be no help
 WARNING_SECONDS = 60.0  # between two warnings in the log
+
+
+class Connection(Protocol):
+    """A connection that can give way to another."""
+
+    def close_idle(self) -> None:
+        """Closes the connection, on which no request is under way."""
 
 
 def raise_limit() -> None:
@@ -35,7 +39,7 @@ class Connections:
     def __init__(self) -> None:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._max = WANTED if limit == resource.RLIM_INFINITY else limit - SPARE
-        self._idle: dict[GuardedProtocol, None] = {}
+        self._idle: dict[Connection, None] = {}
         self._warned_at = -WARNING_SECONDS
 
     def make_room(self) -> bool:
@@ -51,11 +55,11 @@ class Connections:
         longest.close_idle()
         return True
 
-    def idle(self, connection: "GuardedProtocol") -> None:
+    def idle(self, connection: Connection) -> None:
         """Notes that the connection waits for a request."""
         self._idle[connection] = None
 
-    def busy(self, connection: "GuardedProtocol") -> None:
+    def busy(self, connection: Connection) -> None:
         """Notes that the connection has a request, or is no more."""
         self._idle.pop(connection, None)
 

@@ -80,10 +80,13 @@ class Clone:
         return done.stdout
 
     @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
+
+    @property
     def runs(self) -> list[str]:
         """The ids of the parents whose model was evaluated, the earliest first."""
-        client = MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
-        parents = client.search_runs(["0"], "tags.verb = 'run'", order_by=["start_time"])
+        parents = self.client.search_runs(["0"], "tags.verb = 'run'", order_by=["start_time"])
         return [run.info.run_id for run in parents]
 
 
@@ -146,6 +149,14 @@ def test_readme_runs_the_main_job_from_a_notebook(clone: Clone) -> None:
 def test_audit_page_audits_the_procedure(clone: Clone) -> None:
     (block,) = blocks(ROOT / "docs/audit.md")
     assert "audit: fold 10 of 10" in clone.sh(block)
+    client = clone.client
+    (audit,) = client.search_runs(["0"], "tags.step = 'audit'")
+    assert audit.data.params["audit.folds"] == "10"
+    paths = {file.path for file in client.list_artifacts(audit.info.run_id)}
+    assert {"audit.csv", "audit.png", "folds.csv"} <= paths
+    assert "optimistic" in audit.data.tags["mlflow.note.content"]
+    parent = client.get_run(audit.data.tags["mlflow.parentRunId"])
+    assert parent.data.metrics["audit/log_loss"] == audit.data.metrics["audit/log_loss"]
 
 
 def test_door_page_lets_the_holder_of_a_key_in(clone: Clone) -> None:

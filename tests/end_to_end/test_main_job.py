@@ -168,21 +168,6 @@ def test_models_predict_answers_a_file(main_job: object, run: RunCommand, projec
     assert [set(answer) for answer in answers] == [{"label", "probability"}] * 3
 
 
-def test_audit_under_mlflow_run_takes_its_folds(store: MlflowClient, run: RunCommand) -> None:
-    options = ("folds=3", "tune.max_evals=2", "tune.families=[logistic_regression]")
-    words = [word for option in options for word in ("-P", option)]
-    done = run("mlflow", "run", ".", "--env-manager", "local", "-e", "audit", *words)
-    assert done.returncode == 0, done.stderr
-    (audit,) = store.search_runs(["0"], "tags.step = 'audit'")
-    assert audit.info.status == "FINISHED"
-    assert audit.data.params["audit.folds"] == "3"
-    assert {"audit.csv", "audit.png", "folds.csv"} <= artifacts(store, audit)
-    assert 0.3 < audit.data.metrics["audit/log_loss"] < 0.6
-    assert "optimistic" in audit.data.tags["mlflow.note.content"]
-    parent = store.get_run(audit.data.tags["mlflow.parentRunId"])
-    assert parent.data.metrics["audit/log_loss"] == audit.data.metrics["audit/log_loss"]
-
-
 def test_estimator_of_the_users_own_goes_into_the_served_model(
     main_job: object, run: RunCommand, project: Path, tmp_path: Path
 ) -> None:
