@@ -60,6 +60,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def clone(folder: Path) -> Path:
+    """The folder, with the files that a clone has."""
     for name in SHIPPED:
         if (ROOT / name).is_file():
             shutil.copy(ROOT / name, folder)
@@ -73,6 +74,7 @@ def clone(folder: Path) -> Path:
 
 
 def command_in(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """What came of a command that was run in the folder, as by a user."""
     return subprocess.run(
         command,
         cwd=folder,

@@ -5,16 +5,15 @@ In a clone whose default search is small, on free ports of loopback, with real i
 
 import json
 import re
-import shutil
-import socket
-import subprocess
 from pathlib import Path
 from textwrap import indent
 
 import pytest
 from mlflow import MlflowClient
 
-from tests.end_to_end.conftest import ROOT, SHIPPED, environment
+from tests.end_to_end.conftest import ROOT, command_in
+from tests.end_to_end.conftest import clone as clone_project
+from tests.support.doors import free_port
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 ENVIRONMENT = "pip install uv && uv run --python 3.11 --with-requirements requirements.txt "
@@ -43,23 +42,14 @@ class Clone:
     """A clone whose default config searches one family and promotes the best, and its commands."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for name in SHIPPED:
-            if (ROOT / name).is_file():
-                shutil.copy(ROOT / name, folder)
-            elif name != "mlruns":
-                shutil.copytree(
-                    ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
-                )
+        self.folder = clone_project(folder)
         config = folder / "configs/pima.yaml"
         text = config.read_text("utf-8").replace("max_evals: 48", SMALL)
         config.write_text(text.replace("gate:\n", "gate:\n  rule: none\n"))
 
     def sh(self, block: str, *after: str) -> str:
         """What a block prints; a server in it is up before what follows, and ended at the end."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
+        port = str(free_port())
         lines = block.replace("8080", port).replace("host 0.0.0.0", "host 127.0.0.1").splitlines()
         script = ["set -euo pipefail", f"export PIPELINE_SERVE_PORT={port} MLFLOW_PORT={port}"]
         for line in lines:
@@ -67,15 +57,8 @@ class Clone:
             if SERVERS.match(line):
                 script += ["trap 'kill $server; wait $server || true' EXIT"]
                 script += [f"alive=http://127.0.0.1:{port}/health", ALIVE]
-        done = subprocess.run(
-            ["bash", "-c", "\n".join([*script, *(text.replace("8080", port) for text in after)])],
-            cwd=self.folder,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+        script += [text.replace("8080", port) for text in after]
+        done = command_in(self.folder, "bash", "-c", "\n".join(script))
         assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
         return done.stdout
 
