@@ -29,6 +29,9 @@ class Data(Frozen):
     columns: dict[str, Column] = Field(
         description="every other column: meaning, unit, range, missing, optional", min_length=1
     )
+    drop: dict[str, str] = Field(
+        {}, description="columns of the file that are no features, each with the reason"
+    )
 
     @field_validator("columns")
     @classmethod
@@ -44,6 +47,18 @@ class Data(Frozen):
     def _target_is_no_feature(self) -> "Data":
         if self.target in self.columns:
             raise ValueError(f"target {self.target!r} is among the columns; take it out of them")
+        return self
+
+    @model_validator(mode="after")
+    def _dropped_have_no_other_use(self) -> "Data":
+        if self.target in self.drop:
+            raise ValueError(f"drop has {self.target!r}, which is the target; take it out of drop")
+        twice = [name for name in self.drop if name in self.columns]
+        if twice:
+            raise ValueError(
+                f"drop has {', '.join(map(repr, twice))}, which columns has too; a column is "
+                "either a feature or dropped: take it out of one of them"
+            )
         return self
 
 

@@ -29,9 +29,9 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     classes = _classes(data, y)
     _check_positive(data, classes)
     _check_rows(config, y, classes)
-    features = table.drop(columns=data.target)
+    features = _features(data, table)
     _check_header(data, table)
-    check_names(data.columns, list(map(str, features.columns)))
+    _check_names(data, list(map(str, features.columns)))
     features = features.apply(
         lambda cells: TABLE_KINDS[data.columns[str(cells.name)].kind].read(cells)
     )
@@ -77,16 +77,44 @@ def _check_target(data: Data, table: pd.DataFrame) -> None:
         )
 
 
+def _features(data: Data, table: pd.DataFrame) -> pd.DataFrame:
+    """The table without the target and without what is dropped.
+
+    Raises ContractError for a dropped column that is not there: a slip would drop nothing.
+    """
+    names = table.columns.fillna("").astype(str)
+    for name in data.drop:
+        if name not in names:
+            others = [one for one in names if one not in (data.target, *data.columns)]
+            hint = nearest(name, others) or "; take it out of data.drop"
+            raise ContractError(
+                f"data.drop has {name!r}, which is no column of {data.source!r}{hint}", "columns"
+            )
+    return table.loc[:, ~names.isin([data.target, *data.drop])]
+
+
 def _check_header(data: Data, table: pd.DataFrame) -> None:
     """Raises ContractError for columns without a name, such as an index that was written along."""
     unnamed = [place for place, name in enumerate(table.columns, 1) if name in ("", None)]
-    if unnamed:
+    if unnamed and "" not in data.drop:
         raise ContractError(
             f"column {unnamed[0]} of data.source {data.source!r} has no name in the header "
             f"({len(unnamed)} of {len(table.columns)} have none): name it, or take it out of the "
-            "file. pandas writes its index so, but not with to_csv(index=False)",
+            "file, or write '\"\": its reason' below data.drop. pandas writes its index so, but not "
+            "with to_csv(index=False)",
             "columns",
         )
+
+
+def _check_names(data: Data, names: list[str]) -> None:
+    """As `check_names`, with the setting by which a column may stay in the file."""
+    try:
+        check_names(data.columns, names)
+    except ContractError as error:
+        if set(names) <= set(data.columns):
+            raise
+        remedy = "a column that is no feature may stay in the file: name it below data.drop"
+        raise ContractError(f"{error}\n{remedy}", error.rule) from None
 
 
 def _whole_numbers(y: "pd.Series[Any]") -> "pd.Series[Any]":

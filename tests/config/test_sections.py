@@ -32,6 +32,18 @@ def test_a_column_without_a_name_is_refused():
         Data(**{**DATA, "columns": {**DATA["columns"], "": {}}})
 
 
+@pytest.mark.parametrize(
+    ("drop", "message"),
+    [
+        ({"ill": "it is"}, "drop has 'ill', which is the target"),
+        ({"Age": "late", "id": "unique"}, "drop has 'Age', which columns has too; a column is"),
+    ],
+)
+def test_a_dropped_column_has_no_other_use(drop, message):
+    with pytest.raises(ValidationError, match=message):
+        Data(**DATA, drop=drop)
+
+
 @pytest.mark.parametrize("positive", [1, 0, True, "yes", None])
 def test_positive_keeps_its_type(positive):
     assert type(Data(**DATA, positive=positive).positive) is type(positive)

@@ -19,13 +19,14 @@ from pipeline.schema.columns import Column
 EACH = 20  # rows of a class
 
 
-def make_config(positive=1, columns=("x",), target="y", split=None, folds=2):
+def make_config(positive=1, columns=("x",), target="y", split=None, folds=2, **data):
     return Config(
         data=Data(
             source="folder/people.csv",
             target=target,
             positive=positive,
             columns={name: Column(range=(0, 1000)) for name in columns},
+            **data,
         ),
         split=Split(**(split or {})),
         tune=Tune(folds=folds),
@@ -121,6 +122,21 @@ def test_column_without_a_name_is_refused_with_its_place_and_the_remedy(header, 
         f"column {place} of data.source 'folder/people.csv' has no name in the"
     )
     assert "(1 of 3 have none): name it, or take it out of the file" in message
+
+
+@pytest.mark.parametrize("header", ["x,y,id", "id,x,y", "id,x,id,y", ",x,y"])
+def test_build_leaves_out_what_is_dropped(header):
+    names = header.split(",")
+    lines = (
+        ",".join({"x": str(n), "y": str(n % 2)}.get(name, "#!?") for name in names)
+        for n in range(2 * EACH)
+    )
+    drop = {name: "unique in each row" for name in names if name not in ("x", "y")}
+
+    dataset = build("\n".join([header, *lines]), drop=drop)
+
+    assert list(dataset.X) == list(dataset.contract.columns) == ["x"]
+    assert dataset.X["x"].tolist() == list(range(2 * EACH))
 
 
 def test_build_takes_gaps():
@@ -221,7 +237,24 @@ NO_AMOUNT = "An amount cannot be predicted yet, only classes"
             *(make_csv([0, 1], "-5,1\n2000,0\n"), {}),
             ["row 41, x: must be at least 0 (got -5)\nrow 42, x: must be at most 1000 (got 2000)"],
         ),
-        (make_csv([0, 1], header="X,y"), {}, ["column 'X' is not known, did you mean 'x'?"]),
+        (
+            make_csv([0, 1], header="X,y"),
+            {},
+            [
+                "column 'X' is not known, did you mean 'x'?",
+                "a column that is no feature may stay in the file: name it below data.drop",
+            ],
+        ),
+        (
+            make_csv([0, 1]),
+            {"drop": {"idd": "unique"}},
+            ["data.drop has 'idd', which is no column of 'folder/people.csv'; take it out"],
+        ),
+        (
+            make_csv([0, 1], header="id,y"),
+            {"drop": {"idd": "unique"}},
+            ["data.drop has 'idd', which is no column of", ", did you mean 'id'?"],
+        ),
         (make_csv([0, 1], "1.5,0\nabc,1\n7,0\n"), {}, ["row 42, x: must be a number (got 'abc')"]),
         (
             f"{','.join(KINDS)},y\n{OF_KINDS}",
