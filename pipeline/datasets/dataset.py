@@ -100,8 +100,8 @@ def _check_header(data: Data, table: pd.DataFrame) -> None:
         raise ContractError(
             f"column {unnamed[0]} of data.source {data.source!r} has no name in the header "
             f"({len(unnamed)} of {len(table.columns)} have none): name it, or take it out of the "
-            "file, or write '\"\": its reason' below data.drop. pandas writes its index so, but not "
-            "with to_csv(index=False)",
+            "file, or write '\"\": its reason' below data.drop. pandas writes its index so, but "
+            "not with to_csv(index=False)",
             "columns",
         )
 
