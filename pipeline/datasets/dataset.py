@@ -31,13 +31,12 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     _check_rows(config, y, classes)
     features = _features(data, table)
     _check_header(data, table)
+    del table  # as texts it is several times the size of its numbers
     _check_names(data, list(map(str, features.columns)))
-    features = features.apply(
-        lambda cells: TABLE_KINDS[data.columns[str(cells.name)].kind].read(cells)
-    )
+    features = _read_kinds(data.columns, features)
     _check_kinds(data.columns, features)
     X = check(data.columns, features)
-    rows = np.arange(len(table))
+    rows = np.arange(len(y))
     train, test = _split(config, rows, y)
     _check_rows_per_class(config, y.iloc[train], classes)
     _check_values_per_column(X.iloc[train])
@@ -121,6 +120,13 @@ def _whole_numbers(y: "pd.Series[Any]") -> "pd.Series[Any]":
     """1.0 and 0.0 are the classes 1 and 0."""
     whole = pd.api.types.is_float_dtype(y) and bool(((y % 1 == 0) & (y.abs() < 2**53)).all())
     return y.astype("int64") if whole else y
+
+
+def _read_kinds(columns: Mapping[str, Column], features: pd.DataFrame) -> pd.DataFrame:
+    """The table as each column's kind reads it; its columns are taken out, to free their cells."""
+    names = list(features.columns)
+    cells = {name: TABLE_KINDS[columns[str(name)].kind].read(features.pop(name)) for name in names}
+    return pd.DataFrame(cells, index=features.index)
 
 
 def _check_kinds(columns: Mapping[str, Column], features: pd.DataFrame) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,13 +17,20 @@ from pipeline.errors import SourceError
 if TYPE_CHECKING:  # the server reads CSV without it
     import pandas as pd
 
+AS_TEXTS = pa.csv.ConvertOptions(
+    default_column_type=pa.large_string(),
+    null_values=[""],
+    strings_can_be_null=True,
+    quoted_strings_can_be_null=False,
+)
 HTML = re.compile(rb"\s*(<!doctype|<html|<\?xml|<head)", re.IGNORECASE)
 
 
 def read_table(content: bytes, source: str, target: str | None = None) -> pd.DataFrame:
     """The table in the bytes of a CSV or Parquet file. Raises SourceError.
 
-    The cells of `target` are classes: `NA` or `null` is one, and no mark of a missing value.
+    The cells of CSV are texts, missing where there is nothing between the separators, not even
+    quotes; those of `target` become numbers or true and false as `labels.typed` has it.
     """
     if not content.strip():
         raise SourceError(f"data.source {source!r} is empty; it must be a CSV or Parquet file")
@@ -54,7 +62,7 @@ def _read_csv(content: bytes, source: str, target: str | None) -> pd.DataFrame:
             f"data.source {source!r} is not in UTF-8; save the file as UTF-8"
         ) from None
     try:
-        table, ragged = read_csv(content, pa.csv.ConvertOptions(strings_can_be_null=True))
+        table, ragged = read_csv(content, AS_TEXTS, newlines_in_values=True)
     except pa.ArrowException as error:
         raise SourceError(
             f"data.source {source!r} is not a CSV file with commas: {error}"
@@ -69,21 +77,17 @@ def _read_csv(content: bytes, source: str, target: str | None) -> pd.DataFrame:
         )
     if target is not None and table.column_names.count(target) == 1:
         place = table.column_names.index(target)
-        table = table.set_column(place, target, _read_target(content, target))
-    frame: pd.DataFrame = table.to_pandas()
+        table = table.set_column(place, target, labels.typed(table[target]))
+    return _as_frame(table)
+
+
+def _as_frame(table: pa.Table) -> pd.DataFrame:
+    """Texts stay Arrow's: as Python objects each would take some 60 bytes more."""
+    import pandas as pd
+
+    texts = pd.StringDtype("pyarrow", na_value=nan)  # the `str` of pandas 3
+    frame: pd.DataFrame = table.to_pandas(types_mapper={pa.large_string(): texts}.get)
     return frame
-
-
-def _read_target(content: bytes, target: str) -> pa.ChunkedArray:
-    """The cells of one column, missing where there is nothing, not even quotes."""
-    convert = pa.csv.ConvertOptions(
-        include_columns=[target],
-        column_types={target: pa.string()},
-        null_values=[""],
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=False,
-    )
-    return labels.typed(read_csv(content, convert)[0][target])
 
 
 def read_csv(

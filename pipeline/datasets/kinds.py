@@ -8,6 +8,14 @@ from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+NUMBER = (  # what Arrow reads as a double
+    r"^[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|(?i:inf|infinity|nan))$"
+)
+MISSING = pa.array(pa.csv.ConvertOptions().null_values, pa.large_string())  # NA, null, "", ...
 
 
 @dataclass(frozen=True)
@@ -21,11 +29,27 @@ class TableKind:
 
 
 def _read_numbers(cells: "pd.Series[Any]") -> "pd.Series[Any]":
-    """One text in a column makes all its cells text: those that are numbers become so again."""
+    """Texts as doubles, NaN for a usual mark of a missing value; others, unless texts, unchanged.
+
+    Where a text is no number, the cells are objects: that text beside the numbers of the others.
+    """
     if not pd.api.types.is_string_dtype(cells):
         return cells
-    numbers = pd.to_numeric(cells, errors="coerce")
-    return numbers.astype(object).where(numbers.notna(), cells)
+    texts = pc.ascii_trim_whitespace(_arrow_texts(cells))
+    texts = pc.if_else(pc.is_in(texts, value_set=MISSING), None, texts)
+    try:
+        numbers = pc.cast(texts, pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        is_number = pc.fill_null(pc.match_substring_regex(texts, NUMBER), True)  # or is missing
+        numbers = pc.cast(pc.if_else(is_number, texts, None), pa.float64()).to_numpy()
+        mixed = pd.Series(numbers, cells.index, dtype=object, name=cells.name)
+        return mixed.where(is_number.to_numpy(), cells)
+    return pd.Series(numbers, cells.index, name=cells.name)
+
+
+def _arrow_texts(cells: "pd.Series[Any]") -> pa.ChunkedArray:
+    texts = pa.array(cells, pa.large_string(), from_pandas=True)
+    return texts if isinstance(texts, pa.ChunkedArray) else pa.chunked_array([texts])
 
 
 def _has_numbers(cells: "pd.Series[Any]") -> bool:

@@ -41,7 +41,9 @@ class FileSource:
 
     def read(self) -> pd.DataFrame:
         """The table that the bytes hold. Raises SourceError."""
-        return read_table(self.content, self.data.source, self.data.target)
+        data = self.data
+        typed = data.target if data.target_kind == "auto" else None
+        return read_table(self.content, data.source, typed)
 
 
 def open_source(data: Data) -> Source:

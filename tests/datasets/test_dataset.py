@@ -260,7 +260,7 @@ NO_AMOUNT = "An amount cannot be predicted yet, only classes"
             f"{','.join(KINDS)},y\n{OF_KINDS}",
             {"columns": KINDS},
             [
-                "3 of 5 columns hold no numbers: size ('tall'), day (2024-01-01), flag (True). "
+                "3 of 5 columns hold no numbers: size ('tall'), day ('2024-01-01'), flag ('true'). "
                 "A column must hold numbers: write the texts as numbers (yes and no as 1 and 0)"
             ],
         ),

@@ -15,7 +15,7 @@ from pipeline.errors import SourceError
 from pipeline.schema.columns import Column
 
 CSV = b"a,b\n1,x\n2,y\n"
-TABLE = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+TABLE = pd.DataFrame({"a": ["1", "2"], "b": ["x", "y"]}, dtype="str")
 
 
 def make_data(source, **settings):
@@ -202,10 +202,20 @@ def test_source_of_an_unknown_scheme_is_sought_as_a_file():
         open_source(make_data("ftp://h/a.csv"))
 
 
-def test_cells_of_the_target_are_classes_and_no_marks_of_missing_values():
-    source = FileSource(make_data("a.csv"), b"a,b\n1,NA\n2,DE\nNA,NA\n")
+@pytest.mark.parametrize(("kind", "classes"), [("auto", [0, 1, 2]), ("text", ["0", "1", "2"])])
+def test_cells_of_the_target_are_numbers_where_they_are_plainly_such_unless_kept_as_texts(
+    kind, classes
+):
+    source = FileSource(make_data("a.csv", target_kind=kind), b"a,b\n1,0\nNA,1\n01,2\n")
 
     table = source.read()
 
-    assert table["b"].tolist() == ["NA", "DE", "NA"]
-    assert table["a"].isna().tolist() == [False, False, True]
+    assert table["a"].tolist() == ["1", "NA", "01"]
+    assert table["b"].tolist() == classes
+
+
+@pytest.mark.parametrize("kind", ["auto", "text"])
+def test_leading_zeros_of_the_target_stay_and_NA_is_a_class(kind):
+    source = FileSource(make_data("a.csv", target_kind=kind), b"a,b\n1,01\n2,1\n3,NA\n4,2\n")
+
+    assert source.read()["b"].tolist() == ["01", "1", "NA", "2"]
