@@ -170,7 +170,7 @@ def _side(config: Config, dataset: Dataset) -> Side:
     y = dataset.y_train
     folds = make_folds(dataset.contract.task, y, config.tune.folds, config.tune.seed)
     probabilities = out_of_fold(models.plain(), dataset.X_train, y, folds)
-    means, _ = score(y, probabilities, folds, dataset.contract.positive_index)
+    means, _ = score(metrics.of_rows(dataset.contract, y, probabilities, None), folds)
     return Side(_predictions(dataset), means[config.gate.primary])
 
 

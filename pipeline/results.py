@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf, nan
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -68,17 +68,54 @@ def cv_loss(metric: str, metrics: Mapping[str, float]) -> float:
 
 
 @dataclass(frozen=True)
+class Metadata:
+    """What rows carry beside features and target, by the table's index; None for what they lack.
+
+    The series have the names of their columns. `groups` are 64 bits of each row's group, `times`
+    numbers that rise with time, `weights` are not negative. The word is scikit-learn's.
+    """
+
+    groups: pd.Series[Any] | None = None
+    times: pd.Series[Any] | None = None
+    weights: pd.Series[Any] | None = None
+
+    @property
+    def group_codes(self) -> NDArray[np.intp] | None:
+        """The groups of the rows, numbered from 0 on."""
+        return None if self.groups is None else np.unique(self.groups, return_inverse=True)[1]
+
+    @property
+    def sample_weight(self) -> NDArray[np.float64] | None:
+        """The weights of the rows as scikit-learn takes them."""
+        return None if self.weights is None else self.weights.to_numpy()
+
+    def of(self, rows: pd.DataFrame | pd.Series[Any]) -> Metadata:
+        """That of the rows of a table or of labels with the same index."""
+        return self._each(lambda series: series.loc[rows.index])
+
+    def where(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Metadata:
+        """That of some of the rows, which a mask or their places select."""
+        return self._each(lambda series: series.iloc[rows])
+
+    def _each(self, part: Callable[[pd.Series[Any]], pd.Series[Any]]) -> Metadata:
+        changes = {name: part(each) for name, each in vars(self).items() if each is not None}
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Ingest: a checked table in two parts. X holds doubles, NaN where a value is missing."""
 
     name: str
     digest: str  # sha256 of the source's bytes
-    split_digest: str  # sha256 of the places of the test rows
+    split_digest: str  # sha256 of the places of the test rows, and of how they came there
     contract: Contract
     X_train: pd.DataFrame
     y_train: pd.Series[Any]
     X_test: pd.DataFrame
     y_test: pd.Series[Any]
+    metadata: Metadata = Metadata()  # of all rows
+    split_note: str = ""  # how the parts were made, where not by chance alone
 
     @property
     def digests(self) -> dict[str, str]:
@@ -87,7 +124,7 @@ class Dataset:
 
     @property
     def X(self) -> pd.DataFrame:
-        """All rows in the source's order."""
+        """The rows of both parts in the source's order: all, but where `split_note` says so."""
         return pd.concat([self.X_train, self.X_test]).sort_index()
 
     @property

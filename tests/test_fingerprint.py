@@ -114,6 +114,8 @@ def test_inputs_are_plain_values_by_name(step):
         ("data.positive", True, set(STEPS)),  # 1 == True, and yet another class
         ("split.seed", 9, set(STEPS)),
         ("split.stratify", False, set(STEPS)),
+        ("split.group", "patient", set(STEPS)),
+        ("split.time", "visit", set(STEPS)),
         ("tune.max_evals", 9, AFTER_TUNE),
         ("tune.families", ("svc",), AFTER_TUNE),
         ("tune.patience", 3, AFTER_TUNE),
@@ -294,4 +296,10 @@ def test_flatten_tells_every_setting_of_the_run():
 
 def test_flatten_of_a_section_leaves_the_others_out():
     flat = fingerprint.flatten(make_config(), ["split"])
-    assert flat == {"split.test_size": 0.3, "split.seed": 1, "split.stratify": True}
+    assert flat == {
+        "split.test_size": 0.3,
+        "split.seed": 1,
+        "split.stratify": True,
+        "split.group": None,
+        "split.time": None,
+    }

@@ -73,6 +73,12 @@ class Split(Frozen):
     test_size: Share = Field(0.3, description="share of the rows in the test part")
     seed: Seed = Field(1, description="seed of the shuffle")
     stratify: bool = Field(True, description="same class balance in both parts")
+    group: str | None = Field(
+        None, description="a column whose rows of one value stay in one part and in one fold"
+    )
+    time: str | None = Field(
+        None, description="a column by which models train on the past and are tested on the future"
+    )
 
 
 class Audit(Frozen):

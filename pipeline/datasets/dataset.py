@@ -1,15 +1,15 @@
 """From a table to a checked data set in two parts."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import train_test_split
 
 from pipeline.config.sections import Config, Data
+from pipeline.datasets import splits
 from pipeline.datasets.kinds import TABLE_KINDS
+from pipeline.datasets.metadata import column, read_metadata
 from pipeline.datasets.sources import stem
 from pipeline.errors import ConfigError, ContractError, nearest
 from pipeline.results import Dataset
@@ -31,19 +31,21 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     _check_rows(config, y, classes)
     features = _features(data, table)
     _check_header(data, table)
+    metadata = read_metadata(config, table)
+    time = config.split.time
+    times = None if time is None else column(data, table, "split.time", time)
     del table  # as texts it is several times the size of its numbers
     _check_names(data, list(map(str, features.columns)))
     features = _read_kinds(data.columns, features)
     _check_kinds(data.columns, features)
     X = check(data.columns, features)
-    rows = np.arange(len(y))
-    train, test = _split(config, rows, y)
+    train, test = splits.split(config, y, metadata)
     _check_rows_per_class(config, y.iloc[train], classes)
     _check_values_per_column(X.iloc[train])
     return Dataset(
         name=stem(data.source),
         digest=digest,
-        split_digest=hashlib.sha256(np.sort(test).astype("<i8").tobytes()).hexdigest(),
+        split_digest=splits.digest(config.split, train, test),
         contract=Contract(
             columns=data.columns, target=data.target, classes=classes, positive=data.positive
         ),
@@ -51,6 +53,8 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
         y_train=y.iloc[train],
         X_test=X.iloc[test],
         y_test=y.iloc[test],
+        metadata=metadata,
+        split_note=splits.describe(config.split, times, metadata, train, test),
     )
 
 
@@ -196,31 +200,17 @@ def _check_rows(config: Config, y: "pd.Series[Any]", classes: tuple[Any, ...]) -
         )
 
 
-def _split(config: Config, rows: Any, y: "pd.Series[Any]") -> tuple[Any, Any]:
-    split = config.split
-    try:
-        train, test = train_test_split(
-            rows,
-            test_size=split.test_size,
-            random_state=split.seed,
-            stratify=y if split.stratify else None,
-        )
-    except ValueError as error:
-        alone = [label for label, count in y.value_counts().items() if count == 1]
-        reason = f"the class {alone[0]!r} has 1 row" if alone else str(error)
-        raise ContractError(
-            f"{len(rows)} rows cannot be split with split.test_size {split.test_size:g} and "
-            f"split.stratify {str(split.stratify).lower()}: {reason}"
-        ) from None
-    return train, test
-
-
 def _check_rows_per_class(
     config: Config, y_train: "pd.Series[Any]", classes: tuple[Any, ...]
 ) -> None:
     needed = _rows_per_class(config)
+    split = config.split
     remedies = "add rows of it, or leave the class out"
-    if not config.split.stratify:
+    if split.time is not None:
+        remedies += (
+            f", or lower split.test_size: the latest rows by {split.time!r} are the test part"
+        )
+    elif not split.stratify:
         remedies += ", or set split.stratify to true"
     counts = y_train.value_counts()
     for label in classes:

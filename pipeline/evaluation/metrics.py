@@ -14,12 +14,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
-from pipeline.results import Dataset, Probabilities
+from pipeline.results import Dataset, Metadata, Probabilities
 from pipeline.schema.contract import Contract
 from pipeline.tasks import Task, TaskName, classification
 
 Codes = NDArray[np.intp]
 Values = NDArray[np.float64]
+NO_METADATA = Metadata()
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,13 +28,15 @@ class Predictions:
     """True classes and predicted probabilities of the same rows.
 
     `truth` holds places in the order of the columns of `probabilities`; `positive` is the
-    place of the positive class, None with more than two; `threshold` defaults to 0.5.
+    place of the positive class, None with more than two; `threshold` defaults to 0.5. `metadata`
+    is of the same rows.
     """
 
     truth: Codes
     probabilities: Probabilities
     positive: int | None = None
     threshold: float | None = None
+    metadata: Metadata = NO_METADATA
 
     @property
     def classes(self) -> int:
@@ -47,7 +50,17 @@ class Predictions:
 
     def where(self, rows: NDArray[np.bool_] | Codes) -> "Predictions":
         """The predictions of some of the rows, which a mask or their places select."""
-        return replace(self, truth=self.truth[rows], probabilities=self.probabilities[rows])
+        return replace(
+            self,
+            truth=self.truth[rows],
+            probabilities=self.probabilities[rows],
+            metadata=self.metadata.where(rows),
+        )
+
+    @cached_property
+    def weights(self) -> Values | None:
+        """The weight of each row, None where they are alike."""
+        return self.metadata.sample_weight
 
     @cached_property
     def labels(self) -> Codes:
@@ -80,15 +93,20 @@ LABELS: dict[TaskName, Callable[[Predictions], Codes]] = {
 def predict(dataset: Dataset, model: Any, threshold: float | None) -> Predictions:
     """The predictions of a fitted model on the test part."""
     probabilities = model.predict_proba(dataset.X_test)
-    return of_rows(dataset.contract, dataset.y_test, probabilities, threshold)
+    metadata = dataset.metadata.of(dataset.X_test)
+    return of_rows(dataset.contract, dataset.y_test, probabilities, threshold, metadata)
 
 
 def of_rows(
-    contract: Contract, y: "pd.Series[Any]", probabilities: Probabilities, threshold: float | None
+    contract: Contract,
+    y: "pd.Series[Any]",
+    probabilities: Probabilities,
+    threshold: float | None,
+    metadata: Metadata = NO_METADATA,
 ) -> Predictions:
     """Labels of the contract's classes and a model's probabilities of the same rows."""
     truth = np.searchsorted(np.asarray(contract.classes), y)
-    return Predictions(truth, probabilities, contract.positive_index, threshold)
+    return Predictions(truth, probabilities, contract.positive_index, threshold, metadata)
 
 
 def true_class_probability(probabilities: Probabilities, truth: Codes) -> Values:
@@ -103,41 +121,61 @@ def row_losses(probability: Values) -> Values:
 
 def value(name: str, predictions: Predictions) -> float:
     """One metric, by scikit-learn. NaN where it is not defined (AUC of a single class)."""
+    weights = predictions.weights
+    if weights is not None and not weights.all():
+        predictions = predictions.where(weights > 0)  # of rows without weight scikit-learn warns
     return float(FUNCTIONS[name](predictions))
 
 
+def mean(values: Values | NDArray[np.bool_], weights: Values | None) -> float:
+    """The mean of the rows' values by their weights."""
+    return float(values.mean() if weights is None else np.average(values, weights=weights))
+
+
 def _per_class(function: Callable[..., float]) -> Callable[[Predictions], float]:
-    def mean(p: Predictions) -> float:
+    def average(p: Predictions) -> float:
         hits = [(p.truth == k) for k in p.averaged_classes]
         if any(hit.all() or not hit.any() for hit in hits):
             return float("nan")
         pairs = zip(hits, p.averaged_classes, strict=True)
-        return float(np.mean([function(hit, p.probabilities[:, k]) for hit, k in pairs]))
+        scores = [function(hit, p.probabilities[:, k], sample_weight=p.weights) for hit, k in pairs]
+        return float(np.mean(scores))
 
-    return mean
+    return average
 
 
 def _per_label(function: Callable[..., float]) -> Callable[[Predictions], float]:
-    def mean(p: Predictions) -> float:
+    def average(p: Predictions) -> float:
         labels = list(p.averaged_classes)
-        return float(function(p.truth, p.labels, labels=labels, average="macro", zero_division=0))
+        options = {"average": "macro", "zero_division": 0, "sample_weight": p.weights}
+        return float(function(p.truth, p.labels, labels=labels, **options))
 
-    return mean
+    return average
 
 
-def _differ(p: Predictions) -> bool:
-    """Whether there are two classes among truth and labels: of one, scikit-learn warns."""
-    return len(np.union1d(p.truth, p.labels)) > 1
+def _mcc(p: Predictions) -> float:
+    """0 where there is one class among truth and labels: of it, scikit-learn warns."""
+    if len(np.union1d(p.truth, p.labels)) < 2:
+        return 0.0
+    return float(sk.matthews_corrcoef(p.truth, p.labels, sample_weight=p.weights))
+
+
+def _per_row(function: Callable[..., float]) -> Callable[[Predictions], float]:
+    def average(p: Predictions) -> float:
+        labels = range(p.classes)
+        return function(p.truth, p.probabilities, labels=labels, sample_weight=p.weights)
+
+    return average
 
 
 FUNCTIONS: dict[str, Callable[[Predictions], float]] = {
-    "accuracy": lambda p: sk.accuracy_score(p.truth, p.labels),
+    "accuracy": lambda p: sk.accuracy_score(p.truth, p.labels, sample_weight=p.weights),
     "roc_auc": _per_class(sk.roc_auc_score),
     "average_precision": _per_class(sk.average_precision_score),
-    "log_loss": lambda p: sk.log_loss(p.truth, p.probabilities, labels=range(p.classes)),
-    "brier": lambda p: sk.brier_score_loss(p.truth, p.probabilities, labels=range(p.classes)),
+    "log_loss": _per_row(sk.log_loss),
+    "brier": _per_row(sk.brier_score_loss),
     "f1": _per_label(sk.f1_score),
     "precision": _per_label(sk.precision_score),
     "recall": _per_label(sk.recall_score),
-    "mcc": lambda p: sk.matthews_corrcoef(p.truth, p.labels) if _differ(p) else 0.0,
+    "mcc": _mcc,
 }

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import VotingClassifier
 
-from pipeline.evaluation.metrics import row_losses, true_class_probability
-from pipeline.results import Probabilities
+from pipeline.evaluation.metrics import NO_METADATA, mean, row_losses, true_class_probability
+from pipeline.results import Metadata, Probabilities
 from pipeline.tasks import CLASSIFICATION, Family, Task, TaskName
 
 MOST_STEPS = 200
@@ -17,7 +17,9 @@ STANDARD_ERRORS = 0.5
 
 
 def select_weights(
-    out_of_fold: dict[Family, Probabilities], truth: NDArray[np.intp]
+    out_of_fold: dict[Family, Probabilities],
+    truth: NDArray[np.intp],
+    metadata: Metadata = NO_METADATA,
 ) -> dict[Family, float]:
     """Ensemble selection with replacement (Caruana et al. 2004), for the lowest log loss.
 
@@ -29,34 +31,46 @@ def select_weights(
     benchmarks/selection_rules.py it has the lowest mean loss, and on no table is it
     significantly worse than the best family alone; two standard errors stay near the plain mean
     on small tables, whatever suits them. `truth` holds the places of the true classes; the
-    weights sum to 1.
+    weights sum to 1. Without any row they are equal.
     """
     names = list(out_of_fold)
+    if not len(truth):
+        return dict.fromkeys(names, 1 / len(names))
     # rows x families: what each family gives the true class
     of_truth = np.stack(
         [true_class_probability(out_of_fold[name], truth) for name in names], axis=1
     )
-    path = selection_path(of_truth)
+    path = selection_path(of_truth, metadata.sample_weight)
     last = _losses(of_truth, path[-1])
     counts = next(
-        counts for counts in path if is_close(_losses(of_truth, counts), last, STANDARD_ERRORS)
+        counts
+        for counts in path
+        if is_close(_losses(of_truth, counts), last, STANDARD_ERRORS, metadata)
     )
     return dict(zip(names, (counts / counts.sum()).tolist(), strict=True))
 
 
-def selection_path(of_truth: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+def selection_path(
+    of_truth: NDArray[np.float64], sample_weight: NDArray[np.float64] | None = None
+) -> list[NDArray[np.float64]]:
     """Copies of each family, from one each to where no single step lowers the mean loss.
 
-    `of_truth` is what each family gives the true class of each row, rows x families.
+    `of_truth` is what each family gives the true class of each row, rows x families;
+    `sample_weight` is of the rows.
     """
     count = of_truth.shape[1]
     steps = np.repeat(np.eye(count), 2, axis=0) * np.tile([1, -1], count)[:, None]
     path = [np.ones(count)]
-    loss = _losses(of_truth, path[0]).mean()
+    loss = mean(_losses(of_truth, path[0]), sample_weight)
     for _ in range(MOST_STEPS):
         moves = path[-1] + steps
         moves = moves[(moves.min(axis=1) >= 0) & (moves.sum(axis=1) > 0)]
-        losses = row_losses(of_truth @ (moves / moves.sum(axis=1, keepdims=True)).T).mean(axis=0)
+        by_row = row_losses(of_truth @ (moves / moves.sum(axis=1, keepdims=True)).T)
+        losses = (
+            by_row.mean(axis=0)
+            if sample_weight is None
+            else np.average(by_row, axis=0, weights=sample_weight)
+        )
         best = int(np.argmin(losses))
         if losses[best] > loss - LEAST_GAIN:
             break
@@ -70,15 +84,27 @@ def _losses(of_truth: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArr
 
 
 def is_close(
-    losses: NDArray[np.float64], best: NDArray[np.float64], standard_errors: float
+    losses: NDArray[np.float64],
+    best: NDArray[np.float64],
+    standard_errors: float,
+    metadata: Metadata = NO_METADATA,
 ) -> bool:
     """Whether losses on the same rows are no more than that much worse on average.
 
-    `standard_errors` counts in standard errors of the mean of the rows' differences.
+    `standard_errors` counts in standard errors of the mean of the rows' differences; with groups
+    or weights, of the ratio of the groups' sums (Cochran 1977, section 6.3).
     """
     worse_by = losses - best
-    error = worse_by.std(ddof=1) / np.sqrt(len(worse_by))
-    return bool(worse_by.mean() <= standard_errors * error)
+    sample_weight, codes = metadata.sample_weight, metadata.group_codes
+    if sample_weight is None and codes is None:
+        error = worse_by.std(ddof=1) / np.sqrt(len(worse_by))
+        return bool(worse_by.mean() <= standard_errors * error)
+    counts = np.ones(len(worse_by)) if sample_weight is None else sample_weight
+    average = np.average(worse_by, weights=counts)
+    by_row = counts * (worse_by - average)
+    sums = by_row if codes is None else np.bincount(codes, by_row).astype(float)
+    error = np.sqrt((sums**2).sum() * len(sums) / max(len(sums) - 1, 1)) / counts.sum()
+    return bool(average <= standard_errors * error)
 
 
 def mix(out_of_fold: dict[Family, Probabilities], weights: dict[Family, float]) -> Probabilities:

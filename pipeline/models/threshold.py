@@ -10,28 +10,38 @@ from sklearn.model_selection import FixedThresholdClassifier
 
 from pipeline.config.sections import Train
 from pipeline.evaluation.calibration import SURE, logistic_curve
+from pipeline.evaluation.metrics import mean
 from pipeline.results import Probabilities
 from pipeline.schema.contract import Contract
 from pipeline.tasks import TaskName
 
 
 def choose_threshold(
-    train: Train, contract: Contract, probabilities: Probabilities, truth: NDArray[np.intp]
+    train: Train,
+    contract: Contract,
+    probabilities: Probabilities,
+    truth: NDArray[np.intp],
+    sample_weight: NDArray[np.float64] | None = None,
 ) -> float | None:
     """The threshold that the config sets, or the cheapest; None where the task has none.
 
     `probabilities` are out of fold, rows x classes, and `truth` holds the places of the classes.
     """
-    return THRESHOLDS[contract.task.name](train, contract, probabilities, truth)
+    choose = THRESHOLDS[contract.task.name]
+    return choose(train, contract, probabilities, truth, sample_weight)
 
 
 def _of_positive(
-    train: Train, contract: Contract, probabilities: Probabilities, truth: NDArray[np.intp]
+    train: Train,
+    contract: Contract,
+    probabilities: Probabilities,
+    truth: NDArray[np.intp],
+    sample_weight: NDArray[np.float64] | None,
 ) -> float:
     if train.threshold != "auto":
         return train.threshold
     positive = contract.positive_index
-    return cheapest(probabilities[:, positive], truth == positive, train)
+    return cheapest(probabilities[:, positive], truth == positive, train, sample_weight)
 
 
 def _none(*_: Any) -> None:
@@ -45,20 +55,26 @@ THRESHOLDS: dict[TaskName, Callable[..., float | None]] = {
 
 
 def cheapest(
-    probability: NDArray[np.float64], is_positive: NDArray[np.bool_], train: Train
+    probability: NDArray[np.float64],
+    is_positive: NDArray[np.bool_],
+    train: Train,
+    sample_weight: NDArray[np.float64] | None = None,
 ) -> float:
     """The probability from which calling a row positive costs least.
 
     For calibrated probabilities that is c / (c + d), with c the cost of a false positive and
     d of a false negative (Elkan 2001). Ours are calibrated by a logistic curve first (Platt
     1999), and the threshold is where that curve reaches c / (c + d): two fitted numbers, where
-    the cheapest threshold of the sample would follow its noise.
+    the cheapest threshold of the sample would follow its noise. Of rows of one class, or of none,
+    there is no curve, and it is c / (c + d).
     """
     c, d = train.cost_false_positive, train.cost_false_negative
     expected = c / (c + d)
-    slope, intercept = logistic_curve(probability, is_positive)
+    if is_positive.all() or not is_positive.any():
+        return float(np.clip(expected, SURE, 1 - SURE))
+    slope, intercept = logistic_curve(probability, is_positive, sample_weight)
     if slope <= 0:  # no better than chance: all rows alike, by the share of positives
-        return SURE if is_positive.mean() >= expected else 1 - SURE
+        return SURE if mean(is_positive, sample_weight) >= expected else 1 - SURE
     return float(np.clip(expit((logit(expected) - intercept) / slope), SURE, 1 - SURE))
 
 

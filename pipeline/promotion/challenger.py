@@ -30,7 +30,7 @@ from pipeline.inference import manifest, model_folder
 from pipeline.inference.predictor import Predictor
 from pipeline.promotion import gate
 from pipeline.promotion.gate import Evidence, PairedComparison
-from pipeline.results import DIGESTS, Candidate, Dataset
+from pipeline.results import DIGESTS, Candidate, Dataset, Metadata
 from pipeline.schema.rules import Rules, to_matrix
 from pipeline.tracking import model_files, registry, runs
 from pipeline.tracking.arrays import FormatError, unpack
@@ -47,12 +47,13 @@ class StoredModel:
     folder: Path  # its verified files
     predictor: Predictor
 
-    def predict(self, X: pd.DataFrame, y: "pd.Series[Any]") -> Predictions:
+    def predict(self, X: pd.DataFrame, y: "pd.Series[Any]", metadata: Metadata) -> Predictions:
         """What it predicts for labelled rows. Raises ContractError for one outside its contract."""
         contract = self.predictor.contract
         given = X[[name for name in contract.columns if name in X]]
         rows = to_matrix(Rules(contract.columns), given)
-        return metrics.of_rows(contract, y, self.predictor.predict(rows), self.predictor.threshold)
+        probabilities, threshold = self.predictor.predict(rows), self.predictor.threshold
+        return metrics.of_rows(contract, y, probabilities, threshold, metadata)
 
     def is_of(self, dataset: Dataset) -> bool:
         """Whether it was trained, and cross-validated, on this table and split."""
@@ -112,11 +113,14 @@ def gather_evidence(
     """The challenger on its test part, and beside the champion on what neither was trained on."""
     evidence = Evidence(
         logged=gate.tested(challenger.metrics),
-        predictions=challenger.predict(dataset.X_test, dataset.y_test),
+        predictions=challenger.predict(
+            dataset.X_test, dataset.y_test, dataset.metadata.of(dataset.X_test)
+        ),
         dummy=_dummy(dataset),
         X=dataset.X_test,
         comparison=None,
         classes=dataset.contract.classes,
+        split_note=dataset.split_note,
     )
     if champion is None:
         return evidence
@@ -141,13 +145,13 @@ def _compare(
         first, X, y = tested, dataset.X_test, dataset.y_test
     else:
         X, y = dataset.X[where], dataset.y[where]
-        first = challenger.predict(X, y)
+        first = challenger.predict(X, y, dataset.metadata.of(X))
     name = f"cv/{config.gate.primary}"
     is_alike = champion.is_of(dataset) and name in champion.metrics
     return PairedComparison(
         champion=champion.title,
         first=first,
-        second=champion.predict(X, y),
+        second=champion.predict(X, y, dataset.metadata.of(X)),
         rows_digest=hashlib.sha256(np.flatnonzero(where).astype("<i8").tobytes()).hexdigest(),
         cross_validated=(challenger.metrics[name], champion.metrics[name]) if is_alike else None,
     )
@@ -155,12 +159,14 @@ def _compare(
 
 def _dummy(dataset: Dataset) -> Predictions:
     """The shares of the classes in the training part, for every row of the test part."""
-    model = DummyClassifier(strategy="prior").fit(dataset.X_train, dataset.y_train)
+    metadata = dataset.metadata.of(dataset.X_train)
+    model = DummyClassifier(strategy="prior")
+    model.fit(dataset.X_train, dataset.y_train, sample_weight=metadata.sample_weight)
     return metrics.predict(dataset, model, None)
 
 
 def held_out(dataset: Dataset, models: Sequence[StoredModel]) -> NDArray[np.bool_]:
-    """Which rows of the table none of the models was trained on.
+    """Which rows of the table none of the models was trained on, nor on rows of their group.
 
     Raises ContractError where that cannot be told, or they do not answer the same question.
     """
@@ -177,8 +183,9 @@ def _test_part(dataset: Dataset) -> NDArray[np.bool_]:
 
 
 def _not_trained_on(dataset: Dataset, model: StoredModel) -> NDArray[np.bool_]:
+    trained = _training_rows(model)
     hashes = row_hash.hash_rows(model.predictor.contract, dataset.X, dataset.y)
-    where = np.isin(hashes, _training_rows(model), invert=True)
+    where = np.isin(hashes, trained["identities"], invert=True)
     if where.all() and model.digests.get("data_digest") == dataset.digest:
         # Or else every row would count as one that the model was not trained on.
         raise ContractError(
@@ -186,7 +193,25 @@ def _not_trained_on(dataset: Dataset, model: StoredModel) -> NDArray[np.bool_]:
             f"trained on is found in it: its {row_hash.FILE} was made by another version of the "
             "pipeline, or from other data.columns; train the model anew"
         )
-    return where
+    return where & _of_other_groups(dataset, trained, where)
+
+
+def _of_other_groups(
+    dataset: Dataset, trained: Mapping[str, NDArray[Any]], where: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Which rows are of groups that a model was not trained on; all where rows have no groups.
+
+    A model that was trained without groups, or by another column, was trained on those of its
+    rows that are in the table.
+    """
+    groups = dataset.metadata.groups
+    if groups is None:
+        return np.ones_like(where)
+    in_table = groups.loc[dataset.X.index].to_numpy()
+    familiar = in_table[~where]
+    if trained.get("group_column", "") == groups.name:
+        familiar = np.concatenate([familiar, trained["groups"]])
+    return np.isin(in_table, familiar, invert=True)
 
 
 def _check_question(dataset: Dataset, model: StoredModel) -> None:
@@ -200,11 +225,12 @@ def _check_question(dataset: Dataset, model: StoredModel) -> None:
             )
 
 
-def _training_rows(model: StoredModel) -> NDArray[np.uint64]:
+def _training_rows(model: StoredModel) -> Mapping[str, NDArray[Any]]:
     """The hashes that the training run holds. Raises ContractError where they cannot be read."""
     try:
         content = runs.read_artifact(registry.training_run(model.model_id), row_hash.FILE)
-        return unpack(content, row_hash.FORMAT)["identities"]
+        arrays = unpack(content, row_hash.FORMAT)
+        return {"identities": arrays["identities"], **arrays}
     except (MlflowException, OSError, ValueError, KeyError) as error:
         why = str(error) if isinstance(error, FormatError) else "is gone or damaged"
         raise ContractError(

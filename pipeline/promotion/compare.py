@@ -11,7 +11,7 @@ from pipeline.steps.compare import compare
 
 
 def compare_runs(config: Config, dataset: Dataset, pair: Sequence[Candidate]) -> Report:
-    """Two models on rows that neither was trained on.
+    """Two models on rows that neither was trained on, nor on others of their groups.
 
     Raises ContractError if there are no such rows, RegistryError if the models are the same.
     """
@@ -29,6 +29,7 @@ def compare_runs(config: Config, dataset: Dataset, pair: Sequence[Candidate]) ->
         if not where.any():
             raise ContractError("there is no row that neither was trained on")
         X, y = dataset.X[where], dataset.y[where]
-        predictions = {model.title: model.predict(X, y) for model in models}
+        metadata = dataset.metadata.of(X)
+        predictions = {model.title: model.predict(X, y, metadata) for model in models}
     params = {name: one.params for name, one in zip(names, pair, strict=True)}
     return compare(config.evaluate, predictions, params, dataset.contract.classes)

@@ -17,6 +17,7 @@ from pipeline.errors import ContractError
 from pipeline.evaluation import metrics
 from pipeline.evaluation.corrected_t_test import Comparison, corrected_t_test
 from pipeline.evaluation.cross_validation import Fold, make_folds
+from pipeline.evaluation.fitting import fit
 from pipeline.models.families import build, plain, tutorial
 from pipeline.reporting import figures
 from pipeline.results import Dataset, Report, Training, Tuning
@@ -47,19 +48,19 @@ def audit(
 ) -> Report:
     """Every row is predicted once, by a model whose search, blend and threshold never saw it.
 
-    All rows of the table take part; nothing is chosen by the result. `on_fold` gets each outer
-    fold as it ends. Raises ContractError when a class has too few rows.
+    All rows of the table take part, but for the earliest with `split.time`, which are trained on
+    alone; nothing is chosen by the result. `on_fold` gets each outer fold as it ends. Raises
+    ContractError when a class has too few rows.
     """
-    _check_rows_per_class(config, dataset)
-    task, settings = dataset.contract.task, config.audit
-    outer = make_folds(task, dataset.y, settings.folds, settings.seed)
+    task = dataset.contract.task
+    outer = _outer_folds(config, dataset)
     folds = []
     for fold in _run(config, dataset, procedure, outer):
         on_fold(fold)
         folds.append(fold)
     folds.sort(key=lambda fold: fold.place)
     by_fold = _by_fold(task, folds)
-    share = sum(fold.rows_test for fold in folds) / sum(fold.rows_train for fold in folds)
+    share = _share(dataset, folds)
     table = _comparisons(task, by_fold, share)
     return Report(
         metrics=_metrics(table),
@@ -68,8 +69,40 @@ def audit(
             "folds.csv": by_fold,
             "audit.png": _figure(task, by_fold, table),
         },
-        note=_note(task, table, len(folds)),
+        note=_note(task, table, len(folds), dataset.split_note),
     )
+
+
+def _outer_folds(config: Config, dataset: Dataset) -> list[Fold]:
+    """The outer folds, in which the inner ones can be made. Raises ContractError."""
+    task, settings, metadata = dataset.contract.task, config.audit, dataset.metadata
+    y = dataset.y
+    if metadata.times is None and metadata.groups is None:
+        _check_rows_per_class(config, dataset)
+        return make_folds(task, y, settings.folds, settings.seed)
+    try:
+        folds = make_folds(task, y, settings.folds, settings.seed, metadata.of(y))
+        for place, (train, _) in enumerate(folds, 1):
+            try:
+                inside = y.iloc[train]
+                make_folds(task, inside, config.tune.folds, config.tune.seed, metadata.of(inside))
+            except ContractError as error:
+                raise ContractError(
+                    f"tune.folds is {config.tune.folds}, and in outer fold {place}: {error}"
+                ) from None
+    except ContractError as error:
+        raise ContractError(f"audit.folds is {settings.folds}: {error}") from None
+    return folds
+
+
+def _share(dataset: Dataset, folds: list[OuterFold]) -> float:
+    """Rows of a test fold over those of its training part, which grows from fold to fold in time.
+
+    Then it is the mean of the folds' shares, of which the first are the largest.
+    """
+    if dataset.metadata.times is not None:
+        return sum(fold.rows_test / fold.rows_train for fold in folds) / len(folds)
+    return sum(fold.rows_test for fold in folds) / sum(fold.rows_train for fold in folds)
 
 
 def _check_rows_per_class(config: Config, dataset: Dataset) -> None:
@@ -130,7 +163,8 @@ def _fold(
         }
         scores = {PROCEDURE: _scores(part, training.model, training.threshold)}
         for name, model in others.items():
-            scores[name] = _scores(part, model.fit(part.X_train, part.y_train), None)
+            fit(model, part.X_train, part.y_train, part.metadata.of(part.X_train))
+            scores[name] = _scores(part, model, None)
     inner = {name: training.metrics[name] for name in dataset.contract.task.search_metrics}
     return OuterFold(place, len(train), len(test), scores, inner)
 
@@ -204,10 +238,11 @@ def _metrics(table: pd.DataFrame) -> dict[str, float]:
     return logged
 
 
-def _note(task: Task, table: pd.DataFrame, folds: int) -> str:
+def _note(task: Task, table: pd.DataFrame, folds: int, split: str) -> str:
     """The result in Markdown."""
+    how = "" if not split else f" of the table's own split ({split})"
     lines = [
-        f"{folds} outer folds; the whole procedure ran anew in each. Differences are the "
+        f"{folds} outer folds{how}; the whole procedure ran anew in each. Differences are the "
         "procedure minus the other, with a 95 % interval (corrected resampled t-test).",
         "",
         "| metric | procedure | against | its value | difference | 95 % interval | p |",

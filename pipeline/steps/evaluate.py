@@ -11,7 +11,8 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.config.sections import Evaluate
 from pipeline.evaluation import bootstrap, metrics
-from pipeline.evaluation.metrics import Predictions, row_losses, true_class_probability
+from pipeline.evaluation.fitting import fit
+from pipeline.evaluation.metrics import Predictions, mean, row_losses, true_class_probability
 from pipeline.models.families import BASELINES
 from pipeline.reporting import figures
 from pipeline.reporting.tables import numbered
@@ -19,7 +20,6 @@ from pipeline.results import (
     Artifacts,
     Dataset,
     Evaluation,
-    Probabilities,
     Report,
     Training,
     cv_metrics,
@@ -71,7 +71,9 @@ def _evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evalu
 
 
 def _baseline(dataset: Dataset, model: Any) -> dict[str, float]:
-    predictions = metrics.predict(dataset, model.fit(dataset.X_train, dataset.y_train), None)
+    metadata = dataset.metadata.of(dataset.X_train)
+    fit(model, dataset.X_train, dataset.y_train, metadata)
+    predictions = metrics.predict(dataset, model, None)
     return {name: metrics.value(name, predictions) for name in predictions.task.metrics}
 
 
@@ -114,7 +116,7 @@ def _importance(
     rng = np.random.default_rng(evaluate.seed)
     shuffles = [rng.permutation(len(X)) for _ in range(REPEATS)]
     rises = np.empty((X.shape[1], REPEATS))
-    least = _mean_loss(predictions.probabilities, predictions.truth)
+    least = _mean_loss(predictions)
     at_once = max(1, MOST_CELLS // (REPEATS * X.size))
     for start in range(0, X.shape[1], at_once):
         places = range(start, min(start + at_once, X.shape[1]))
@@ -122,7 +124,8 @@ def _importance(
         answers = model.predict_proba(
             pd.DataFrame(np.concatenate(tables), columns=list(dataset.X_test))
         )
-        losses = [_mean_loss(part, predictions.truth) for part in np.split(answers, len(tables))]
+        parts = np.split(answers, len(tables))
+        losses = [_mean_loss(replace(predictions, probabilities=part)) for part in parts]
         rises[start : places.stop] = np.reshape(losses, (-1, REPEATS)) - least
     table = pd.DataFrame(
         {"name": dataset.X_test.columns, "mean": rises.mean(axis=1), "std": rises.std(axis=1)}
@@ -136,8 +139,8 @@ def _shuffled(X: Matrix, place: int, order: NDArray[np.intp]) -> Matrix:
     return table
 
 
-def _mean_loss(probabilities: Probabilities, truth: NDArray[np.intp]) -> float:
-    return float(row_losses(true_class_probability(probabilities, truth)).mean())
+def _mean_loss(p: Predictions) -> float:
+    return mean(row_losses(true_class_probability(p.probabilities, p.truth)), p.weights)
 
 
 def _worst_rows(dataset: Dataset, predictions: Predictions) -> pd.DataFrame:

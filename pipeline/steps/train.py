@@ -5,12 +5,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from pipeline.config.sections import Config
 from pipeline.datasets import row_hash
-from pipeline.evaluation.cross_validation import make_folds, score
+from pipeline.evaluation.cross_validation import make_folds, predicted_rows, score
+from pipeline.evaluation.fitting import fit as fit_model
+from pipeline.evaluation.metrics import of_rows
 from pipeline.models.ensemble import assemble, mix, select_weights
 from pipeline.models.families import build
 from pipeline.models.threshold import choose_threshold, with_threshold
@@ -44,24 +47,26 @@ def train(config: Config, dataset: Dataset, tuning: Tuning) -> "tuple[Training, 
 
 
 def _training_rows(dataset: Dataset) -> Arrays:
-    """The hashes by which the rows of the training part are recognized in another table."""
+    """The hashes by which rows of the training part, and their groups, are recognized elsewhere."""
     hashes = row_hash.hash_rows(dataset.contract, dataset.X, dataset.y)
-    trained = hashes[dataset.X.index.isin(dataset.X_train.index)]
-    return Arrays(row_hash.FORMAT, {"identities": trained})
+    trained = {"identities": hashes[dataset.X.index.isin(dataset.X_train.index)]}
+    groups = dataset.metadata.of(dataset.X_train).groups
+    if groups is not None:
+        trained |= {"groups": np.unique(groups), "group_column": np.array(groups.name)}
+    return Arrays(row_hash.FORMAT, trained)
 
 
 def fit(config: Config, dataset: Dataset, tuning: Tuning) -> Training:
     """Chooses weights and threshold out of fold, then fits once on the whole training part."""
     families = list(tuning.chosen) if config.train.ensemble else list(tuning.chosen)[:1]
     out_of_fold = {family: tuning.out_of_fold[family] for family in families}
-    truth = np.unique(dataset.y_train, return_inverse=True)[1]
-    weights = select_weights(out_of_fold, truth)
-    threshold = choose_threshold(config.train, dataset.contract, mix(out_of_fold, weights), truth)
-    means, spread = _cross_validated(config, dataset, out_of_fold, truth)
+    selection = _Selection(config, dataset, out_of_fold)
+    weights, threshold = selection.on(np.flatnonzero(selection.is_predicted))
+    means, spread = selection.cross_validated()
     model = _assemble(config, dataset, tuning, weights, threshold)
     with warnings.catch_warnings(), threadpool_limits(1):  # small fits: threads only cost
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(dataset.X_train, dataset.y_train)
+        fit_model(model, dataset.X_train, dataset.y_train, selection.metadata)
     return Training(
         model=model,
         weights=weights,
@@ -75,7 +80,8 @@ def fit(config: Config, dataset: Dataset, tuning: Tuning) -> Training:
                 **({} if threshold is None else {"threshold": threshold}),
             },
             artifacts={"weights.png": figures.weights(weights)} if len(weights) > 1 else {},
-            note=_summary(tuning, weights, means["log_loss"]),
+            note=_summary(tuning, weights, means["log_loss"])
+            + (f"; {dataset.split_note}" if dataset.split_note else ""),
         ),
     )
 
@@ -98,22 +104,46 @@ def _assemble(
     return with_threshold(model, threshold, dataset.contract)
 
 
-def _cross_validated(
-    config: Config, dataset: Dataset, out_of_fold: dict[Family, Probabilities], truth: Any
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Metrics on each fold with the weights and threshold that the other folds choose."""
-    y = dataset.y_train
-    folds = make_folds(dataset.contract.task, y, config.tune.folds, config.tune.seed)
-    blended = np.empty_like(next(iter(out_of_fold.values())))
-    thresholds: list[float | None] = []
-    for others, fold in folds:
-        outside = {family: predicted[others] for family, predicted in out_of_fold.items()}
-        weights = select_weights(outside, truth[others])
-        thresholds.append(
-            choose_threshold(config.train, dataset.contract, mix(outside, weights), truth[others])
+class _Selection:
+    """Weights and threshold from the out-of-fold predictions of the training part."""
+
+    def __init__(
+        self, config: Config, dataset: Dataset, out_of_fold: dict[Family, Probabilities]
+    ) -> None:
+        self.config = config
+        self.contract = dataset.contract
+        self.out_of_fold = out_of_fold
+        self.y = dataset.y_train
+        self.truth = np.unique(self.y, return_inverse=True)[1]
+        self.metadata = dataset.metadata.of(dataset.X_train)
+        tune = config.tune
+        self.folds = make_folds(self.contract.task, self.y, tune.folds, tune.seed, self.metadata)
+        self.is_predicted = predicted_rows(self.folds, len(self.y))
+
+    def on(self, rows: NDArray[np.intp]) -> tuple[dict[Family, float], float | None]:
+        """Those that some of the rows choose; each must have been predicted."""
+        predicted = {family: each[rows] for family, each in self.out_of_fold.items()}
+        truth, metadata = self.truth[rows], self.metadata.where(rows)
+        weights = select_weights(predicted, truth, metadata)
+        blend = mix(predicted, weights)
+        return weights, choose_threshold(
+            self.config.train, self.contract, blend, truth, metadata.sample_weight
         )
-        blended[fold] = mix(out_of_fold, weights)[fold]
-    return score(y, blended, folds, dataset.contract.positive_index, thresholds)
+
+    def cross_validated(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Metrics on each fold with what the rows that it was trained on choose.
+
+        With folds by time, nothing was predicted before the first: it has the plain mean of the
+        families, and the threshold of the costs.
+        """
+        blended = np.full_like(next(iter(self.out_of_fold.values())), np.nan)
+        thresholds: list[float | None] = []
+        for others, fold in self.folds:
+            weights, threshold = self.on(others[self.is_predicted[others]])
+            thresholds.append(threshold)
+            blended[fold] = mix(self.out_of_fold, weights)[fold]
+        predictions = of_rows(self.contract, self.y, blended, None, self.metadata)
+        return score(predictions, self.folds, thresholds)
 
 
 def _summary(tuning: Tuning, weights: dict[Family, float], loss: float) -> str:

@@ -1,16 +1,19 @@
 """Tune: the search over families and hyperparameters, on the training part only."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from pipeline.config.sections import Config
-from pipeline.errors import SearchError
-from pipeline.evaluation.cross_validation import make_folds
+from pipeline.config.tune import Tune
+from pipeline.errors import ContractError, SearchError
+from pipeline.evaluation.cross_validation import Fold, make_folds
 from pipeline.reporting import figures
 from pipeline.results import (
     Artifacts,
     Dataset,
+    Metadata,
     Params,
     Probabilities,
     Report,
@@ -18,6 +21,7 @@ from pipeline.results import (
     Tuning,
     cv_metrics,
 )
+from pipeline.tasks import Task
 from pipeline.tuning.param_importance import importance
 from pipeline.tuning.search import search
 from pipeline.tuning.selection import Selection
@@ -35,17 +39,20 @@ def tune(
     """Runs the search, or goes on with one that has finished some trials, given by number.
 
     `on_trial` gets each trial the moment it ends, with its out-of-fold predictions where it is
-    its family's default or best so far. Raises SearchError.
+    its family's default or best so far. Raises SearchError, and ContractError where the folds
+    cannot be made.
     """
     settings = config.tune
     finished = finished or {}
+    metadata = dataset.metadata.of(dataset.X_train)
     inputs = TrialInputs(
         X=dataset.X_train,
         y=dataset.y_train,
-        folds=make_folds(dataset.contract.task, dataset.y_train, settings.folds, settings.seed),
+        folds=_folds(settings, dataset.contract.task, dataset.y_train, metadata),
         positive=dataset.contract.positive_index,
         seed=settings.seed,
         estimators=settings.estimators,
+        metadata=metadata,
     )
     ended, in_order = Selection(settings.families), Selection(settings.families)
     trials: list[Trial] = []
@@ -73,8 +80,20 @@ def tune(
         trials=tuple(sorted(trials, key=lambda trial: trial.number)),
         chosen={family: choice.trial for family, choice in chosen.items()},
         out_of_fold={family: choice.out_of_fold for family, choice in chosen.items()},
-        report=_report(trials, {choice.trial.number for choice in chosen.values()}, len(finished)),
+        report=_report(
+            trials,
+            {choice.trial.number for choice in chosen.values()},
+            len(finished),
+            _how_validated(dataset),
+        ),
     )
+
+
+def _folds(settings: Tune, task: Task, y: "pd.Series[Any]", metadata: Metadata) -> list[Fold]:
+    try:
+        return make_folds(task, y, settings.folds, settings.seed, metadata)
+    except ContractError as error:
+        raise ContractError(f"tune.folds is {settings.folds}: {error}") from None
 
 
 def _check(config: Config, trials: Sequence[Trial]) -> None:
@@ -92,12 +111,19 @@ def _check(config: Config, trials: Sequence[Trial]) -> None:
         )
 
 
-def _report(trials: Sequence[Trial], chosen: set[int], read_back: int) -> Report:
+def _how_validated(dataset: Dataset) -> str:
+    """What the folds are, where they are not by chance alone."""
+    chained = " (each fold is trained on what came before it)"
+    folds = f"Folds as the split{chained if dataset.metadata.times is not None else ''}"
+    return f" {folds}: {dataset.split_note}." if dataset.split_note else ""
+
+
+def _report(trials: Sequence[Trial], chosen: set[int], read_back: int, how: str) -> Report:
     """The best trial's metrics, all trials, and the best of each family."""
     best = min(trials, key=lambda trial: (trial.loss, trial.number))
     failed = sum(bool(trial.error) for trial in trials)
     families = _families(trials, chosen)
-    counts = f"{len(trials)} trials, {failed} failed, {read_back} read back from earlier runs."
+    counts = f"{len(trials)} trials, {failed} failed, {read_back} read back from earlier runs.{how}"
     return Report(
         metrics={
             **cv_metrics(best.metrics, best.spread),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.errors import SearchError
+from pipeline.evaluation.cross_validation import predicted_rows
 from pipeline.evaluation.metrics import row_losses, true_class_probability
 from pipeline.models.ensemble import is_close
 from pipeline.results import Probabilities, Trial
@@ -51,18 +52,21 @@ class Selection:
         """The trial that stands for each family, the lowest loss first.
 
         That is the best trial, or the default where it is no more than two standard errors
-        worse: the best of many tries is partly the luckiest.
+        worse: the best of many tries is partly the luckiest. Rows in no test fold do not count.
         """
-        truth = np.unique(inputs.y, return_inverse=True)[1]
+        rows = predicted_rows(inputs.folds, len(inputs.y))
+        truth = np.unique(inputs.y, return_inverse=True)[1][rows]
+        metadata = inputs.metadata.where(rows)
         chosen: dict[Family, SelectedTrial] = {}
         for family, result in self.best.items():
             best = _selected(inputs, result)
             default = _selected(inputs, self.defaults.get(family, result))
             losses, lowest = (
-                row_losses(true_class_probability(one.out_of_fold, truth))
+                row_losses(true_class_probability(one.out_of_fold[rows], truth))
                 for one in (default, best)
             )
-            chosen[family] = default if is_close(losses, lowest, STANDARD_ERRORS) else best
+            is_default = is_close(losses, lowest, STANDARD_ERRORS, metadata)
+            chosen[family] = default if is_default else best
         return dict(sorted(chosen.items(), key=lambda item: _rank(item[1].trial)))
 
 

@@ -15,6 +15,7 @@ from signal import SIGKILL
 from typing import Any, Protocol
 
 import joblib
+import numpy as np
 import pandas as pd
 from pebble import ProcessExpired, ProcessPool
 from sklearn.exceptions import ConvergenceWarning
@@ -22,8 +23,9 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.config.tune import Estimator, Tune
 from pipeline.evaluation.cross_validation import Fold, out_of_fold, score
+from pipeline.evaluation.metrics import Predictions
 from pipeline.models.families import build
-from pipeline.results import Params, Probabilities, Trial
+from pipeline.results import Metadata, Params, Probabilities, Trial
 from pipeline.tasks import Family
 from pipeline.tuning import worker_pool
 
@@ -40,6 +42,7 @@ class TrialInputs:
     positive: int | None
     seed: int
     estimators: dict[str, Estimator] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=Metadata)  # of the same rows
 
 
 @dataclass(frozen=True)
@@ -153,8 +156,10 @@ def evaluate(inputs: TrialInputs, number: int, family: Family, params: Params) -
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a poor fit shows in its loss
             warnings.simplefilter("error", ConvergenceWarning)  # and this is no fit
-            predicted = out_of_fold(model, inputs.X, inputs.y, inputs.folds)
-        means, spread = score(inputs.y, predicted, inputs.folds, inputs.positive)
+            predicted = out_of_fold(model, inputs.X, inputs.y, inputs.folds, inputs.metadata)
+        truth = np.unique(inputs.y, return_inverse=True)[1]
+        predictions = Predictions(truth, predicted, inputs.positive, metadata=inputs.metadata)
+        means, spread = score(predictions, inputs.folds)
     except Exception as error:  # whatever a library may raise
         seconds = time.perf_counter() - start
         return failed(number, family, params, seconds, f"{type(error).__name__}: {error}")

@@ -1,11 +1,14 @@
 import re
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import binom
 
 from pipeline.evaluation import bootstrap, metrics
 from pipeline.evaluation.metrics import Predictions
+from pipeline.results import Metadata
 from pipeline.tasks import METRICS
 from tests.support.builders import make_predictions, make_without_ties
 
@@ -188,7 +191,8 @@ def test_interval_with_some_width_has_no_caveat(sample):
     ("rows", "count", "blocks"), [(10, 25, [25]), (3, 1, [1]), (1_500_000, 3, [2, 1])]
 )
 def test_resamples_come_in_blocks_and_draw_as_many_rows_as_there_are(rows, count, blocks):
-    result = list(bootstrap._resamples(rows, count, np.random.default_rng(0)))
+    sample = Predictions(np.zeros(rows, dtype=np.intp), np.ones((rows, 1)))
+    result = list(bootstrap._resamples(sample, count, np.random.default_rng(0)))
     assert [len(weights) for weights in result] == blocks
     for weights in result:
         assert (weights.sum(axis=1) == rows).all()
@@ -206,3 +210,29 @@ def test_intervals_do_not_depend_on_the_size_of_a_block(monkeypatch):
     split = bootstrap.intervals(make_predictions(), resamples=50, seed=0)
     for name in METRICS:
         assert split[name] == pytest.approx(whole[name], abs=1e-12)
+
+
+def grouped(p: Predictions, size: int) -> Predictions:
+    """Each row so many times, which are one group."""
+    rows = np.repeat(np.arange(len(p.truth)), size)
+    return replace(p.where(rows), metadata=Metadata(groups=pd.Series(rows)))
+
+
+def test_groups_of_equal_rows_have_the_interval_of_one_row_each(sample):
+    expected = bootstrap.intervals(sample, resamples=200, seed=3)
+    whole = bootstrap.intervals(grouped(sample, 4), resamples=200, seed=3)
+    by_row = bootstrap.intervals(
+        replace(grouped(sample, 4), metadata=Metadata()), resamples=200, seed=3
+    )
+    for name, interval in expected.items():
+        assert whole[name] == pytest.approx(interval, nan_ok=True)
+    assert np.ptp(by_row["log_loss"]) < 0.7 * np.ptp(whole["log_loss"])
+
+
+def test_weights_count_as_that_many_rows(sample):
+    counts = np.arange(len(sample.truth)) % 3  # some have none
+    weighted = replace(sample, metadata=Metadata(weights=pd.Series(counts, dtype=float)))
+    values = bootstrap.values(weighted)
+    for name, expected in bootstrap.values(repeated(sample, counts)).items():
+        assert values[name] == pytest.approx(expected), name
+        assert metrics.value(name, weighted) == pytest.approx(expected), name

@@ -60,6 +60,32 @@ def test_table_of_other_rows_is_compared_on_the_whole_test_part(lab, client, wea
     assert rules(latest(client))["gate.rule"]["figures"]["rows"] == 120
 
 
+@pytest.mark.parametrize("is_grouped", [True, False])
+def test_rows_of_a_group_that_the_champion_trained_on_are_not_compared(lab, client, is_grouped):
+    name = f"visits {is_grouped}"
+    table = lab.table.assign(patient=np.arange(ROWS) // 4)
+    lab.keep("visits", table)
+
+    def config(C: float, split: dict[str, object]) -> Config:
+        plain = lab.config(name, C, table="visits", rows_per_class=1)
+        data = plain.data.model_copy(update={"drop": {"patient": "who"}})
+        settings = plain.split.model_copy(update=split)
+        return plain.model_copy(update={"data": data, "split": settings})
+
+    before = config(WEAK, {"group": "patient"} if is_grouped else {"test_size": 0.9})
+    now = config(STRONG, {"group": "patient", "seed": 2})
+    lab.promote(before)
+    lab.promote(now)
+
+    familiar = set(table["patient"][dataset(before).X_train.index])
+    tested = table["patient"][dataset(now).X_test.index]
+    expected = (~tested.isin(familiar)).sum()
+    assert 0 < expected < len(tested)
+    result = rules(latest(client))
+    assert result["gate.rule"]["figures"]["rows"] == expected
+    assert "rows of one 'patient' stay together; resamples draw" in result["split"]["sentence"]
+
+
 def test_rows_in_another_order_are_known_again(lab, client, weak):
     shuffled = lab.table.sample(frac=1, random_state=3)[["flag", "gap", "label", "noise", "height"]]
     lab.keep("shuffled", shuffled)

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.datasets import row_hash
 from pipeline.evaluation.cross_validation import make_folds, score
+from pipeline.evaluation.metrics import of_rows
 from pipeline.models import families as models
 from pipeline.results import Dataset, Training, Tuning
 from pipeline.steps import train as step
@@ -155,13 +156,9 @@ def test_chosen_trial_of_a_family_gives_the_params():
 def test_metrics_without_a_choice_are_those_of_the_out_of_fold_predictions(labels, positive):
     dataset, tuning, training = run(labels, positive, ensemble=False, threshold=0.4)
     folds = make_folds(BINARY, dataset.y_train, 3, seed=0)
-    means, spread = score(
-        dataset.y_train,
-        tuning.out_of_fold["logistic_regression"],
-        folds,
-        dataset.contract.positive_index,
-        thresholds=[0.4] * 3,
-    )
+    predicted = tuning.out_of_fold["logistic_regression"]
+    predictions = of_rows(dataset.contract, dataset.y_train, predicted, None)
+    means, spread = score(predictions, folds, thresholds=[0.4] * 3)
     assert (training.metrics, training.spread) == (means, spread)
 
 
@@ -172,14 +169,14 @@ def test_metrics_of_a_fold_come_from_weights_and_threshold_chosen_without_it(mon
     select, choose = step.select_weights, step.choose_threshold
     selected_on, chosen_on = [], []
 
-    def selecting(out_of_fold, truth):
+    def selecting(out_of_fold, truth, metadata):
         selected_on.append(out_of_fold["logistic_regression"][:, 0].tolist())
         assert len(truth) == len(out_of_fold["logistic_regression"])
-        return select(out_of_fold, truth)
+        return select(out_of_fold, truth, metadata)
 
-    def choosing(train, contract, probabilities, truth):
+    def choosing(train, contract, probabilities, truth, sample_weight):
         chosen_on.append(truth.tolist())
-        return choose(train, contract, probabilities, truth)
+        return choose(train, contract, probabilities, truth, sample_weight)
 
     monkeypatch.setattr(step, "select_weights", selecting)
     monkeypatch.setattr(step, "choose_threshold", choosing)
@@ -198,7 +195,7 @@ def test_metrics_of_a_blend_are_better_than_those_of_each_family():
     training = fit(make_config(tune={"folds": 3}), dataset, tuning)
     folds = make_folds(BINARY, dataset.y_train, 3, seed=0)
     for predicted in tuning.out_of_fold.values():
-        means, _ = score(dataset.y_train, predicted, folds, positive=1)
+        means, _ = score(of_rows(dataset.contract, dataset.y_train, predicted, None), folds)
         assert training.metrics["log_loss"] < means["log_loss"] - 0.02
 
 

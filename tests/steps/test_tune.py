@@ -11,6 +11,7 @@ from pipeline.config.sections import Config
 from pipeline.config.tune import Tune
 from pipeline.errors import SearchError
 from pipeline.evaluation.cross_validation import make_folds, out_of_fold, score
+from pipeline.evaluation.metrics import of_rows
 from pipeline.models import families as models
 from pipeline.results import Dataset, Probabilities, Trial, Tuning
 from pipeline.steps import tune as step
@@ -116,7 +117,7 @@ def test_tuning_has_the_out_of_fold_predictions_of_each_familys_choice(labels, p
         model = models.build(family, chosen.params, seed=4)
         expected = out_of_fold(model, dataset.X_train, dataset.y_train, folds)
         np.testing.assert_allclose(tuning.out_of_fold[family], expected, atol=1e-9)
-        means, spread = score(dataset.y_train, expected, folds, dataset.contract.positive_index)
+        means, spread = score(of_rows(dataset.contract, dataset.y_train, expected, None), folds)
         assert chosen.metrics == pytest.approx(means)
         assert chosen.spread == pytest.approx(spread)
 

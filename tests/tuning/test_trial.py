@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_info
 
 from pipeline.config.tune import Estimator, Tune
 from pipeline.evaluation.cross_validation import make_folds, out_of_fold, score
+from pipeline.evaluation.metrics import Predictions
 from pipeline.models import families as models
 from pipeline.tasks import BINARY
 from pipeline.tuning import search
@@ -63,7 +64,8 @@ def test_evaluate_cross_validates_the_point(labels, positive):
     expected = out_of_fold(model, task.X, task.y, task.folds)
     np.testing.assert_array_equal(outcome.out_of_fold, expected)
     assert (outcome.trial.number, outcome.trial.family, outcome.trial.params) == (7, *POINT)
-    means, spread = score(task.y, expected, task.folds, task.positive)
+    codes = np.unique(task.y, return_inverse=True)[1]
+    means, spread = score(Predictions(codes, expected, task.positive), task.folds)
     assert (outcome.trial.metrics, outcome.trial.spread) == (means, spread)
     assert outcome.trial.seconds > 0
 

@@ -1,0 +1,101 @@
+"""Reads what the config asks of each row beside features and target: its group and its time."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.config.sections import Config, Data
+from pipeline.errors import ContractError, nearest
+from pipeline.results import Metadata
+
+
+def read_metadata(config: Config, table: pd.DataFrame) -> Metadata:
+    """The metadata of a table's rows, from its cells as they stand in the file.
+
+    Raises ContractError for a column that is not there, and for a cell that is missing or cannot
+    be read.
+    """
+    split = config.split
+
+    def read(
+        setting: str, name: str | None, convert: Callable[[str, "pd.Series[Any]"], Any]
+    ) -> "pd.Series[Any] | None":
+        if name is None:
+            return None
+        cells = column(config.data, table, setting, name)
+        _check_missing(setting, name, cells)
+        return pd.Series(convert(f"{setting} {name!r}", cells), table.index, name=name)
+
+    return Metadata(
+        groups=read("split.group", split.group, _groups),
+        times=read("split.time", split.time, _times),
+    )
+
+
+def column(data: Data, table: pd.DataFrame, setting: str, name: str) -> "pd.Series[Any]":
+    """The cells of the column that a setting names. Raises ContractError if there are none."""
+    names = list(map(str, table.columns))
+    if name == data.target:
+        raise ContractError(f"{setting} is {name!r}, which is the target; name another column")
+    if name not in names:
+        others = [one for one in names if one != data.target]
+        hint = nearest(name, others) or f"; the columns are {', '.join(others)}"
+        raise ContractError(f"{setting} is {name!r}, which is no column of {data.source!r}{hint}")
+    if names.count(name) > 1:
+        raise ContractError(f"{setting} {name!r} is there twice; rename one of the columns")
+    cells: pd.Series[Any] = table.iloc[:, names.index(name)]
+    return cells
+
+
+def _check_missing(setting: str, name: str, cells: "pd.Series[Any]") -> None:
+    is_missing = cells.isna()
+    if not pd.api.types.is_numeric_dtype(cells):
+        is_missing |= cells.astype(str).str.strip() == ""
+    places = np.flatnonzero(is_missing)
+    if len(places):
+        raise ContractError(
+            f"row {places[0] + 1}, {name}: {setting} needs a value in every row ({len(places)} "
+            "rows have none); fill them in, or leave such rows out of the table"
+        )
+
+
+def _groups(_: str, cells: "pd.Series[Any]") -> Any:
+    """64 bits of each cell's text; of 3.0 that is the text of 3, as an integer column has it."""
+    if pd.api.types.is_float_dtype(cells) and bool((cells % 1 == 0).all()):
+        cells = cells.astype("int64")
+    return pd.util.hash_array(cells.astype(str).to_numpy(dtype=object))
+
+
+def _times(setting: str, cells: "pd.Series[Any]") -> Any:
+    """Numbers as they are, dates and times as microseconds since 1970; without a zone in UTC."""
+    types = pd.api.types
+    if types.is_bool_dtype(cells):
+        raise ContractError(f"{setting} holds true and false; it must hold dates or numbers")
+    if types.is_datetime64_any_dtype(cells):
+        moments = pd.to_datetime(cells, utc=True)
+    else:
+        texts = cells if types.is_numeric_dtype(cells) else cells.astype(str)
+        numbers = pd.to_numeric(texts, errors="coerce")
+        if numbers.notna().all():
+            _check_finite(setting, numbers)
+            return numbers.to_numpy()
+        moments = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce")
+    wrong = np.flatnonzero(moments.isna())
+    if len(wrong):
+        raise ContractError(
+            f"row {wrong[0] + 1}: {setting} must hold dates as 2024-01-31 or 2024-01-31T12:00 "
+            f"(ISO 8601), or numbers (got {str(cells.iloc[wrong[0]])[:40]!r}; {len(wrong)} rows "
+            "hold such); write them so, or name another column"
+        )
+    return moments.astype("datetime64[us, UTC]").astype("int64").to_numpy()
+
+
+def _check_finite(setting: str, numbers: "pd.Series[Any]") -> None:
+    wrong = np.flatnonzero(~np.isfinite(numbers))
+    if len(wrong):
+        raise ContractError(
+            f"row {wrong[0] + 1}: {setting} must hold finite numbers (got "
+            f"{numbers.iloc[wrong[0]]}); mend the cell, or leave the row out of the table"
+        )
