@@ -67,7 +67,8 @@ def test_rows_of_a_group_that_the_champion_trained_on_are_not_compared(lab, clie
     lab.keep("visits", table)
 
     def config(C: float, split: dict[str, object]) -> Config:
-        plain = lab.config(name, C, table="visits", rows_per_class=1)
+        gate = {"rows_per_class": 1, "dummy": False, "calibration": None}
+        plain = lab.config(name, C, table="visits", **gate)
         data = plain.data.model_copy(update={"drop": {"patient": "who"}})
         settings = plain.split.model_copy(update=split)
         return plain.model_copy(update={"data": data, "split": settings})

@@ -116,5 +116,5 @@ def test_audit_splits_as_the_table_is_split_outside_and_inside(split):
         assert not set(train) & set(test)
         assert column == "patient" or train.max() < test.min()
     tested = sum(len(part.X_test) for part in parts)
-    assert tested == (600 if column == "patient" else 450)
+    assert tested == (1000 if column == "patient" else 750)
     assert dataset.split_note in report.note
