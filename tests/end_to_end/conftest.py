@@ -32,6 +32,8 @@ BYTECODE = Path(tempfile.gettempdir(), f"bytecode-{SESSION}")  # of all processe
 HOME = tempfile.mkdtemp(prefix="home-")
 for temporary in (BYTECODE, HOME):
     atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+# A tracking server has four workers and a runner of jobs otherwise, each with MLflow's imports.
+ONE_PROCESS = {"MLFLOW_WORKERS": "1", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -41,7 +43,7 @@ def environment() -> dict[str, str]:
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
     path = f"{BIN}{os.pathsep}{inherited['PATH']}"
     bytecode = {} if HAS_BYTECODE else {"PYTHONPYCACHEPREFIX": str(BYTECODE)}
-    return {**inherited, **bytecode, "PATH": path, "HOME": HOME}
+    return {**inherited, **bytecode, **ONE_PROCESS, "PATH": path, "HOME": HOME}
 
 
 @dataclass(frozen=True)
@@ -73,17 +75,35 @@ def clone(folder: Path) -> Path:
     return folder
 
 
-def command_in(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+def command_in(
+    folder: Path, *command: str, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """What came of a command that was run in the folder, as by a user."""
     return subprocess.run(
         command,
         cwd=folder,
         env=environment(),
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=600,  # seconds: of a command that hangs
         check=False,
     )
+
+
+@contextmanager
+def working_in(folder: Path, address: str, **variables: str) -> Iterator[None]:
+    """Meanwhile this process, which has MLflow already, is in the folder and uses the store."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, value in {"MLFLOW_TRACKING_URI": address, **variables}.items():
+            patch.setenv(name, value)
+        mlflow.set_tracking_uri(address)
+        yield
+    mlflow.set_tracking_uri(before)
 
 
 @pytest.fixture(scope="session")

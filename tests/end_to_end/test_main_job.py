@@ -14,19 +14,18 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from sklearn.base import BaseEstimator
 
-from tests.end_to_end.conftest import MainJob, environment
+from pipeline import run as run_verb
+from tests.end_to_end.conftest import MainJob, environment, working_in
 from tests.end_to_end.conftest import Run as RunCommand
 
-SMALL = ("--tune.families", "[logistic_regression]", "--tune.max_evals", "1")
+SMALL = {"tune.families": ["logistic_regression"], "tune.max_evals": 1}
 STEPS = {"ingest", "analyze", "tune", "train", "evaluate", "promote"}
 
 
 @pytest.fixture(scope="module")
 def store(main_job: object, project: Path) -> Iterator[MlflowClient]:
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{project}/mlflow.db")
-    yield MlflowClient()
-    mlflow.set_tracking_uri(before)
+    with working_in(project, f"sqlite:///{project}/mlflow.db"):
+        yield MlflowClient()
 
 
 def parents(store: MlflowClient, verb: str = "run") -> list[Run]:
@@ -120,24 +119,22 @@ def test_both_flavors_agree(store: MlflowClient, project: Path) -> None:
     np.testing.assert_allclose(served["probability"], bare.predict_proba(with_gaps)[:, 1])
 
 
-def test_second_run_reuses_every_step_and_changes_nothing(
-    store: MlflowClient, run: RunCommand
-) -> None:
-    again = run("mlflow", "run", ".", "--env-manager", "local")
-    assert again.returncode == 0
-    for step in STEPS - {"promote"}:
-        assert f"{step}: reused from run" in again.stdout
+def test_second_run_reuses_every_step_and_changes_nothing(store: MlflowClient) -> None:
+    first = parents(store)[0]
+    steps = {run.info.run_name: run.info.run_id for run in children(store, first)}
+    again = run_verb()
+    assert {step: again.steps[step] for step in STEPS - {"promote"}} == {
+        step: steps[step] for step in STEPS - {"promote"}
+    }
     assert len(store.search_model_versions("name = 'pima-diabetes'")) == 1
-    first, second = parents(store)[:2]
-    assert second.data.metrics == {
+    assert again.metrics == {
         name: value for name, value in first.data.metrics.items() if not name.startswith("gate/")
     }  # nothing was decided
 
 
-def test_tutorial_accuracy_is_181_of_231(store: MlflowClient, run: RunCommand) -> None:
-    done = run("python", "-m", "pipeline", "promote", "configs/tutorial.yaml")
-    assert done.returncode == 0, done.stderr
-    assert parents(store, "promote")[-1].data.metrics["test/accuracy"] == 181 / 231
+def test_tutorial_accuracy_is_181_of_231(store: MlflowClient) -> None:
+    promoted = run_verb("configs/tutorial.yaml", verb="promote")
+    assert promoted.metrics["test/accuracy"] == 181 / 231
     patients = [[6, 148, 72, 35, 0, 33.6, 0.627, 50], [2, 148, 72, 35, 0, 33.6, 0.674, 22]]
     model = mlflow.pyfunc.load_model("models:/pima-tutorial@champion")
     names = [column.name for column in model.metadata.get_input_schema().inputs]
@@ -145,12 +142,10 @@ def test_tutorial_accuracy_is_181_of_231(store: MlflowClient, run: RunCommand) -
     assert answers["label"].tolist() == [1, 0]
 
 
-def test_wine_needs_no_python(store: MlflowClient, run: RunCommand) -> None:
-    done = run("python", "-m", "pipeline", "promote", "configs/wine.yaml", *SMALL)
-    assert done.returncode == 0, done.stderr
-    answers = mlflow.pyfunc.load_model("models:/wine@champion").predict(
-        mlflow.pyfunc.load_model("models:/wine@champion").input_example
-    )
+def test_wine_needs_no_python(store: MlflowClient) -> None:
+    run_verb("configs/wine.yaml", SMALL, verb="promote")
+    model = mlflow.pyfunc.load_model("models:/wine@champion")
+    answers = model.predict(model.input_example)
     assert set(answers["label"]) <= {"barolo", "grignolino", "barbera"}
     each = answers.filter(like="probability_")
     np.testing.assert_allclose(each.sum(axis=1), 1)
@@ -169,20 +164,19 @@ def test_models_predict_answers_a_file(main_job: object, run: RunCommand, projec
 
 
 def test_estimator_of_the_users_own_goes_into_the_served_model(
-    main_job: object, run: RunCommand, project: Path, tmp_path: Path
+    store: MlflowClient, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (project / "my_models.py").write_text(
         "from sklearn.neighbors import KNeighborsClassifier\n"
         "class Neighbors(KNeighborsClassifier):\n"
         "    pass\n"
     )
-    mine = "{estimator: my_models.Neighbors, space: {n_neighbors: {uniformint: [9, 50]}}}"
-    options = ("--tune.estimators", f"{{mine: {mine}}}", "--tune.families", "[mine]")
-    options += ("--tune.max_evals", "1", "--registry.model", "mine", "--gate.floors", "{}")
+    monkeypatch.syspath_prepend(project)
+    mine = {"estimator": "my_models.Neighbors", "space": {"n_neighbors": {"uniformint": [9, 50]}}}
+    settings = {"tune.estimators": {"mine": mine}, "tune.families": ["mine"], "tune.max_evals": 1}
     # One trial of such a model is not worth much.
-    options += ("--gate.dummy", "false", "--gate.calibration", "null")
-    done = run("python", "-m", "pipeline", "promote", "configs/pima.yaml", *options)
-    assert done.returncode == 0, done.stderr
+    gate = {"gate.floors": {}, "gate.dummy": False, "gate.calibration": None}
+    run_verb(overrides={**settings, **gate, "registry.model": "mine"}, verb="promote")
     (tmp_path / "pipeline.py").write_text("", encoding="utf-8")  # as many have one
     elsewhere = (
         "import pipeline; import mlflow; model = mlflow.pyfunc.load_model('models:/mine@champion');"

@@ -24,10 +24,7 @@ def lab(store: Path) -> Iterator[Lab]:
     """A small table beside a real server, which hands out the artifacts too."""
     MlflowClient().search_experiments()  # makes the database, in less time than the server would
     command = ("mlflow", "server", "--backend-store-uri", mlflow.get_tracking_uri())
-    with (
-        served(store, *command, "--workers", "1") as address,
-        pytest.MonkeyPatch.context() as patch,
-    ):
+    with served(store, *command) as address, pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", address)
         patch.setenv("MLFLOW_EXPERIMENT_NAME", MODEL)  # made by the server, so its files are there
         mlflow.set_tracking_uri(address)
