@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,15 @@ def client(store: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def lab(store: Path) -> Any:
+def lab(store: Path) -> Iterator[Any]:
+    """Commands on a small table, which ask once what code and which packages there are."""
+    from pipeline import fingerprint
     from tests.support.promotion_lab import Lab
 
-    return Lab(store)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_code", "version"):
+            patch.setattr(fingerprint, name, cache(getattr(fingerprint, name)))
+        yield Lab(store)
 
 
 @pytest.fixture

@@ -22,13 +22,14 @@ from pipeline.errors import ConfigError, PipelineError, SourceError
 from pipeline.verbs import VERBS
 from tests.support.builders import make_table
 
+TWO_WORKERS = {"tune.parallelism": 2}
 CONFIG = """
 data:
   source: {source}
   target: label
   positive: 1
   columns: {{height: {{}}, gap: {{optional: true}}, noise: {{}}, flag: {{range: [0, 1]}}}}
-tune: {{families: [logistic_regression], max_evals: 2, folds: 2, parallelism: 2}}
+tune: {{families: [logistic_regression], max_evals: 2, folds: 2, parallelism: 1}}
 evaluate: {{resamples: 100}}
 gate: {{dummy: false, calibration: null}}
 registry: {{model: people}}
@@ -37,7 +38,7 @@ registry: {{model: people}}
 
 @pytest.fixture(scope="module")
 def config(store: Path) -> Path:
-    """Of a small table, with a search that takes two workers."""
+    """Of a small table."""
     make_table().to_csv(store / "people.csv", index=False)
     (store / "people.yaml").write_text(CONFIG.format(source=store / "people.csv"))
     return store / "people.yaml"
@@ -45,7 +46,7 @@ def config(store: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def result(config):
-    return pipeline.run(config, verb="promote")
+    return pipeline.run(config, TWO_WORKERS, verb="promote")
 
 
 def state():
@@ -91,7 +92,7 @@ def test_result_is_read_only(result):
 
 def test_second_call_reuses_the_steps_and_leaves_the_world_as_it_was(config, result):
     before, threads = state(), set(threading.enumerate())
-    again = pipeline.run(config, verb="promote")
+    again = pipeline.run(config, TWO_WORKERS, verb="promote")
     assert state() == before
     assert set(threading.enumerate()) <= threads
     assert again.steps["train"] == result.steps["train"]
@@ -112,7 +113,8 @@ def test_changed_setting_reruns_from_its_step_on_and_says_why(config, result, ca
 
 def test_search_leaves_the_world_as_it_was(config, result):
     before, threads = state(), set(threading.enumerate())
-    other = pipeline.run(config, {"tune.max_evals": 4, "tune.seed": np.int64(5)}, verb="tune")
+    search = {"tune.max_evals": 4, "tune.seed": np.int64(5), **TWO_WORKERS}
+    other = pipeline.run(config, search, verb="tune")
     assert state() == before
     left = set(threading.enumerate()) - threads
     assert not {thread for thread in left if not thread.name.startswith("Mlflow")}  # one idles
@@ -172,7 +174,7 @@ def test_thread_and_a_running_event_loop_will_do(config, result):
     """A notebook's cell runs in a loop."""
 
     async def cell():
-        return pipeline.run(config, verb="promote")
+        return pipeline.run(config, TWO_WORKERS, verb="promote")
 
     assert asyncio.run(cell()).decision.action == "unchanged"
     results = []

@@ -134,15 +134,6 @@ def test_digest_does_not_depend_on_what_python_leaves_behind(write):
     assert packages.versions(["users_package.Class"]) == before
 
 
-def test_order_of_the_paths_does_not_matter(write):
-    write("users_a.py", "a = 1\n")
-    write("users_b.py", "b = 1\n")
-    paths = ["users_b.Class", KNN, "users_a.Class", "hyperopt.Trials"]
-    result = packages.versions(paths)
-    assert list(result) == list(packages.versions(paths[::-1]))
-    assert result == packages.versions(iter(paths))
-
-
 # Spark.
 
 

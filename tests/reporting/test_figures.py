@@ -99,13 +99,6 @@ def test_distributions_have_a_panel_for_each_column_and_a_histogram_for_each_cla
     assert area == pytest.approx(len(classes))
 
 
-@pytest.mark.parametrize("columns", [1, 7])
-def test_distributions_draw_for_any_number_of_columns(columns):
-    X = pd.DataFrame(np.arange(20.0 * columns).reshape(20, columns)).rename(columns=str)
-    y = pd.Series(np.arange(20) % 2, name="label")
-    assert len(drawn(figures.distributions(X, y, {})).axes) == columns
-
-
 AWKWARD = {
     "constant": np.full(20, 7.0),
     "of one class": np.r_[np.ones(10), np.full(10, np.nan)],

@@ -290,18 +290,6 @@ def test_table_holds_the_procedure_against_each_other_model_and_against_itself(c
             assert row["p_value"] == result.metrics[f"p_value/{other}_{name}"]
 
 
-def test_model_that_is_the_procedures_own_makes_no_difference():
-    def plain(config: Config, dataset: Dataset) -> tuple[Tuning, Training]:
-        tuning, training = hand_on(dataset, models.plain(), INNER)
-        return tuning, replace(training, threshold=None)
-
-    result, _ = run(make_audit_config(), make_dataset(), plain)
-    table = result.artifacts["audit.csv"].set_index("against").loc["plain"]
-    assert (table[["difference", "low", "high"]] == 0).all(axis=None)
-    assert {result.metrics[f"p_value/plain_{name}"] for name in METRICS} == {1.0}
-    assert result.metrics["p_value/best_trial_log_loss"] < 1
-
-
 def test_summary_tells_folds_differences_and_optimism(case):
     _, result, _ = case
     lines = result.note.splitlines()
