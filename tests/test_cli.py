@@ -55,9 +55,7 @@ def recorded(monkeypatch):
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_verb_runs_with_the_default_config(calls, verb):
     ids = ("a", "b") if VERBS[verb].arguments else ()
-
     assert cli.main([verb, *ids]) == 0
-
     ((ran, config, options),) = calls
     assert (ran, config.registry.model) == (verb, "pima-diabetes")
     assert options == (None if verb in ("history", "serve") else Options(runs=ids))
@@ -67,7 +65,6 @@ def test_options_override_the_config(calls):
     words = ["--tune.max_evals", "7", "--data.columns.Age.range", "[0, 99]", "--fresh"]
     words += ["--data.columns.Age.missing", "-1", "--registry.model", "2024"]
     assert cli.main(["tune", "configs/tutorial.yaml", *words]) == 0
-
     ((_, config, options),) = calls
     assert (config.tune.max_evals, config.registry.model) == (7, "2024")
     assert (config.data.columns["Age"].range, config.data.columns["Age"].missing) == ((0, 99), -1)
@@ -77,7 +74,6 @@ def test_options_override_the_config(calls):
 def test_option_overrides_the_environment(calls, monkeypatch):
     monkeypatch.setenv("PIPELINE_SERVE_PORT", "9001")
     monkeypatch.setenv("PIPELINE_SERVE_WORKERS", "4")
-
     assert cli.main(["serve", "--serve.port", "9002"]) == 0
     serve = calls[0][1].serve
     assert (serve.port, serve.workers) == (9002, 4)
@@ -96,9 +92,7 @@ def test_option_overrides_the_environment(calls, monkeypatch):
 def test_workers_are_warmed_up_where_something_may_be_searched(calls, monkeypatch, words, searches):
     warmed = []
     monkeypatch.setattr(worker_pool, "warm_up", warmed.append)
-
     assert cli.main(words) == 0
-
     assert (len(calls), len(warmed)) == (1, searches)
 
 
@@ -122,7 +116,6 @@ def test_mistake_is_one_message_recorded_once_and_ends_with_status_2(
     calls, recorded, capsys, words, message
 ):
     assert cli.main(["tune", *words]) == MISTAKE
-
     ((verb, note),) = recorded
     assert verb == "tune"
     assert message in note
@@ -138,7 +131,6 @@ def test_misspelt_verb_gets_the_nearest_and_status_2(calls, recorded, capsys):
 
 def test_all_mistakes_of_a_config_are_in_one_message(recorded, capsys):
     cli.main(["tune", "--tune.max_evals", "lots", "--serve.prt", "1", "--split.seed", "-1"])
-
     message = capsys.readouterr().err
     assert all(name in message for name in ("tune.max_evals is", "serve.prt is", "split.seed is"))
 
@@ -199,7 +191,6 @@ def test_password_in_the_address_of_the_store_is_out_of_sight(calls, monkeypatch
 
 def test_mistake_of_a_step_leaves_one_failed_run_with_the_message_as_its_note(store, capsys):
     assert cli.main(["ingest", "--data.source", "nope.csv"]) == MISTAKE
-
     message = capsys.readouterr().err.partition("error: ")[2].rstrip("\n")
     (run,) = mlflow.search_runs(filter_string="tags.verb = 'ingest'", output_format="list")
     assert run.info.status == "FAILED"
@@ -210,7 +201,6 @@ def test_mistake_of_a_step_leaves_one_failed_run_with_the_message_as_its_note(st
 
 def test_parameter_that_does_not_exist_fails_the_run_before_any_step(store, capsys):
     assert cli.main(["tune", "--tune.space.svc.gama", "{uniform: [0, 1]}"]) == MISTAKE
-
     message = "tune.space.svc.gama is no parameter of svc, did you mean 'gamma'?"
     assert message in capsys.readouterr().err
     (run,) = mlflow.search_runs(filter_string="tags.verb = 'tune'", output_format="list")

@@ -12,7 +12,6 @@ MISTAKES = [
 @pytest.mark.parametrize("name", MISTAKES)
 def test_every_mistake_is_caught_as_pipeline_error(name):
     mistake = getattr(errors, name)
-
     assert issubclass(mistake, PipelineError)
     assert str(mistake("tune.folds is 1")) == "tune.folds is 1"
 
@@ -24,7 +23,6 @@ def test_pipeline_error_is_no_kind_of_builtin_error():
 
 def test_module_page_shows_the_whole_tree():
     subclasses = {mistake.__name__ for mistake in PipelineError.__subclasses__()}
-
     assert subclasses == set(MISTAKES)
     assert all(name in errors.__doc__ for name in subclasses)
 
@@ -53,7 +51,6 @@ def test_nearest_names_the_closest_or_nothing(name, names, hint):
 def test_nearest_compares_no_name_too_long_for_a_slip_of_the_pen():
     """It takes time that grows with the square of the length, and a request may name a column."""
     longest, longer = "a" * LONGEST_NAME, "a" * (LONGEST_NAME + 1)
-
     assert nearest(longest, [longest]) == f", did you mean {longest!r}?"
     assert nearest(longer, [longest]) == ""
     assert nearest(longest, [longer]) == ""

@@ -46,7 +46,6 @@ def test_libraries_write_into_the_project_and_the_folder_for_temporary_files(
     prepared, home, project, tmp_path
 ):
     environment = prepared()
-
     assert environment["MPLCONFIGDIR"] == str(project / ".cache" / "matplotlib")
     assert environment["SKB_DATA_DIRECTORY"] == str(tmp_path / "temporary" / "skrub")
     assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
@@ -54,20 +53,17 @@ def test_libraries_write_into_the_project_and_the_folder_for_temporary_files(
 
 def test_what_the_user_has_set_stays(prepared, home):
     given = dict.fromkeys(SET, "mine")
-
     assert prepared(**given) == given
 
 
 def test_project_that_cannot_be_written_is_left_alone(prepared, home, monkeypatch, tmp_path):
     monkeypatch.setattr(library_environment, "PROJECT", Path("/proc/nonexistent"))
-
     assert prepared()["MPLCONFIGDIR"] == str(tmp_path / "temporary" / "matplotlib")
 
 
 def test_without_a_folder_for_temporary_files_nothing_points_there(home):
     environment = {"PROMETHEUS_MULTIPROC_DIR": "/srv/metrics"}
     prepare(environment, None)
-
     assert set(environment) <= {"MLFLOW_DISABLE_TELEMETRY", "LOGNAME"}
 
 
@@ -79,16 +75,13 @@ def test_caches_stay_in_a_home_that_takes_them(prepared, home):
 @pytest.mark.parametrize("place", ["/dev/null", "/proc/nonexistent"])
 def test_caches_go_elsewhere_from_a_home_that_takes_none(prepared, monkeypatch, tmp_path, place):
     monkeypatch.setenv("HOME", place)
-
     environment = prepared()
-
     assert environment["XDG_CACHE_HOME"] == str(tmp_path / "temporary" / "cache")
     assert "HOME" not in environment  # credentials in it may be read
 
 
 def test_user_without_a_home_gets_one(prepared, monkeypatch, tmp_path):
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
-
     assert prepared()["HOME"] == str(tmp_path / "temporary")
 
 
@@ -105,7 +98,6 @@ def test_user_without_a_name_goes_by_the_number(prepared, home, monkeypatch):
 
 def test_folder_of_another_servers_counts_is_left_alone(prepared, home):
     given = dict.fromkeys(library_environment.PROMETHEUS, "/srv/metrics")
-
     assert not given.keys() & prepared(**given).keys()
 
 

@@ -56,13 +56,11 @@ def faults(read):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_load_takes_every_shipped_config(name):
     config = load(f"configs/{name}", {})
-
     assert locate(config.data.source).exists()
 
 
 def test_load_finds_shipped_config_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
     assert load("configs/pima.yaml", {}).registry.model == "pima-diabetes"
 
 
@@ -70,13 +68,11 @@ def test_load_prefers_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "pima.yaml").write_text(SMALL)
-
     assert load("configs/pima.yaml", {}).registry.model == "m"
 
 
 def test_load_fills_what_is_left_out_with_defaults(read):
     config = read()
-
     assert config.data.columns == {"Age": Column(unit="years", range=(18, 120)), "Weight": Column()}
     assert config.split.test_size == 0.3
     assert config.tune.timeout is None
@@ -238,7 +234,6 @@ def test_load_tells_all_faults_at_once(faults):
 
 def test_load_answers_unknown_metric_with_the_choices(faults):
     (line,) = faults(f"{SMALL}gate: {{floors: {{rocauc: 0.7}}}}\n")
-
     assert "did you mean 'roc_auc'? choose from accuracy, " in line
 
 
@@ -248,7 +243,6 @@ def test_load_answers_unknown_metric_with_the_choices(faults):
 def test_load_names_shipped_configs_when_file_is_missing():
     with pytest.raises(ConfigError) as error:
         load("configs/pimma.yaml", {})
-
     assert "config 'configs/pimma.yaml' does not exist; there are " in str(error.value)
     assert all(f"configs/{name}" in str(error.value) for name in SHIPPED)
 
@@ -295,7 +289,6 @@ def test_file_of_the_folder_where_mlflow_run_was_called_is_located(tmp_path, thr
 def test_load_refuses_a_file_that_is_not_utf8(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_bytes(SMALL.replace("years", "Jahre über").encode("latin-1"))
-
     with pytest.raises(ConfigError, match="cannot be read: 'utf-8' codec"):
         load(str(path), {})
 
@@ -370,7 +363,6 @@ def test_load_refuses_a_file_without_sections(read, text):
 )
 def test_override_is_laid_over_the_file(read, key, text, value):
     section, name, *_ = key.split(".")
-
     assert getattr(getattr(read(overrides={key: text}), section), name) == value
 
 
@@ -381,7 +373,6 @@ def test_override_of_a_text_setting_keeps_it_as_typed(read, text):
 
 def test_override_reaches_one_setting_of_a_column(read):
     columns = read(overrides={"data.columns.Age.range": "[null, 99]"}).data.columns
-
     assert columns == {"Age": Column(unit="years", range=(None, 99)), "Weight": Column()}
 
 
@@ -413,7 +404,6 @@ def test_override_is_checked_like_the_file(faults, key, text, sentence):
 def test_override_that_is_no_value_in_yaml_is_refused(read, key, text):
     with pytest.raises(ConfigError) as error:
         read(overrides={key: text})
-
     assert str(error.value) == f"{key} is {text!r}; it must be a value in YAML, e.g. 3 or [a, b]"
 
 
@@ -424,7 +414,6 @@ def test_override_below_a_value_is_refused(read):
 
 def test_settings_lists_the_leaves_of_every_section():
     keys = [key for key, _ in settings()]
-
     assert len(keys) == len(set(keys))
     assert {"data.source", "tune.max_evals", "gate.floors", "serve.port"} <= set(keys)
     assert {"tune.estimators", "tune.families", "tune.space", "tune.backend"} <= set(keys)
@@ -440,7 +429,6 @@ def test_variable_is_the_key_in_capitals():
 
 def test_no_two_settings_share_a_variable():
     names = [variable(key) for key, _ in settings()]
-
     assert len(names) == len(set(names))
 
 
@@ -459,7 +447,6 @@ def test_no_two_settings_share_a_variable():
 )
 def test_variable_sets_its_key(read, monkeypatch, key, text, value):
     monkeypatch.setenv(variable(key), text)
-
     assert reduce(getattr, key.split("."), read()) == value
 
 
@@ -467,7 +454,6 @@ def test_variable_goes_over_the_file_and_under_an_override(read, monkeypatch):
     text = SMALL + "serve: {port: 9000, limits: {rows: 7, body_bytes: 8}}\n"
     monkeypatch.setenv("PIPELINE_SERVE_PORT", "9001")
     monkeypatch.setenv("PIPELINE_SERVE_LIMITS_ROWS", "17")
-
     assert read(text).serve.port == 9001
     assert read(text, {"serve.port": "9002"}).serve.port == 9002
     limits = read(text, {"serve.limits.rows": "27"}).serve.limits
@@ -480,13 +466,11 @@ def test_what_a_run_results_in_does_not_come_from_the_environment(read, monkeypa
     for key, _ in settings():
         if not key.startswith("serve."):
             monkeypatch.setenv(variable(key), "7")
-
     assert read() == before
 
 
 def test_variable_is_checked_like_the_file(faults, monkeypatch):
     monkeypatch.setenv("PIPELINE_SERVE_PORT", "lots")
-
     assert faults() == ["serve.port is 'lots'; it should be a valid integer"]
 
 
@@ -549,7 +533,6 @@ def test_load_refuses_a_range_with_its_key_and_the_rule(faults, written, sentenc
     of_estimator = faults(
         f"{SMALL}tune: {{estimators: {{knn: {{estimator: a.B, space: {{p: {written}}}}}}}}}\n"
     )
-
     assert of_family == [f"tune.space.svc.C: {sentence}"]
     assert of_estimator == [f"tune.estimators.knn.space.p: {sentence}"]
 
@@ -631,18 +614,14 @@ def test_override_reaches_a_range_and_a_fixed_value(read, key, text, expected):
 
 def test_override_of_a_range_leaves_the_others_of_the_file(read):
     text = SMALL + "tune: {space: {svc: {C: 3, gamma: 0.1}, mlp: {alpha: 2}}}\n"
-
     space = read(text, {"tune.space.svc.C": "{randint: [1, 9]}"}).tune.model_dump()["space"]
-
     assert space == {"svc": {"C": {"randint": [1, 9]}, "gamma": 0.1}, "mlp": {"alpha": 2}}
 
 
 def test_override_makes_an_estimator(read):
     settings = {"estimator": "a.B", "params.p": "1", "preprocessing": "[power]"}
     overrides = {f"tune.estimators.knn.{key}": text for key, text in settings.items()}
-
     tune = read(overrides={**overrides, "tune.families": "[knn]"}).tune
-
     expected = Estimator(estimator="a.B", params={"p": 1}, preprocessing=("power",))
     assert (tune.families, tune.estimators) == (("knn",), {"knn": expected})
 
@@ -657,13 +636,11 @@ def test_override_makes_an_estimator(read):
 def test_override_reaches_a_column_called_like_a_setting(read, key, text):
     name = key.split(".")[2]
     text_of = SMALL.replace("Weight: {}", f"{name}: {{}}")
-
     assert read(text_of, {key: text}).data.columns[name].unit == "7"
 
 
 def test_load_hints_in_a_column_called_like_a_setting(faults):
     (line,) = faults(SMALL.replace("Weight: {}", "range: {unt: kg}"))
-
     assert line == "data.columns.range.unt is not a setting, did you mean 'unit'?"
 
 

@@ -22,7 +22,6 @@ BAYES = Estimator(estimator="sklearn.naive_bayes.GaussianNB")
 
 def test_config_needs_only_data_and_registry():
     config = Config(data=Data(**DATA), registry=Registry(model="m"))
-
     assert config.split == Split()
     assert config.tune == Tune()
 
@@ -276,7 +275,6 @@ def test_gate_is_set_from_the_command_line():
 
 def test_families_that_are_not_set_are_also_the_estimators():
     tune = Tune(estimators={"knn": KNN, "bayes": BAYES})
-
     assert tune.families == (*BINARY.families, "knn", "bayes")
 
 
@@ -290,7 +288,6 @@ def test_families_that_are_not_set_are_also_the_estimators():
 )
 def test_families_that_are_set_are_those_alone_that_are_searched_and_imported(families, paths):
     tune = Tune(estimators={"knn": KNN, "bayes": BAYES}, families=families)
-
     assert (tune.families, tune.import_paths()) == (families, paths)
 
 
@@ -307,14 +304,12 @@ def test_space_keeps_a_value_as_it_is(value):
         Tune(space={"svc": {"C": value}}).space["svc"],
         Estimator(estimator="package.Class", space={"C": value}).space,
     )
-
     assert [repr(space) for space in spaces] == [repr({"C": value})] * 2
 
 
 @pytest.mark.parametrize("value", [3, None, [1], {"uniform": [2, 1]}, {"a": {"b": 1}}])
 def test_params_and_default_of_an_estimator_may_be_anything(value):
     estimator = Estimator(estimator="package.Class", params={"x": value}, default={"y": value})
-
     assert (estimator.params, estimator.default) == ({"x": value}, {"y": value})
 
 

@@ -55,7 +55,6 @@ def poll(alias, times):
 
 def test_champion_is_its_version_or_none(registry, events):
     registry += ["7", None, "8"]
-
     assert poll(AliasWatch("visits"), 3) == ["7", None, "8"]
     assert events() == []
 
@@ -70,7 +69,6 @@ def test_champion_is_its_version_or_none(registry, events):
 )
 def test_whatever_a_registry_raises_or_answers_it_is_not_reached(registry, events, fault):
     registry += ["7", fault, fault, "8"]
-
     assert poll(AliasWatch("visits"), 4) == ["7", None, None, "8"]
     assert events() == LOST_AND_REACHED
 
@@ -79,7 +77,6 @@ def test_registry_that_hangs_is_given_up_and_asked_again(registry, release, even
     alias = AliasWatch("visits")
     registry += [lambda: release.wait(20)] * 2 + ["8"]
     monkeypatch.setattr(alias_watch, "POLL_SECONDS", 0.05)
-
     assert poll(alias, 2) == [None, None]
     monkeypatch.setattr(alias_watch, "POLL_SECONDS", 20)
     assert poll(alias, 1) == ["8"]
@@ -104,9 +101,7 @@ def test_polls_that_hang_do_not_pile_up(registry, release, monkeypatch):
 def test_poll_is_short_and_not_tried_again_by_mlflow(registry):
     settings = []
     registry += [lambda: settings.append((os.environ[TIMEOUT], os.environ[RETRIES]))]
-
     poll(AliasWatch("visits"), 1)
-
     assert settings == [("5", "0")]
 
 
@@ -115,9 +110,7 @@ def test_fetching_a_version_may_take_as_long_as_the_user_says(monkeypatch, given
     if given is not None:
         monkeypatch.setenv(TIMEOUT, given)
     alias = AliasWatch("visits")
-
     timeout = asyncio.run(alias.fetch(lambda: os.environ[TIMEOUT]))
-
     assert (timeout, os.environ[TIMEOUT]) == (used, "5")
 
 

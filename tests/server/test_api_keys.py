@@ -59,7 +59,6 @@ def owners(keys):
 )
 def test_owner_is_who_holds_the_key(headers, owner):
     fields = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
-
     assert make_keys(ann=KEY, bo=OTHER_KEY).owner(fields) == owner
 
 
@@ -70,7 +69,6 @@ def test_all_keys_are_compared_whichever_it_is(monkeypatch):
     monkeypatch.setattr(
         api_keys.hmac, "compare_digest", lambda *pair: compared.append(pair) or pair[0] == pair[1]
     )
-
     assert owners(keys) == ("ann", "bo")
     assert len(compared) == 4
 
@@ -89,7 +87,6 @@ def test_keys_come_from_the_file_one_a_line(write):
         f"ann:{hashed(KEY)}\n"
         f"  bo@site-1.org:{hashed(OTHER_KEY).upper()}  # the other one\r\n"
     )
-
     assert owners(api_keys.load(write(text))) == ("ann", "bo@site-1.org")
 
 
@@ -97,13 +94,11 @@ def test_keys_come_from_the_file_one_a_line(write):
 def test_keys_come_from_the_environment(monkeypatch, between):
     entries = [f"ann:{hashed(KEY)}", f"bo:{hashed(OTHER_KEY)}"]
     monkeypatch.setenv(api_keys.VARIABLE, between.join(entries) + between)
-
     assert owners(api_keys.load(None)) == ("ann", "bo")
 
 
 def test_keys_of_both_places_count(write, monkeypatch):
     monkeypatch.setenv(api_keys.VARIABLE, f"bo:{hashed(OTHER_KEY)}")
-
     assert owners(api_keys.load(write(f"ann:{hashed(KEY)}"))) == ("ann", "bo")
 
 
@@ -111,7 +106,6 @@ def test_keys_of_both_places_count(write, monkeypatch):
 def test_no_file_and_no_variable_mean_no_keys(monkeypatch, value):
     if value is not None:
         monkeypatch.setenv(api_keys.VARIABLE, value)
-
     assert not api_keys.load(None)
 
 
@@ -143,7 +137,6 @@ def test_name_that_is_there_twice_is_refused(write, monkeypatch):
     path = write(f"ann:{hashed(KEY)}\nann:{hashed(OTHER_KEY)}")
     with pytest.raises(ConfigError, match="names 'ann' twice; give each key its own name"):
         api_keys.load(path)
-
     monkeypatch.setenv(api_keys.VARIABLE, f"ann:{hashed(OTHER_KEY)}")
     with pytest.raises(ConfigError, match="names 'ann' twice"):
         api_keys.load(write(f"ann:{hashed(KEY)}"))
@@ -182,10 +175,8 @@ def test_revoked_key_opens_no_more_and_a_new_one_does(write):
     keys = api_keys.load(write(entry("ann", KEY)))
     keys.refresh()
     assert owners(keys) == ("ann", None)
-
     write(entry("bo", OTHER_KEY))
     keys.refresh()
-
     assert owners(keys) == (None, "bo")
 
 
@@ -228,17 +219,13 @@ def test_file_that_is_not_right_any_more_changes_nothing(write, tmp_path, log_li
 def test_keys_of_the_environment_stay_whatever_becomes_of_the_file(write, monkeypatch):
     monkeypatch.setenv(api_keys.VARIABLE, entry("env", OTHER_KEY).strip())
     keys = api_keys.load(write(entry("ann", KEY)))
-
     write("")
     keys.refresh()
-
     assert owners(keys) == (None, "env")
 
 
 def test_signal_reads_a_file_that_looks_as_before(write, log_lines):
     keys = api_keys.load(write(entry("ann", KEY)))
-
     keys.refresh(is_forced=True)
-
     (line,) = log_lines()
     assert (line["event"], line["keys"]) == ("keys_read", 1)

@@ -62,9 +62,7 @@ except TimeoutError:
 
 def test_process_ends_while_a_call_hangs():
     command = [sys.executable, "-c", HANGS]
-
     done = subprocess.run(
         command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
     )
-
     assert (done.returncode, done.stdout) == (0, "given up\n"), done.stderr

@@ -28,9 +28,7 @@ def test_soft_limit_is_raised_as_far_as_it_may(monkeypatch, soft, hard, raised):
     calls = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: calls.append(limits))
-
     connections.raise_limit()
-
     assert calls == ([] if raised is None else [(raised, hard)])
 
 
@@ -49,7 +47,6 @@ def test_system_that_does_not_let_it_be_raised_is_no_fault(monkeypatch):
 @pytest.mark.parametrize("limit", [4096, resource.RLIM_INFINITY])
 def test_there_is_room_while_descriptors_are_left(monkeypatch, limit):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
-
     assert Connections().make_room()
 
 

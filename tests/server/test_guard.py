@@ -37,9 +37,7 @@ def get(guard, path, **request):
 
 def test_well_formed_request_is_answered():
     model = FakeModel()
-
     done = post(make_guard(model, limits={"answer_seconds": 3.0}))
-
     assert (done.status, done.json) == (200, PREDICTIONS)
     assert model.asked == [(GOOD, "application/json", 3.0)]
 
@@ -64,7 +62,6 @@ def test_large_answer_is_sent_in_parts(size):
 @pytest.mark.parametrize("path", [path for path in METHODS if path != "/invocations"])
 def test_other_pages_are_the_applications_with_the_guards_headers(path):
     done = get(make_guard(), path, headers={"x-request-id": "abc"})
-
     assert (done.status, done.body) == (200, path.encode())
     assert done.headers["content-type"] == "text/plain"
     assert (done.headers["x-request-id"], done.headers["x-model-version"]) == ("abc", "7")
@@ -79,7 +76,6 @@ def test_other_pages_are_the_applications_with_the_guards_headers(path):
 )
 def test_unknown_path_is_404_and_shows_those_that_there_are(path):
     done = get(make_guard(), path)
-
     assert (done.status, done.json["error_code"]) == (404, "ENDPOINT_NOT_FOUND")
     assert all(path in done.json["message"] for path in METHODS)
     assert "SECRET" not in done.body.decode()
@@ -88,7 +84,6 @@ def test_unknown_path_is_404_and_shows_those_that_there_are(path):
 @pytest.mark.parametrize("path", METHODS)
 def test_wrong_method_is_405_with_the_right_one(path):
     wrong = {"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "SECRET"} - {METHODS[path]}
-
     for done in [ask(make_guard(), method=method, path=path) for method in wrong]:
         assert done.status == 405
         assert done.headers["allow"] == METHODS[path]
@@ -119,7 +114,6 @@ def test_wrong_method_is_405_with_the_right_one(path):
 def test_host_must_be_one_of_the_servers(serve, welcome, unwelcome):
     """Else a page in a browser could ask the endpoint of the machine that shows it."""
     guard = make_guard(**serve)
-
     for host in welcome:
         assert post(guard, headers={"host": host}).status == 200
     for host in unwelcome:
@@ -132,7 +126,6 @@ def test_host_must_be_one_of_the_servers(serve, welcome, unwelcome):
 def test_probes_are_answered_under_every_name_without_a_key_and_at_any_rate(path):
     """A load balancer asks by address."""
     guard = make_guard(keys=KEYS, limits={"rate": "1/hour"})
-
     for _ in range(3):
         assert get(guard, path, headers={"host": "10.0.0.1"}).status == 200
 
@@ -140,7 +133,6 @@ def test_probes_are_answered_under_every_name_without_a_key_and_at_any_rate(path
 def test_health_is_503_while_a_part_of_the_requests_cannot_be_answered():
     model = FakeModel()
     guard = make_guard(model)
-
     for model.is_healthy, status in ((False, 503), (True, 200)):
         assert [get(guard, path).status for path in ("/health", "/ping")] == [status, 200]
 
@@ -178,7 +170,6 @@ def test_key_is_asked_for_on_every_page_but_those_of_probes(path, open_metrics):
     """Also where there is no page: who may not ask is not told what there is."""
     guard = make_guard(keys=KEYS, open_metrics=open_metrics)
     done = ask(guard, method=METHODS.get(path, "GET"), path=path)
-
     is_open = path in {"/ping", "/health"} or (path == "/metrics" and open_metrics)
     assert done.status == (200 if is_open else 401)
     if path == "/metrics":
@@ -216,9 +207,7 @@ def test_client_that_waits_as_long_as_it_is_asked_to_is_welcome(clock, passed):
     post(guard)
     clock.now += passed
     seconds = int(post(guard).headers["retry-after"])
-
     clock.now += seconds
-
     assert seconds >= 1
     assert post(guard).status == 200
 
@@ -246,18 +235,15 @@ def test_client_that_waits_as_long_as_it_is_asked_to_is_welcome(clock, passed):
 )
 def test_rate_is_of_each_key_or_of_an_address_without_one(clock, keys, rate, requests):
     guard = make_guard(keys=make_keys(**keys), limits={"rate": rate})
-
     statuses = [
         post(guard, headers={"x-api-key": key}, client=(client, 1)).status
         for key, client, _ in requests
     ]
-
     assert statuses == [status for *_, status in requests]
 
 
 def test_clients_without_an_address_share_a_rate_and_refused_requests_count_too(clock):
     guard = make_guard(limits={"rate": "1/hour"})
-
     assert [post(guard, body, client=None).status for body in (b"refused", GOOD)] == [400, 429]
 
 
@@ -266,7 +252,6 @@ def test_clients_without_an_address_share_a_rate_and_refused_requests_count_too(
 def test_what_watches_the_server_takes_nothing_from_those_who_ask(clock, path, keys):
     guard = make_guard(keys=keys, limits={"rate": "1/hour"})
     headers = {"x-api-key": KEY}
-
     assert [get(guard, path, headers=headers).status for _ in range(5)] == [200] * 5
     assert [post(guard, headers=headers).status for _ in range(2)] == [200, 429]
     assert get(guard, path, headers=headers).status == 200
@@ -274,7 +259,6 @@ def test_what_watches_the_server_takes_nothing_from_those_who_ask(clock, path, k
 
 def test_keys_cannot_be_guessed_faster_at_the_metrics(clock):
     guard = make_guard(keys=KEYS, limits={"rate": "2/hour"})
-
     asked = [get(guard, "/metrics", headers={"x-api-key": key}) for key in ("x", "y", "z", KEY)]
     assert [done.status for done in asked] == [401, 401, 429, 200]
 
@@ -305,7 +289,6 @@ def test_request_beyond_those_that_may_wait_is_503():
 @pytest.mark.parametrize("body", [b"SECRET", b"", GOOD])
 def test_place_is_free_again_whatever_became_of_a_request(body):
     guard = make_guard(limits={"concurrency": 1})
-
     for _ in range(3):
         assert post(guard, body).status != 503
         ask(guard, messages=[GONE])
@@ -349,9 +332,7 @@ def test_body_may_be_as_large_as_the_limit_and_not_a_byte_more(limit, cuts, has_
 
 def test_body_without_an_end_is_refused_as_soon_as_it_is_too_large():
     endless = [{"type": "http.request", "body": b"x" * 100, "more_body": True}] * 1000
-
     done = ask(make_guard(limits={"body_bytes": 250}), messages=endless)
-
     assert (done.status, done.taken) == (413, 3)
 
 
@@ -365,7 +346,6 @@ def test_body_without_an_end_is_refused_as_soon_as_it_is_too_large():
 def test_encoded_or_unknown_body_is_refused_unread(header):
     """A few bytes of an encoded one could become gigabytes."""
     done = post(make_guard(), headers=header)
-
     assert (done.status, done.taken) == (415, 0)
     assert done.json["error_code"] == "UNSUPPORTED_MEDIA_TYPE"
     assert "SECRET" not in done.body.decode()
@@ -376,9 +356,7 @@ def test_encoded_or_unknown_body_is_refused_unread(header):
 )
 def test_client_that_is_gone_gets_nothing(log_lines, messages):
     model = FakeModel()
-
     done = ask(make_guard(model), messages=messages)
-
     assert (done.messages, model.asked) == ([], [])
     (line,) = log_lines()
     assert (line["status"], line["rule"]) == (0, "disconnected")
@@ -474,9 +452,7 @@ def test_every_answer_names_request_model_and_form(log_lines, status):
 
 def test_every_request_has_an_id_of_its_own():
     guard = make_guard()
-
     ids = [post(guard).headers["x-request-id"] for _ in range(20)]
-
     assert len(set(ids)) == 20
     assert all(re.fullmatch(r"[0-9a-f]{20}", each) for each in ids)
 
@@ -491,7 +467,6 @@ def test_every_request_has_an_id_of_its_own():
 def test_id_of_the_client_is_used_if_it_is_harmless(client_id, is_used):
     """It goes into an answer's header and into the log."""
     done = post(make_guard(), headers={"x-request-id": client_id})
-
     assert (done.headers["x-request-id"] == client_id) is is_used
 
 
@@ -536,9 +511,7 @@ def test_request_is_one_line_in_the_log(log_lines):
 )
 def test_line_in_the_log_holds_none_of_the_callers_data(log_lines, capfd, caplog, request_, rule):
     request = {"messages": parts_of(GOOD), "headers": {"x-api-key": KEY}, **request_}
-
     ask(make_guard(keys=KEYS), **request)
-
     (line,) = log_lines()
     assert line["rule"] == rule
     written = str(line) + capfd.readouterr().err + caplog.text

@@ -24,7 +24,6 @@ def test_body_holds_mlflows_code_of_the_status(error, code):
 @pytest.mark.parametrize("error", [unavailable("batch", "x", 3), invalid_parameter("range", "x")])
 def test_error_crosses_to_another_process_whole(error):
     other = pickle.loads(pickle.dumps(error))
-
     assert type(other) is HTTPError
     assert vars(other) == vars(error)
 

@@ -70,9 +70,7 @@ def predictions(response):
 
 def test_model_is_served_from_a_copy_of_just_its_files(folder, load):
     (folder / "registered_model_meta").write_text("model_name: visits")
-
     model = load(folder)
-
     files = [path for path in model.folder.rglob("*") if path.is_file()]
     names = {path.relative_to(model.folder).as_posix() for path in files}
     assert names == set(model.version.manifest)
@@ -94,19 +92,15 @@ def test_model_that_is_not_what_was_promoted_is_refused_and_leaves_no_copy(
 ):
     version = Version("visits", "7", "r1", {}, manifest.of(folder))
     change(folder)
-
     with pytest.raises(ModelError, match=f"files are not what was logged: {message}"):
         LoadedModel(version, folder, 10)
-
     assert list(load.copies.iterdir()) == []
 
 
 def test_model_of_another_environment_is_refused_and_leaves_no_copy(folder, load, monkeypatch):
     monkeypatch.setattr(model_folder, "version", lambda name: "0.1")
-
     with pytest.raises(ModelError, match="and this is scikit-learn 0"):
         load(folder)
-
     assert list(load.copies.iterdir()) == []
 
 
@@ -125,9 +119,7 @@ def test_model_that_does_not_load_is_refused_whatever_is_raised(folder, load, mo
 def test_model_without_a_graph_is_loaded_without_unpickling(folder, load):
     (folder / model_folder.GRAPH).unlink()
     (folder / model_folder.PICKLE).write_bytes(b"no pickle")
-
     model = load(folder)
-
     assert not model.predictor.is_compiled
     assert model.answer_at_once(request(1), JSON) is None
 
@@ -170,22 +162,18 @@ def test_answer_is_the_same_as_mlflows_own_door_gives(pima):
     params = {"version": True, "threshold": 0.3}
     expected = ServedModel(pima.predictor).predict(frame, params)
     rows = json.loads(frame.to_json(orient="records", double_precision=15))
-
     response = pima.answer_at_once(text({"inputs": rows, "params": params}).encode(), JSON)
-
     assert response.rows == len(frame)
     pd.testing.assert_frame_equal(pd.DataFrame(predictions(response)), expected, rtol=1e-12)
 
 
 def test_csv_is_answered_at_once_too(pima):
     response = pima.answer_at_once(csv(",".join(map(str, VALUES))), CSV)
-
     assert predictions(response) == predictions(pima.answer_at_once(request(1), JSON))
 
 
 def test_past_two_classes_each_has_its_probability(three):
     rows = [{"height": height, "noise": 0, "flag": 1} for height in (1, 2)]
-
     for row in predictions(three.answer_at_once(text({"inputs": rows}).encode(), JSON)):
         names = [f"probability_{name}" for name in "abc"]
         assert list(row) == ["label", "probability", *names]
@@ -212,7 +200,6 @@ def test_example_may_have_gaps(tmp_path, load, gaps):
     dataset = folders.pima()
     example = dataset.X_train.dropna().head(3).copy()
     example.iloc[:, :gaps] = np.nan
-
     assert warm_up(load(folders.save(tmp_path / "model", dataset, example=example)))
 
 
@@ -224,7 +211,6 @@ def test_example_keeps_its_numbers_to_the_last_digit(tmp_path, load, scale):
     folder = folders.save(
         tmp_path / "model", replace(dataset, X_train=X_train), "hist_gradient_boosting"
     )
-
     assert warm_up(load(folder))
 
 
@@ -241,7 +227,6 @@ def change_answer(folder, **cells):
 def test_another_machine_may_round_otherwise(folder, load, difference):
     before = change_answer(folder)["probability"]
     change_answer(folder, probability=before + difference)
-
     assert warm_up(load(folder))
 
 
@@ -251,16 +236,13 @@ def test_another_machine_may_round_otherwise(folder, load, difference):
 )
 def test_model_that_answers_its_example_otherwise_is_refused_and_closed(folder, load, cells):
     change_answer(folder, **cells)
-
     with pytest.raises(ModelError, match="visits version 7 answers its own example otherwise than"):
         warm_up(load(folder))
-
     assert list(load.copies.iterdir()) == []
 
 
 def test_model_that_refuses_its_example_is_refused_with_the_reason(folder, load):
     (folder / EXAMPLE).write_text(text({"inputs": [{**PATIENT, "Age": 7}]}))
-
     message = "visits version 7 refuses its own example: row 1, Age: must be at least 18"
     with pytest.raises(ModelError, match=message):
         warm_up(load(folder))
@@ -268,7 +250,6 @@ def test_model_that_refuses_its_example_is_refused_with_the_reason(folder, load)
 
 def test_model_without_the_answer_to_its_example_is_refused_with_the_remedy(folder, load):
     (folder / EXAMPLE_ANSWER).unlink()
-
     with pytest.raises(ModelError, match=f"has no {EXAMPLE_ANSWER}; train and promote it again"):
         warm_up(load(folder))
 
@@ -278,10 +259,8 @@ def test_model_without_the_answer_to_its_example_is_refused_with_the_remedy(fold
 
 def test_model_that_goes_takes_its_copy_with_it(folder, load):
     model = load(folder)
-
     model.close()
     model.close()
-
     assert list(load.copies.iterdir()) == []
 
 
@@ -302,9 +281,7 @@ def test_model_goes_when_the_last_request_that_it_took_has_its_answer(folder, lo
 def test_model_does_not_wait_for_ever(folder, load):
     model = load(folder)
     model.in_flight = 1
-
     asyncio.run(model.retire(0.05))
-
     assert not model.folder.exists()
 
 

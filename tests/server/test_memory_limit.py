@@ -110,10 +110,8 @@ def test_rows_are_counted_in_each_group_whatever_the_file_says_of_all():
     body = lying(1, groups_too=False, use_dictionary=True)
     assert pq.ParquetFile(io.BytesIO(body)).metadata.num_rows == 1
     assert len(body) < 1000
-
     with pytest.raises(HTTPError, match="more than 100000 rows") as caught:
         request_arrow.read_parquet(body, COLUMNS, 100_000)
-
     assert caught.value.status == 413
 
 
@@ -122,19 +120,15 @@ def test_as_many_rows_as_are_allowed_are_read_within_the_bound():
     columns = {f"c{place}": Column() for place in range(20)}
     file = io.BytesIO()
     pq.write_table(pa.table(dict(zip(columns, numbers.T, strict=True))), file)
-
     X, faults = request_arrow.read_parquet(file.getvalue(), columns, 100_000)
-
     assert faults == []
     np.testing.assert_array_equal(X, numbers)
 
 
 def test_memory_beyond_the_bound_is_refused_and_the_bound_is_lifted():
     before = resource.getrlimit(resource.RLIMIT_AS)
-
     with pytest.raises(MemoryError), memory_limit.at_most(2**26):
         np.ones(2**27, dtype=np.uint8)
-
     assert resource.getrlimit(resource.RLIMIT_AS) == before
     assert np.ones(2**27, dtype=np.uint8).sum() == 2**27
 

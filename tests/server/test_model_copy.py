@@ -48,7 +48,6 @@ def contents(folder):
 
 def test_whole_copy_stays_where_it_is(copy):
     before = copy.folder
-
     assert copy.whole() == before == copy.folder
     assert contents(before) == CONTENTS
 
@@ -68,7 +67,6 @@ def test_whole_copy_stays_where_it_is(copy):
 def test_copy_that_was_deleted_or_changed_is_made_anew(copy, folder, temporary, clean):
     shutil.rmtree(folder)  # the registry is away
     clean(copy, temporary)
-
     assert contents(copy.whole()) == CONTENTS
     assert copy.whole() == copy.folder
     assert [path.name for path in temporary.iterdir()] == [copy.folder.name]
@@ -82,11 +80,9 @@ def path(tmp_path):
 
 def test_shared_copy_is_version_and_files(copy, path):
     copy.share(path)
-
     with model_copy.shared(path) as (version, folder):
         assert version == copy.version
         assert contents(folder) == CONTENTS
-
     assert not folder.exists()
     assert [one.name for one in path.parent.iterdir()] == ["champion.tar"]
 
@@ -110,9 +106,7 @@ def test_copy_is_shared_where_its_folder_was_deleted(copy, path):
     copy.share(path)
     shutil.rmtree(path.parent)
     shutil.rmtree(copy.folder)
-
     copy.share(path)
-
     with model_copy.shared(path) as (_, folder):
         assert contents(folder) == CONTENTS
 
@@ -121,7 +115,6 @@ def test_nothing_is_shared_in_a_folder_that_others_can_write_to(copy, path):
     """Somebody else may have made what a cleaner deleted."""
     copy.share(path)
     path.parent.chmod(0o777)
-
     with pytest.raises(PermissionError, match="not a folder of this user alone"):
         copy.share(path)
     with pytest.raises(PermissionError), model_copy.shared(path):
@@ -131,16 +124,13 @@ def test_nothing_is_shared_in_a_folder_that_others_can_write_to(copy, path):
 def test_copy_that_is_closed_leaves_nothing(copy, temporary):
     copy.close()
     copy.close()
-
     assert list(temporary.iterdir()) == []
 
 
 def test_files_that_are_not_what_was_promoted_leave_no_copy(folder, temporary):
     version = Version("visits", "7", "r1", {}, manifest.of(folder))
     (folder / "empty").write_bytes(b"no more")
-
     with pytest.raises(ModelError, match="empty was changed"):
         ModelCopy(version, folder)
-
     assert list(temporary.iterdir()) == []
     assert tempfile.gettempdir() == str(temporary)

@@ -72,7 +72,6 @@ def test_model_is_described_by_name_metrics_and_contract(pima):
 
 def test_model_of_three_classes_has_no_threshold(three):
     page = get(three, "/model").json
-
     assert page["threshold"] is None
     assert page["contract"]["classes"] == ["a", "b", "c"]
 
@@ -83,7 +82,6 @@ def test_metric_that_is_no_number_is_null(pima, value):
     model = copy.copy(pima)
     metrics = {"test/roc_auc": value, "test/accuracy": 0.8}
     model.version = SimpleNamespace(**{**vars(pima.version), "metrics": metrics})
-
     assert get(model, "/model").json["metrics"] == {"test/roc_auc": None, "test/accuracy": 0.8}
 
 
@@ -158,13 +156,11 @@ def test_row_has_every_column_with_meaning_unit_range_and_mark(pima):
 )
 def test_range_of_a_column_is_described_as_far_as_it_goes(column, schema):
     cell = schemas(make_model({"x": column}))["Row"]["properties"]["x"]
-
     assert cell == {"type": ["number", "null"], "description": cell["description"], **schema}
 
 
 def test_optional_column_is_not_required(three):
     row = schemas(three)["Row"]
-
     assert list(row["properties"]) == ["height", "gap", "noise", "flag"]
     assert row["required"] == ["height", "noise", "flag"]
 
@@ -180,7 +176,6 @@ def test_threshold_is_described_where_there_is_one(pima, three):
 )
 def test_label_is_of_the_targets_type_and_one_of_its_classes(classes, kind):
     answer = schemas(make_model({"x": Column()}, classes))["Answer"]
-
     label = answer["properties"]["predictions"]["items"]["properties"]["label"]
     assert label == {"type": kind, "enum": list(classes)}
 
@@ -191,9 +186,7 @@ def test_label_is_of_the_targets_type_and_one_of_its_classes(classes, kind):
 def test_example_of_the_description_is_answered_as_described(model):
     operation = openapi.describe(model)["paths"]["/invocations"]["post"]
     body = operation["requestBody"]["content"][JSON]["example"]
-
     answer = json.loads(model.answer_at_once(json.dumps(body).encode(), JSON).body)
-
     (row,) = answer["predictions"]
     schema = schemas(model)["Answer"]["properties"]["predictions"]["items"]
     assert list(row) == schema["required"] == list(schema["properties"])
@@ -203,7 +196,6 @@ def test_example_of_the_description_is_answered_as_described(model):
 def test_example_may_have_gaps():
     """A column's median is none where a mark is all that it holds."""
     model = make_model({"x": Column(), "y": Column()}, reference=[math.nan, 2.0])
-
     assert schemas(model)["Row"]["example"] == {"x": None, "y": 2.0}
 
 
@@ -261,7 +253,6 @@ def test_docs_show_names_of_columns_as_text(pima, monkeypatch):
     contract = pima.predictor.contract.model_copy(update={"columns": columns})
     monkeypatch.setattr(pima.predictor, "contract", contract)
     monkeypatch.setattr(pima.predictor, "reference", np.zeros(1))
-
     row = "<td>&lt;script&gt;</td><td>a &amp; b</td><td>at most 1</td><td>null or left out</td>"
     assert row in get(pima, "/docs").body.decode()
 
@@ -279,7 +270,6 @@ def test_fastapis_untyped_pages_are_gone(pima, path):
 
 def test_metrics_are_in_prometheus_text_format(pima):
     done = get(pima, "/metrics")
-
     assert done.headers["content-type"].startswith("text/plain")
     for name in ("serve_requests", "serve_request_seconds", "serve_refusals"):
         assert f"# TYPE {name}".encode() in done.body

@@ -42,12 +42,10 @@ def status(run_id):
 def test_run_is_of_this_process_and_finished_when_the_server_was_stopped(run_id, launcher):
     """The next run of the project closes that of a process which was killed."""
     stopped = threading.Event()
-
     with project_run(stopped.set):
         run = MlflowClient().get_run(run_id)
         assert (run.info.status, run.data.tags["verb"]) == ("RUNNING", "serve")
         assert str(os.getpid()) in run.data.tags[runs.PROCESS]
-
     assert status(run_id) == "FINISHED"
     assert not stopped.is_set()
 
@@ -55,18 +53,15 @@ def test_run_is_of_this_process_and_finished_when_the_server_was_stopped(run_id,
 def test_server_stops_and_its_run_is_killed_when_mlflow_was(run_id, launcher):
     """Killed, and not waited for by anybody: a zombie is no process that runs."""
     stopped = threading.Event()
-
     with project_run(stopped.set):
         launcher.kill()
         assert stopped.wait(30)
-
     assert status(run_id) == "KILLED"
 
 
 def test_failure_is_left_to_mlflow(run_id, launcher):
     with pytest.raises(ZeroDivisionError), project_run(lambda: None):
         raise ZeroDivisionError
-
     assert status(run_id) == "RUNNING"
 
 
@@ -88,10 +83,8 @@ def test_run_of_another_kind_is_left_alone(monkeypatch, launcher, entry_point):
 def test_server_without_a_run_needs_no_tracking_server(monkeypatch):
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setattr(project_runs, "_claim", lambda _: pytest.fail("asked for a run"))
-
     with project_run(lambda: pytest.fail("stopped")):
         entered = True
-
     assert entered
 
 

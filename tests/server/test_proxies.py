@@ -83,7 +83,6 @@ def test_proxy_that_asks_itself_is_the_client():
 
 def test_without_trusted_proxies_nobody_is_believed():
     proxies = TrustedProxies(())
-
     assert not proxies
     assert proxies.client("10.0.0.1", [(b"x-forwarded-for", b"1.2.3.4")]) == "10.0.0.1"
 
@@ -102,9 +101,7 @@ def forwarded(*clients: str) -> bytes:
 def test_clients_behind_a_trusted_proxy_each_have_their_rate(log_lines, trusted, statuses):
     guard = make_guard(trusted_proxies=trusted, limits={"rate": "1/hour"})
     clients = ["1.1.1.1", "2.2.2.2", "1.1.1.1", "2.2.2.2"]
-
     talk = exchange(guard, *(forwarded("6.6.6.6", each) for each in clients))
-
     assert talk.statuses == statuses
     is_trusted = trusted == ("127.0.0.1",)
     assert [line["client"] for line in log_lines()] == (
@@ -115,9 +112,7 @@ def test_clients_behind_a_trusted_proxy_each_have_their_rate(log_lines, trusted,
 def test_request_without_the_header_is_the_proxys_after_one_with_it(log_lines):
     guard = make_guard(trusted_proxies=("127.0.0.1",), limits={"rate": "1/hour"})
     requests = [forwarded("1.1.1.1"), head(LENGTH) + GOOD, forwarded("2.2.2.2"), b"?\r\n"]
-
     talk = exchange(guard, *requests)
-
     assert talk.statuses == [200, 200, 200, 400]
     clients = [line["client"] for line in log_lines()]
     assert clients == ["1.1.1.1", "127.0.0.1", "2.2.2.2", "127.0.0.1"]

@@ -210,9 +210,7 @@ def test_request_in_doubt_is_refused_when_it_comes_in_pieces():
 def test_body_is_never_read_as_a_request(upgrade, is_late):
     hidden = b"GET /model HTTP/1.1\r\n" + HOST + b"\r\n"
     outer = head(b"Content-Length: %d\r\n" % len(hidden), upgrade)
-
     talk = exchange(make_guard(), *([outer, hidden + PING] if is_late else [outer + hidden + PING]))
-
     assert talk.statuses == [400, 200]
     assert "not valid JSON" in talk.replies[0].message
     assert talk.replies[1].body == b"/ping"
@@ -268,9 +266,7 @@ TALKS = {
 def test_requests_are_answered_as_far_as_their_bounds_are_certain():
     segments = {name: segments for name, (_, _, *segments) in TALKS.items()}
     closing = {name for name, (_, is_closed, *_) in TALKS.items() if is_closed}
-
     talks = exchanges(make_guard(limits={"header_bytes": 1000}), segments, closing)
-
     expected = {name: (statuses, is_closed) for name, (statuses, is_closed, *_) in TALKS.items()}
     assert {name: (talk.statuses, talk.is_closed) for name, talk in talks.items()} == expected
 
@@ -295,9 +291,7 @@ def test_slow_answer_comes_before_the_refusal_of_what_follows():
 def test_answered_request_whose_body_goes_wrong_gets_no_second_answer():
     """413 comes before the body; what is wrong with the body then only ends the connection."""
     guard = make_guard(limits={"body_bytes": 10})
-
     talk = exchange(guard, head(CHUNKED) + b"40\r\n" + b"x" * 64 + b"\r\n", b"zz\r\n")
-
     assert (talk.statuses, talk.is_closed) == ([413], True)
 
 

@@ -66,7 +66,6 @@ def read(reader, body, kind=JSON):
 def test_malformed_request_is_refused_without_an_echo(reader, case):
     with pytest.raises(HTTPError) as caught:
         respond(reader, case.body, media_type(case.kind.encode()), is_quick=False)
-
     error = caught.value
     assert error.status == case.status
     assert error.rule in case.rule.split("|")
@@ -159,7 +158,6 @@ GOOD = {
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in GOOD for name in GOOD[kind]])
 def test_every_form_gives_the_same_matrix(reader, kind, name):
     request = read(reader, GOOD[kind][name], kind)
-
     np.testing.assert_array_equal(request.X, np.array([VALUES, VALUES], dtype=float))
     assert request.X.dtype == np.float64
     assert request.params == Params()
@@ -171,9 +169,7 @@ def test_cells_of_one_kind_alone_are_doubles_too(cell, rows):
     """NumPy would make integers or objects of them, which no graph takes."""
     columns = {f"c{place}": Column(missing=0) for place in range(8)}
     body = text({"inputs": [dict.fromkeys(columns, cell)] * rows})
-
     X = read(make_reader(columns), body).X
-
     assert X.dtype == np.float64
     np.testing.assert_array_equal(X, np.full((rows, 8), NAN if cell is None else 1.0))
 
@@ -185,15 +181,12 @@ def test_one_value_per_column_is_one_row(reader, form):
 
 def test_parquet_of_pandas_comes_with_its_index(reader, tmp_path):
     pd.DataFrame(COLUMNS, index=[5, 9]).to_parquet(tmp_path / "a.parquet")
-
     request = reader.read((tmp_path / "a.parquet").read_bytes(), PARQUET)
-
     np.testing.assert_array_equal(request.X, [VALUES, VALUES])
 
 
 def test_line_ends_of_old_macs_are_read_or_refused(reader):
     old = outcome(reader, csv(LINE, LINE, end="\r"), CSV)
-
     assert old[0] == 400 or old == outcome(reader, csv(LINE, LINE), CSV)
 
 
@@ -215,7 +208,6 @@ def test_line_ends_of_old_macs_are_read_or_refused(reader):
 )
 def test_params_come_with_every_form_of_json(reader, form, table, params, expected):
     request = read(reader, text({"params": params, form: table}))
-
     assert request.params == expected
     assert request.X.shape == (1, 8)
 
@@ -276,7 +268,6 @@ def test_as_many_rows_are_read_as_may_be_and_not_one_more(kind, body):
 )
 def test_null_mark_and_empty_cell_mean_missing(reader, kind, body):
     request = read(reader, body, kind)
-
     np.testing.assert_array_equal(request.X, [[6, NAN, *VALUES[2:]]])
 
 
@@ -296,7 +287,6 @@ OPTIONAL = {"a": Column(range=(0, 9)), "b": Column(optional=True), "c": Column(o
 )
 def test_absent_optional_column_means_missing(kind, body):
     request = make_reader(OPTIONAL).read(body, kind)
-
     np.testing.assert_array_equal(request.X, [[1, NAN, NAN], [2, NAN, 3]])
 
 
@@ -326,7 +316,6 @@ def test_column_may_have_any_name_and_be_the_only_one(name):
 @pytest.mark.parametrize("rows", ['["od: x"]', '"od: x"', "[[1]]", "[null]", "[3]"])
 def test_lone_column_takes_rows_and_nothing_else(rows):
     reader = make_reader({"od: x": Column()})
-
     assert outcome(reader, f'{{"dataframe_records": {rows}}}'.encode())[:2] == (400, "form")
 
 
@@ -430,7 +419,6 @@ def test_well_formed_body_needs_no_close_look(monkeypatch):
 def test_close_look_refuses_what_might_beat_the_quick_one(reader):
     """A text with a colon makes up for a key: neither look may take it for one."""
     body = records(row().replace('"Age": 50', '"BMI": 3').replace("33.6", '":"'))
-
     assert outcome(reader, body.encode())[:2] == (400, "duplicate_key")
 
 
@@ -461,12 +449,10 @@ def test_content_type_is_read_in_any_case_with_utf_8(header, kind):
 def test_content_type_that_is_no_ascii_is_refused(header):
     with pytest.raises(HTTPError) as caught:
         media_type(header)
-
     assert caught.value.status == 415
 
 
 def test_contract_with_as_many_columns_as_may_be_is_read():
     columns = {f"c{place}": Column() for place in range(500)}
     body = text({"inputs": [dict.fromkeys(columns, 1.5)] * 2})
-
     assert read(make_reader(columns), body).X.sum() == 1500

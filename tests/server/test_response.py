@@ -39,7 +39,6 @@ def predictions(reader, body):
 
 def test_rows_are_answered_in_their_order(reader):
     rows = [{**PATIENT, "Age": age} for age in (30, 90, 60)]
-
     assert predictions(reader, body(rows)) == [
         {"label": 0, "probability": 0.25},
         {"label": 1, "probability": 0.75},
@@ -52,7 +51,6 @@ def test_params_shape_the_answer(reader):
     rows = [{**PATIENT, "Age": 30}]
     (answer,) = predictions(reader, body(rows, threshold=0.2, version=True))
     assert answer == {"label": 1, "probability": 0.25, "model": "visits", "version": "7"}
-
     (answer,) = predictions(reader, body(rows, explain=True))
     assert list(answer) == ["label", "probability", "base", "contributions"]
     assert answer["base"] == pytest.approx(0)
@@ -65,7 +63,6 @@ def test_params_shape_the_answer(reader):
 )
 def test_more_rows_than_are_quick_are_slow_and_answered_elsewhere(reader, limit, params):
     assert len(predictions(reader, body([PATIENT] * limit, **params))) == limit
-
     more = body([PATIENT] * (limit + 1), **params)
     with pytest.raises(SlowRequestError):
         respond(reader, more, JSON, is_quick=True)
@@ -74,10 +71,8 @@ def test_more_rows_than_are_quick_are_slow_and_answered_elsewhere(reader, limit,
 
 def test_what_is_wrong_is_refused_before_it_is_slow(reader):
     rows = [{**PATIENT, "Age": 7}] * (QUICK_ROWS + 1)
-
     with pytest.raises(HTTPError) as caught:
         respond(reader, body(rows), JSON, is_quick=True)
-
     assert (caught.value.status, caught.value.rule) == (400, "range")
 
 
@@ -85,8 +80,6 @@ def test_answer_that_is_not_finite_is_refused(reader):
     """The column has no range, and the classifier overflows."""
     huge = [{**PATIENT, "Age": 30}, {**PATIENT, "Pregnancies": 25}]
     reader.predictor.predict = lambda X: np.where(X[:, :1] > 24, np.nan, 0.5) * np.ones((1, 2))
-
     with pytest.raises(HTTPError, match="row 2, Pregnancies: is larger than") as caught:
         predictions(reader, body(huge))
-
     assert (caught.value.status, caught.value.rule) == (400, "finite")

@@ -73,7 +73,6 @@ def test_beyond_loopback_not_anyone_may_ask(serve, host):
 def test_certificate_that_clients_need_not_have_is_not_enough(serve, monkeypatch, variables):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-
     with pytest.raises(ConfigError, match=EXPOSED):
         serve(host="0.0.0.0")
 
@@ -94,7 +93,6 @@ def test_beyond_loopback_it_takes_one_of_these(serve, monkeypatch, tmp_path, set
         settings = {"keys": str(tmp_path / "keys")}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-
     with pytest.raises(ReachedError):
         serve(host="0.0.0.0", **settings)
 
@@ -104,7 +102,6 @@ def test_port_that_is_taken_is_refused_with_the_remedy(serve):
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = other.getsockname()[1]
-
         message = f"serve.port {taken} cannot be listened on: Address already in use; choose"
         with pytest.raises(ConfigError, match=message):
             serve(port=taken)
@@ -118,7 +115,6 @@ def test_host_that_is_none_is_refused(serve, host):
 
 def test_wrong_variable_of_uvicorn_is_refused(serve, monkeypatch):
     monkeypatch.setenv("UVICORN_BACKLOG", "lots")
-
     with pytest.raises(ConfigError, match=r"a variable UVICORN_\.\.\. is wrong: .*lots"):
         serve()
 
@@ -131,9 +127,7 @@ def test_keys_that_cannot_be_read_are_refused(serve):
 def test_tls_may_take_no_longer_than_a_request_to_arrive():
     serve = Serve(limits={"receive_seconds": 7.0})
     certificates = Certificates(dict.fromkeys(FILES))
-
     loop = server._uvicorn_config("a:b", serve, certificates, {}).get_loop_factory()()
-
     loop.close()
     assert isinstance(loop, TLSTimeoutLoop)
     assert loop._seconds == 7.0
@@ -144,14 +138,12 @@ def test_tls_may_take_no_longer_than_a_request_to_arrive():
 )
 def test_root_path_is_taken_from_uvicorns_variable(monkeypatch, path, root):
     monkeypatch.setenv("UVICORN_ROOT_PATH", path)
-
     assert server._uvicorn_options()["root_path"] == root
 
 
 @pytest.mark.parametrize("path", ["x", "x/", "//", "/x//y", "/x y", "/é", "http://x/", "/x?y"])
 def test_root_path_that_is_none_is_refused(serve, monkeypatch, path):
     monkeypatch.setenv("UVICORN_ROOT_PATH", path)
-
     with pytest.raises(ConfigError, match=r"UVICORN_ROOT_PATH is .* a path such as /models"):
         serve()
 
@@ -169,13 +161,11 @@ def test_root_path_that_is_none_is_refused(serve, monkeypatch, path):
 )
 def test_folder_for_temporary_files_that_takes_none_is_named(serve, monkeypatch, error, message):
     monkeypatch.setattr(server, "_run", raises(error))
-
     with pytest.raises(ConfigError, match=message):
         serve()
 
 
 def test_other_faults_of_the_system_keep_their_traceback(serve, monkeypatch):
     monkeypatch.setattr(server, "_run", raises(PermissionError(errno.EACCES, "Denied", "x")))
-
     with pytest.raises(PermissionError):
         serve()

@@ -89,44 +89,36 @@ def run(monkeypatch, events):
 
 def test_worker_that_dies_is_replaced_and_the_others_stay(run):
     first, dying, second = Worker(), Worker(life=5), Worker()
-
     assert run(2, first, dying, second) == ["worker_died"]
     assert (first.is_terminated, second.is_terminated) == (True, True)
 
 
 def test_worker_that_cannot_start_is_tried_again_as_long_as_another_is_up(run):
     failing = [Worker(up=9, life=1) for _ in range(20)]
-
     events = run(2, Worker(), *failing, Worker())
-
     assert events == ["worker_not_started"] * 20
 
 
 def test_crash_loop_ends_with_the_reason(run):
     failing = [Worker(up=9, life=1) for _ in range(20)]
-
     with pytest.raises(ModelError, match="a worker ended 5 times before it was ready, at last"):
         run(2, *failing)
 
 
 def test_failed_starts_are_counted_anew_once_a_worker_was_up(run):
     failing = [Worker(up=9, life=1) for _ in range(4)]
-
     events = run(1, *failing, Worker(life=5), *failing[:4], Worker())
-
     assert events == ["worker_not_started"] * 4 + ["worker_died"] + ["worker_not_started"] * 4
 
 
 def test_worker_that_loads_for_long_is_not_ended(run):
     slow = Worker(up=10, silence=0.0)
-
     assert run(1, slow) == []
     assert not slow.is_killed
 
 
 def test_worker_that_was_up_and_is_silent_for_too_long_is_replaced(run):
     silent, second = Worker(silence=61.0), Worker(silence=59.0)
-
     assert run(1, silent, second) == ["worker_silent", "worker_died"]
     assert silent.is_killed
     assert not second.is_killed
@@ -209,7 +201,5 @@ def test_real_worker_that_does_not_end_is_killed_after_the_grace(start, tmp_path
     running = start(partial(deaf, str(tmp_path / "ready")))
     wait_for((tmp_path / "ready").exists)
     process = running.slots[0].worker.process
-
     stop(running)
-
     assert process.exitcode == -signal.SIGKILL

@@ -18,7 +18,6 @@ from pipeline.server import telemetry
 def test_log_is_one_line_of_json_with_the_time(log_lines):
     telemetry.log("ready", model="visits", version="7", note='a "quote"\nand a line')
     telemetry.log("request", status=200, ms=0.5, rule=None)
-
     first, second = log_lines()
     assert first.pop("time") > 1.7e9
     note = 'a "quote"\nand a line'
@@ -52,10 +51,8 @@ def read_until(pipe, is_whole):
 
 def test_log_that_nobody_reads_any_more_is_no_fault(pipe):
     os.close(pipe)
-
     telemetry.log("request")
     telemetry.flush(20)
-
     assert telemetry._writer.is_idle.is_set()
 
 
@@ -83,9 +80,7 @@ def test_output_that_does_not_block_loses_nothing(pipe):
     os.set_blocking(telemetry.STANDARD_OUTPUT, False)
     for number in range(2000):
         telemetry.log("request", number=number, text="x" * 100)
-
     lines = read_until(pipe, lambda written: written.count(b"\n") == 2000)
-
     assert [line["number"] for line in lines] == list(range(2000))
 
 
@@ -144,9 +139,7 @@ def worker(tmp_path):
 
 def test_counts_of_all_workers_are_added_and_gauges_of_the_dead_are_forgotten(worker):
     worker("first")
-
     lines = worker("last")
-
     assert "serve_rows_total 6.0" in lines
     versions = [line for line in lines if line.startswith("serve_model_version{")]
     assert [re.sub(r"\d+", "N", line) for line in versions] == [
@@ -156,7 +149,6 @@ def test_counts_of_all_workers_are_added_and_gauges_of_the_dead_are_forgotten(wo
 
 def test_counts_outlive_the_folder_in_which_workers_keep_them(worker):
     lines = worker("cleaned")
-
     assert [line for line in lines if line.startswith("serve_rows_total")] == [
         "serve_rows_total 3.0",
         "serve_rows_total 7.0",

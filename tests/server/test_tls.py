@@ -131,18 +131,14 @@ def test_files_that_are_not_right_change_nothing(options, paths, authority, even
 
 def test_context_of_a_worker_is_made_there(options, authority):
     certificates = pickle.loads(pickle.dumps(Certificates(options)))
-
     context = certificates.context()
-
     assert handshake(context, authority, authority.issue("client")) == "server"
 
 
 def test_server_without_a_certificate_has_none(options):
     certificates = Certificates(dict.fromkeys(options))
-
     certificates.check()
     certificates.refresh(is_forced=True)
-
     assert not certificates
 
 

@@ -31,7 +31,6 @@ def broken_rule(call, *arguments) -> str | None:
 
 def test_client_has_so_many_bodies_on_their_way_and_others_theirs():
     bodies = uploads(uploads=2)
-
     assert [broken_rule(bodies.begin, "a") for _ in range(3)] == [None, None, "uploads"]
     assert broken_rule(bodies.begin, "b") is None
     bodies.end("a")
@@ -117,9 +116,7 @@ def test_part_of_a_body_for_which_there_is_no_room_is_refused():
     guard = make_guard(limits={"body_bytes": 1000})
     for number in range(40):
         broken_rule(guard.uploads.take, f"10.0.0.{number}", 500)
-
     refused, fits = post(guard, b"x" * 900, b"x"), post(guard)
-
     assert (refused.status, refused.headers["retry-after"]) == (503, "1")
     assert fits.status == 200
 
@@ -127,10 +124,8 @@ def test_part_of_a_body_for_which_there_is_no_room_is_refused():
 @pytest.mark.parametrize("messages", [[GONE], [*parts_of(GOOD[:9], b"")[:1], GONE]])
 def test_client_that_is_gone_holds_nothing(messages):
     guard = make_guard(limits={"body_bytes": 1000})
-
     for _ in range(3):
         ask(guard, messages=messages)
-
     assert broken_rule(guard.uploads.take, "10.0.0.9", FULL_BODIES * 500) is None
 
 

@@ -164,7 +164,6 @@ def test_promoted_tells_which_versions_there_are(client, tmp_path):
 
 def test_promoted_refuses_a_champion_without_manifest(client, tmp_path):
     register_by_hand(client, "by-hand", log_model(client, tmp_path / "m"))
-
     with pytest.raises(ModelError, match="by-hand version 1 has no manifest to verify it by; prom"):
         registry.promoted("by-hand")
 
@@ -173,9 +172,7 @@ def test_manifest_is_added_to_a_champion_without_one(client, tmp_path):
     """It is what the refusal above tells the user to do."""
     model_id = log_model(client, tmp_path / "m")
     register_by_hand(client, "mended", model_id)
-
     registry.add_manifest(registry.champion("mended"), model_id)
-
     version, _ = registry.promoted("mended")
     assert version.manifest == manifest.of(tmp_path / "m")
 
@@ -183,9 +180,7 @@ def test_manifest_is_added_to_a_champion_without_one(client, tmp_path):
 def test_version_registered_by_hand_gets_a_manifest_when_it_is_a_candidate(client, tmp_path):
     model_id = log_model(client, tmp_path / "m")
     register_by_hand(client, "waiting", model_id)
-
     version = registry.register("waiting", candidate(client, model_id))
-
     assert str(version.version) == "1"
     assert registry.promoted("waiting")[0].manifest == manifest.of(tmp_path / "m")
 
@@ -215,7 +210,6 @@ def real(client, tmp_path_factory) -> str:
 
 def test_mlflow_loads_a_promoted_model_that_is_as_it_was(real, caplog):
     loaded = mlflow.pyfunc.load_model("models:/real@champion")
-
     answers = loaded.predict(ROWS, params={"version": True})
     assert answers["label"].tolist() == [0, 1]
     assert set(zip(answers["model"], answers["version"], strict=True)) == {("real", "1")}
@@ -224,9 +218,7 @@ def test_mlflow_loads_a_promoted_model_that_is_as_it_was(real, caplog):
 
 def test_mlflow_loads_a_model_that_was_never_promoted_and_says_so(client, real, caplog):
     register_by_hand(client, "unknown", real)
-
     loaded = mlflow.pyfunc.load_model("models:/unknown@champion")
-
     assert loaded.predict(ROWS)["label"].tolist() == [0, 1]
     assert "unknown version 1 is not verified: it was never promoted" in caplog.text
 
