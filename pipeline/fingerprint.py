@@ -19,6 +19,7 @@ UNCOUNTED = (  # they change where or how fast, not what
     "data.source",
     "data.sha256",
     "data.timeout",
+    "data.max_bytes",
     "tune.parallelism",
     "tune.backend",
     "spark.master",

@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from pipeline.config.csv import Csv
 from pipeline.config.gate import Gate
 from pipeline.config.serve import Serve
 from pipeline.config.tune import Tune
-from pipeline.config.types import MODEL_NAME, SHA256, Positive, Seed, Share
+from pipeline.config.types import MODEL_NAME, SHA256, Count, Positive, Seed, Share
 from pipeline.errors import nearest
 from pipeline.schema.columns import Column, Frozen
 from pipeline.schema.contract import Label
@@ -17,11 +18,22 @@ from pipeline.schema.contract import Label
 class Data(Frozen):
     """Where the table comes from and what its columns hold."""
 
-    source: str = Field(description="path or http(s) URL of a CSV or Parquet file", min_length=1)
+    source: str = Field(
+        description="path, folder, pattern (data/*.csv) or address (https, s3, gs, sqlite, "
+        "postgresql, ...) of the table",
+        min_length=1,
+    )
+    csv: Csv = Csv()
+    sheet: str | None = Field(None, description="sheet of an Excel file, null for the first")
+    query: str | None = Field(
+        None,
+        description="of a database: the table, or a SELECT ... ORDER BY; null for its only one",
+    )
     sha256: str | None = Field(
         None, description="sha256 of the file, checked before it is read", pattern=SHA256
     )
     timeout: Positive = Field(60.0, description="seconds that a download may take in all")
+    max_bytes: Count = Field(4 * 2**30, description="bytes that a download may have")
     target: str = Field(description="the column to predict", min_length=1)
     target_kind: Literal["auto", "text"] = Field(
         "auto",

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from pipeline.config.sections import Config, Data
 from pipeline.datasets import splits
@@ -39,9 +40,11 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     features = _read_kinds(data.columns, features)
     _check_kinds(data.columns, features)
     X = check(data.columns, features)
+    del features
     train, test = splits.split(config, y, metadata)
     _check_rows_per_class(config, y.iloc[train], classes)
-    _check_values_per_column(X.iloc[train])
+    X_train, X_test = X.iloc[train], X.iloc[test]
+    _check_values_per_column(X_train)
     return Dataset(
         name=stem(data.source),
         digest=digest,
@@ -49,9 +52,9 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
         contract=Contract(
             columns=data.columns, target=data.target, classes=classes, positive=data.positive
         ),
-        X_train=X.iloc[train],
+        X_train=X_train,
         y_train=y.iloc[train],
-        X_test=X.iloc[test],
+        X_test=X_test,
         y_test=y.iloc[test],
         metadata=metadata,
         split_note=splits.describe(config.split, times, metadata, train, test),
@@ -130,6 +133,7 @@ def _read_kinds(columns: Mapping[str, Column], features: pd.DataFrame) -> pd.Dat
     """The table as each column's kind reads it; its columns are taken out, to free their cells."""
     names = list(features.columns)
     cells = {name: TABLE_KINDS[columns[str(name)].kind].read(features.pop(name)) for name in names}
+    pa.default_memory_pool().release_unused()  # what the texts took
     return pd.DataFrame(cells, index=features.index)
 
 

@@ -1,112 +1,252 @@
-"""Reads the bytes of CSV and Parquet files as tables, strictly: no cell is guessed or dropped."""
+"""What a file may hold: one row for each format, recognized by the first bytes."""
 
 from __future__ import annotations
 
 import io
+import logging
 import re
+from collections.abc import Callable, Iterator
 from math import nan
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.csv
+import pyarrow.feather
 import pyarrow.parquet
 
-from pipeline.datasets import labels
+from pipeline.datasets import compression, csv_reader, excel, labels
 from pipeline.errors import SourceError
 
-if TYPE_CHECKING:  # the server reads CSV without it
+if TYPE_CHECKING:
     import pandas as pd
 
-AS_TEXTS = pa.csv.ConvertOptions(
-    default_column_type=pa.large_string(),
-    null_values=[""],
-    strings_can_be_null=True,
-    quoted_strings_can_be_null=False,
-)
+    from pipeline.config.sections import Data
+
+log = logging.getLogger(__name__)
+
 HTML = re.compile(rb"\s*(<!doctype|<html|<\?xml|<head)", re.IGNORECASE)
+JSON = re.compile(rb'\s*(\{\s*["}]|\[\s*[\[{])')
+INDEX = re.compile(r"__index_level_\d+__")  # how pandas writes an index without a name
+HEAD_BYTES = 512
+EXPECTED = "a CSV, Parquet, Feather or Excel file"
+OTHERS = {  # by the first bytes, what a file is that holds no table, and the remedy
+    b"%PDF": "a PDF; a table must be copied out of it into CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel file (.xls), or one with a password; "
+    "save it as .xlsx or CSV",
+    b"SQLite format 3\0": "an SQLite database; write sqlite:/// before its path, "
+    "and data.query for the table in it",
+    b"\x89HDF": "an HDF5 file; write the table in it to Parquet",
+    b"\x93NUMPY": "an array of NumPy, which has no column names; write it to Parquet with names",
+    b"RDX": "a file of R; write the table to CSV, or to Parquet with arrow::write_parquet",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it (zstd -d), or take gzip",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it and name the file",
+    b"Rar!": "a RAR archive; unpack it and name the file",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"GIF8": "a picture",
+    b"\x80\x04\x95": "a pickle, which is not opened, as it may run code; write it to Parquet",
+    b"\x80\x05\x95": "a pickle, which is not opened, as it may run code; write it to Parquet",
+    b"$FL2": "a file of SPSS; write the table to CSV or Parquet",
+    b"<stata_dta>": "a file of Stata; write the table to CSV or Parquet",
+    b"version https://git-lfs": "a pointer of Git LFS, not the file: run `git lfs pull`",
+}
 
 
-def read_table(content: bytes, source: str, target: str | None = None) -> pd.DataFrame:
-    """The table in the bytes of a CSV or Parquet file. Raises SourceError.
+class Format(NamedTuple):
+    """How a file is recognized and read; `what` names the file in messages."""
 
-    The cells of CSV are texts, missing where there is nothing between the separators, not even
-    quotes; those of `target` become numbers or true and false as `labels.typed` has it.
+    name: str
+    is_one: Callable[[bytes, str], bool]  # of the first bytes, and the file's name
+    read: Callable[[IO[bytes], Data, str], pa.Table | pd.DataFrame]
+    batches: Callable[[IO[bytes], Data, str, int], Iterator[pa.Table]] | None
+    seeks: bool  # it reads here and there, so it is unpacked into memory first
+    is_typed: bool  # its cells have types, else they are texts
+
+
+class NamedFile(NamedTuple):
+    """An open file, and what it is called in a message: `data.source 'people.csv'`."""
+
+    what: str
+    name: str
+    file: IO[bytes]
+
+
+def read_tables(files: list[NamedFile], data: Data) -> pd.DataFrame:
+    """The rows of all files, which must have the same header.
+
+    Cells of CSV are texts, missing where there is nothing between the separators, not even
+    quotes; those of the target are typed as `labels.typed` has it. Raises SourceError.
     """
-    if not content.strip():
-        raise SourceError(f"data.source {source!r} is empty; it must be a CSV or Parquet file")
-    if content.startswith(b"PAR1") or source.lower().endswith((".parquet", ".pq")):
-        return _read_parquet(content, source)
-    if HTML.match(content[:200]):
-        raise SourceError(
-            f"data.source {source!r} is an HTML page, not a table; "
-            "name the address of the file itself (often behind a 'raw' or 'download' link)"
-        )
-    return _read_csv(content, source, target)
+    import pandas as pd
 
-
-def _read_parquet(content: bytes, source: str) -> pd.DataFrame:
-    try:
-        table = pa.parquet.read_table(io.BytesIO(content))
-        frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
-    except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"data.source {source!r} is not a whole Parquet file: {error}") from None
+    tables = [_read(one, data) for one in files]
+    _check_headers(files, [list(map(str, table.columns)) for table, _ in tables])
+    frames = [table for table, _ in tables]
+    frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    if list(map(str, frame.columns)).count(data.target) == 1:
+        is_typed = any(is_typed for _, is_typed in tables)
+        if data.target_kind == "text":
+            frame[data.target] = labels.as_texts(frame[data.target])
+        elif not is_typed:
+            texts = pa.Table.from_pandas(frame[[data.target]], preserve_index=False)[0]
+            frame[data.target] = _as_frame(pa.table({"": labels.typed(texts)}))[""]
     return frame
 
 
-def _read_csv(content: bytes, source: str, target: str | None) -> pd.DataFrame:
-    """Every row must have as many cells as the header, which pandas would not insist on."""
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
+def batches(files: list[NamedFile], data: Data, rows: int) -> Iterator[pd.DataFrame]:
+    """The rows of all files, at most `rows` at a time, with no cell typed that is a text."""
+    first = None
+    for one in files:
+        for table in _batches(one, data, rows):
+            frame = _as_frame(table)
+            first = first or (one, list(map(str, frame.columns)))
+            _check_headers([first[0], one], [first[1], list(map(str, frame.columns))])
+            for start in range(0, len(frame), rows):
+                yield frame.iloc[start : start + rows].reset_index(drop=True)
+
+
+def _check_headers(files: list[NamedFile], headers: list[list[str]]) -> None:
+    for one, header in zip(files[1:], headers[1:], strict=True):
+        if header != headers[0]:
+            odd = [name for name in header if name not in headers[0]]
+            lost = [name for name in headers[0] if name not in header]
+            differs = (
+                f"has {odd[0]!r}" if odd else f"lacks {lost[0]!r}" if lost else "has another order"
+            )
+            raise SourceError(
+                f"{one.what} {differs}, unlike {files[0].name!r}: all files of data.source must "
+                "have the same header; leave the file out of the pattern, or mend its header"
+            )
+
+
+def _read(one: NamedFile, data: Data) -> tuple[pd.DataFrame, bool]:
+    with compression.opened(one.file, one.what) as content:
+        form = _recognize(content, one, data)
+        inner = _seekable(content, one) if form.seeks else content
+        return _as_frame(form.read(inner, data, one.what)), form.is_typed
+
+
+def _batches(one: NamedFile, data: Data, rows: int) -> Iterator[pa.Table | pd.DataFrame]:
+    with compression.opened(one.file, one.what) as content:
+        form = _recognize(content, one, data)
+        inner = _seekable(content, one) if form.seeks else content
+        if form.batches is None:
+            yield form.read(inner, data, one.what)
+        else:
+            yield from form.batches(inner, data, one.what, rows)
+
+
+def _seekable(content: IO[bytes], one: NamedFile) -> IO[bytes]:
+    return content if content is one.file else io.BytesIO(content.read())
+
+
+def _recognize(content: IO[bytes], one: NamedFile, data: Data) -> Format:
+    """The format of a file, or SourceError for one that holds no table."""
+    head = content.read(HEAD_BYTES)
+    content.seek(0)
+    if not head.strip():
+        is_empty = not any(block.strip() for block in iter(lambda: content.read(2**20), b""))
+        content.seek(0)
+        if is_empty:
+            raise SourceError(f"{one.what} is empty; it must be {EXPECTED}")
+    for magic, sentence in OTHERS.items():
+        if head.startswith(magic):
+            raise SourceError(f"{one.what} is {sentence}")
+    if HTML.match(head):
         raise SourceError(
-            f"data.source {source!r} is not in UTF-8; save the file as UTF-8"
-        ) from None
-    try:
-        table, ragged = read_csv(content, AS_TEXTS, newlines_in_values=True)
-    except pa.ArrowException as error:
-        raise SourceError(
-            f"data.source {source!r} is not a CSV file with commas: {error}"
-        ) from None
-    if ragged:
-        first = ragged[0]
-        line = f"line {first.number}" if first.number else "a line"
-        raise SourceError(
-            f"data.source {source!r} is ragged: {line} has {first.actual_columns} cells where the "
-            f"header has {first.expected_columns}, and {len(ragged) - 1} more lines do not fit. "
-            "Every row must have one cell per column; is the file whole?"
+            f"{one.what} is an HTML page, not a table; "
+            "name the address of the file itself (often behind a 'raw' or 'download' link)"
         )
-    if target is not None and table.column_names.count(target) == 1:
-        place = table.column_names.index(target)
-        table = table.set_column(place, target, labels.typed(table[target]))
-    return _as_frame(table)
+    if JSON.match(head):
+        raise SourceError(
+            f"{one.what} is JSON; write it as CSV or Parquet "
+            "(pandas: pd.read_json(...).to_parquet(...))"
+        )
+    form = next(form for form in FORMATS if form.is_one(head, one.name.lower()))
+    if data.sheet is not None and form.name != "Excel":
+        raise SourceError(f"data.sheet is {data.sheet!r}, but {one.what} is no Excel file")
+    return form
 
 
-def _as_frame(table: pa.Table) -> pd.DataFrame:
+def _as_frame(table: pa.Table | pd.DataFrame) -> pd.DataFrame:
     """Texts stay Arrow's: as Python objects each would take some 60 bytes more."""
     import pandas as pd
 
+    if isinstance(table, pd.DataFrame):
+        return table
     texts = pd.StringDtype("pyarrow", na_value=nan)  # the `str` of pandas 3
-    frame: pd.DataFrame = table.to_pandas(types_mapper={pa.large_string(): texts}.get)
+    mapper = {pa.large_string(): texts, pa.string(): texts, pa.string_view(): texts}
+    frame: pd.DataFrame = table.to_pandas(types_mapper=mapper.get, ignore_metadata=True)
     return frame
 
 
-def read_csv(
-    content: bytes, convert: pa.csv.ConvertOptions, **parsing: Any
-) -> tuple[pa.Table, list[pa.csv.InvalidRow]]:
-    """Arrow's table of the rows with one cell per column, and the other rows.
+def _read_csv(file: IO[bytes], data: Data, what: str) -> pa.Table:
+    return csv_reader.read_texts(file, data.csv, what)
 
-    `parsing` are options of `pa.csv.ParseOptions`. Raises pa.ArrowException.
-    """
-    ragged: list[pa.csv.InvalidRow] = []
 
-    def skip(row: pa.csv.InvalidRow) -> str:
-        ragged.append(row)
-        return "skip"
+def _csv_batches(file: IO[bytes], data: Data, what: str, _: int) -> Iterator[pa.Table]:
+    return csv_reader.batches(file, data.csv, what)
 
-    table = pa.csv.read_csv(
-        io.BytesIO(content),
-        read_options=pa.csv.ReadOptions(use_threads=False),  # else rows have no numbers
-        parse_options=pa.csv.ParseOptions(invalid_row_handler=skip, **parsing),
-        convert_options=convert,
-    )
-    return table, ragged
+
+def _read_parquet(file: IO[bytes], _: Data, what: str) -> pa.Table:
+    try:
+        parquet = pa.parquet.ParquetFile(file)
+        return parquet.read(columns=_columns(parquet.schema_arrow, what))
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(f"{what} is not a whole Parquet file: {error}") from None
+
+
+def _parquet_batches(file: IO[bytes], _: Data, what: str, rows: int) -> Iterator[pa.Table]:
+    try:
+        parquet = pa.parquet.ParquetFile(file)
+        columns = _columns(parquet.schema_arrow, what)
+        for batch in parquet.iter_batches(batch_size=rows, columns=columns):
+            yield pa.Table.from_batches([batch])
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(f"{what} is not a whole Parquet file: {error}") from None
+
+
+def _read_feather(file: IO[bytes], _: Data, what: str) -> pa.Table:
+    try:
+        table = pa.ipc.open_file(file).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(f"{what} is not a whole Feather file: {error}") from None
+    return table.select(_columns(table.schema, what))
+
+
+def _columns(schema: pa.Schema, what: str) -> list[str]:
+    """The names of a file's columns but for pandas' index. Raises SourceError for one twice."""
+    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if twice:
+        raise SourceError(f"{what} has the column {twice[0]!r} twice; rename one of them")
+    names = [name for name in schema.names if not INDEX.fullmatch(name)]
+    if len(names) < len(schema.names):
+        log.info("%s: pandas' index is left out; it has no name", what)
+    return names
+
+
+def _read_excel(file: IO[bytes], data: Data, what: str) -> pd.DataFrame:
+    return excel.read_sheet(file, data.sheet, what)
+
+
+def _is_parquet(head: bytes, name: str) -> bool:
+    return head.startswith(b"PAR1") or name.endswith((".parquet", ".pq"))
+
+
+def _is_feather(head: bytes, name: str) -> bool:
+    return head.startswith((b"ARROW1", b"FEA1")) or name.endswith((".feather", ".arrow"))
+
+
+def _is_excel(head: bytes, name: str) -> bool:
+    return head.startswith(compression.ZIP) or name.endswith((".xlsx", ".xlsm"))
+
+
+def _is_any(*_: Any) -> bool:
+    return True
+
+
+FORMATS = (  # the first that a file is taken for counts
+    Format("Parquet", _is_parquet, _read_parquet, _parquet_batches, seeks=True, is_typed=True),
+    Format("Feather", _is_feather, _read_feather, None, seeks=True, is_typed=True),
+    Format("Excel", _is_excel, _read_excel, None, seeks=True, is_typed=True),
+    Format("CSV", _is_any, _read_csv, _csv_batches, seeks=False, is_typed=False),
+)

@@ -35,15 +35,17 @@ def _read_numbers(cells: "pd.Series[Any]") -> "pd.Series[Any]":
     """
     if not pd.api.types.is_string_dtype(cells):
         return cells
-    texts = pc.ascii_trim_whitespace(_arrow_texts(cells))
-    texts = pc.if_else(pc.is_in(texts, value_set=MISSING), None, texts)
+    texts = _arrow_texts(cells)
     try:
         numbers = pc.cast(texts, pa.float64()).to_numpy()
     except pa.ArrowInvalid:
-        is_number = pc.fill_null(pc.match_substring_regex(texts, NUMBER), True)  # or is missing
-        numbers = pc.cast(pc.if_else(is_number, texts, None), pa.float64()).to_numpy()
-        mixed = pd.Series(numbers, cells.index, dtype=object, name=cells.name)
-        return mixed.where(is_number.to_numpy(), cells)
+        trimmed = pc.ascii_trim_whitespace(texts)
+        trimmed = pc.if_else(pc.is_in(trimmed, value_set=MISSING), None, trimmed)
+        is_number = pc.fill_null(pc.match_substring_regex(trimmed, NUMBER), True)  # or is missing
+        numbers = pc.cast(pc.if_else(is_number, trimmed, None), pa.float64()).to_numpy()
+        if not pc.all(is_number).as_py():
+            mixed = pd.Series(numbers, cells.index, dtype=object, name=cells.name)
+            return mixed.where(is_number.to_numpy(), cells)
     return pd.Series(numbers, cells.index, name=cells.name)
 
 

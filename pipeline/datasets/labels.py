@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from math import isfinite
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LONGEST_NUMBER = 24  # characters of a double, or of an integer of 64 bits
 INTEGERS = range(-(2**63), 2**63)
@@ -27,6 +31,15 @@ def typed(cells: pa.ChunkedArray) -> pa.ChunkedArray:
         return cells
     are_integers = all(isinstance(number, int) for number in numbers)
     return pc.cast(cells, pa.int64() if are_integers else pa.float64())
+
+
+def as_texts(cells: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Cells of any type as texts, 1.0 as `1`; missing ones stay missing."""
+    import pandas as pd
+
+    if pd.api.types.is_float_dtype(cells) and bool((cells.dropna() % 1 == 0).all()):
+        cells = cells.astype("Int64")
+    return cells if pd.api.types.is_string_dtype(cells) else cells.astype("str")
 
 
 def _numbers(texts: Sequence[str]) -> list[int | float] | None:

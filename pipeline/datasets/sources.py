@@ -1,21 +1,32 @@
 """Where a table comes from: one row for each scheme of `data.source`."""
 
 import hashlib
+import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from glob import glob, has_magic
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
-from urllib.parse import unquote
+from typing import IO, TYPE_CHECKING, Protocol
+from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 
-from pipeline import event_loop
-from pipeline.config.paths import locate, looked_for
+from pipeline.config.paths import folders, locate, looked_for
 from pipeline.config.sections import Data
-from pipeline.datasets.formats import read_table
+from pipeline.datasets import compression, formats
+from pipeline.datasets.database import read_query
+from pipeline.datasets.download import download
+from pipeline.datasets.formats import NamedFile
 from pipeline.errors import SourceError
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+CHUNK = 2**20  # bytes that are copied or hashed at a time
+CLOUD_INSTALL = "pip install fsspec"
 
 
 class Source(Protocol):
@@ -27,28 +38,69 @@ class Source(Protocol):
     def read(self) -> pd.DataFrame:
         """All rows. Raises SourceError."""
 
+    def batches(self, rows: int) -> Iterator[pd.DataFrame]:
+        """All rows in their order, at most so many at a time. Raises SourceError."""
 
-@dataclass(frozen=True)
+
 class FileSource:
-    """The bytes of a CSV or Parquet file."""
+    """One file or more that hold a table, each open until the source is no longer used."""
 
-    data: Data
-    content: bytes
+    def __init__(self, data: Data, files: Sequence[NamedFile]) -> None:
+        self._data = data
+        self._files = list(files)
+        for one in files:
+            weakref.finalize(self, one.file.close)
+        self._stamps = [_stamp(one.file) for one in files]
+        digests = [_sha256(one.file) for one in files]
+        joined = hashlib.sha256("\n".join(digests).encode()).hexdigest()
+        self._digest = digests[0] if len(digests) == 1 else joined
 
     def digest(self) -> str:
-        """The sha256 of the bytes, in hex."""
-        return hashlib.sha256(self.content).hexdigest()
+        """The sha256 of the bytes, in hex; of several files that of their digests, by name."""
+        return self._digest
 
     def read(self) -> pd.DataFrame:
-        """The table that the bytes hold. Raises SourceError."""
-        data = self.data
-        typed = data.target if data.target_kind == "auto" else None
-        return read_table(self.content, data.source, typed)
+        """The table that the files hold. Raises SourceError."""
+        frame = formats.read_tables(self._files, self._data)
+        self._check_unchanged()
+        return frame
+
+    def batches(self, rows: int) -> Iterator[pd.DataFrame]:
+        """All rows in their order, at most so many at a time. Raises SourceError."""
+        yield from formats.batches(self._files, self._data, rows)
+        self._check_unchanged()
+
+    def _check_unchanged(self) -> None:
+        for one, stamp in zip(self._files, self._stamps, strict=True):
+            if _stamp(one.file) != stamp:
+                raise SourceError(f"{one.what} changed while it was read; run again")
+
+
+def _stamp(file: IO[bytes]) -> tuple[int, int] | None:
+    """What changes when a file is written to; None where it is no file of the system."""
+    try:
+        status = os.fstat(file.fileno())
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _sha256(file: IO[bytes]) -> str:
+    file.seek(0)
+    digest = hashlib.sha256()
+    while block := file.read(CHUNK):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def open_source(data: Data) -> Source:
     """The source that the config names, with the digest that it names. Raises SourceError."""
-    source = SOURCES.get(scheme(data.source), _open_file)(data)
+    if data.query is not None and scheme(data.source) not in DATABASES:
+        raise SourceError(
+            f"data.query is {data.query!r}, but data.source {data.source!r} is no database; "
+            "take data.query out, or name one (sqlite:///path, postgresql://...)"
+        )
+    source = SOURCES.get(scheme(data.source), _unknown)(data)
     if data.sha256 not in (None, source.digest()):
         raise SourceError(
             f"data.source {data.source!r} has the sha256 {source.digest()}, but data.sha256 is "
@@ -59,55 +111,163 @@ def open_source(data: Data) -> Source:
 
 
 def scheme(source: str) -> str:
-    """The scheme of an address in lower case, `http` of `HTTP://...`; empty for a path."""
-    match = re.match(r"([a-z][a-z0-9+.-]*)://", source, re.IGNORECASE)
+    """The scheme of an address in lower case, `http` of `HTTP://...`; empty for a path.
+
+    Without the driver of a database: `postgresql` of `postgresql+psycopg://...`.
+    """
+    match = re.match(r"([a-z][a-z0-9.-]*)(\+[a-z0-9_+.-]*)?://", source, re.IGNORECASE)
     return match[1].lower() if match else ""
 
 
 def stem(source: str) -> str:
-    """The source's name without folder and ending: the name of the data set."""
+    """The source's name without folder, ending and wildcards: the name of the data set."""
     path = unquote(re.split("[?#]", source)[0]) if scheme(source) in SOURCES else source
-    return Path(path).stem or "table"
+    name = Path(path)
+    if name.suffix in compression.ENDINGS and len(name.suffixes) > 1:
+        name = name.with_suffix("")
+    return re.sub(r"[*?\[\]]", "", name.stem).strip("-_. ") or "table"
 
 
-def _open_file(data: Data) -> FileSource:
+def _open_files(data: Data) -> FileSource:
+    """A path, a folder of files, or a pattern such as `data/2024-*.csv`."""
     source = data.source
     try:
-        return FileSource(data, locate(source).read_bytes())
+        path = locate(source)
+        if path.is_dir():
+            paths = [one for one in sorted(path.iterdir()) if _is_visible_file(one)]
+        elif not path.exists() and has_magic(source):
+            paths = _matching(source)
+        else:
+            paths = [path]
+        if not paths:
+            raise SourceError(f"data.source {source!r} matches no file{looked_for(source)}")
+        return FileSource(data, [_open(one, source, len(paths)) for one in paths])
     except FileNotFoundError:
         raise SourceError(
-            f"data.source {source!r} does not exist in {Path.cwd()}; "
-            f"give the path of a CSV or Parquet file, or an http(s) URL{looked_for(source)}"
+            f"data.source {source!r} does not exist in {Path.cwd()}; give the path of "
+            f"{formats.EXPECTED}, or an address such as https://...{looked_for(source)}"
         ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SourceError(f"data.source {source!r} cannot be read: {reason}") from None
 
 
+def _matching(pattern: str) -> list[Path]:
+    """The files of the first folder in which the pattern has any, by name."""
+    for folder in folders():
+        names = sorted(glob(pattern, root_dir=folder, recursive=True))
+        paths = [folder / name for name in names]
+        if files := [path for path in paths if _is_visible_file(path)]:
+            return files
+    return []
+
+
+def _is_visible_file(path: Path) -> bool:
+    """Not what tools leave beside a table, such as .DS_Store and _SUCCESS."""
+    return path.is_file() and not path.name.startswith((".", "_"))
+
+
+def _open(path: Path, source: str, of: int) -> NamedFile:
+    what = f"data.source {source!r}"
+    what = what if of == 1 else f"{path.name!r} of {what}"
+    return NamedFile(what, path.name, path.open("rb"))
+
+
+def _open_local(data: Data) -> FileSource:
+    """`file:///path`."""
+    path = unquote(urlsplit(data.source).path)
+    return _open_files(data.model_copy(update={"source": path}))
+
+
 def _download(data: Data) -> FileSource:
-    import aiohttp  # takes 0.3 s, and most sources are files
-
-    async def get() -> bytes:
-        deadline = aiohttp.ClientTimeout(total=data.timeout)
-        async with (
-            aiohttp.ClientSession(timeout=deadline, trust_env=True) as session,
-            session.get(data.source, raise_for_status=True) as response,
-        ):
-            return await response.read()
-
+    file = tempfile.TemporaryFile()  # noqa: SIM115  the source closes it
     try:
-        return FileSource(data, event_loop.run(get()))
-    except aiohttp.TooManyRedirects:
-        reason = "was redirected without end"
-    except aiohttp.ClientResponseError as error:
-        reason = f"was answered with HTTP {error.status} {error.message}"
-    except TimeoutError:
-        reason = f"took longer than data.timeout, {data.timeout:g} seconds"
-    except (aiohttp.ClientError, ValueError) as error:
-        reason = f"failed: {error}"
-    raise SourceError(f"the download of data.source {data.source!r} {reason}; check the address")
+        download(data, file)
+        file.flush()
+    except BaseException:
+        file.close()
+        raise
+    name = Path(unquote(urlsplit(data.source).path)).name
+    return FileSource(data, [NamedFile(f"data.source {data.source!r}", name, file)])
 
 
+def _open_remote(data: Data) -> FileSource:
+    """Files of a store that fsspec knows, copied to temporary files. Raises SourceError."""
+    source = data.source
+    try:
+        import fsspec
+    except ModuleNotFoundError:
+        raise SourceError(
+            f"data.source {source!r} is read by fsspec: `{CLOUD_INSTALL}` and the package of the "
+            "store, such as s3fs or gcsfs"
+        ) from None
+    try:
+        store, path = fsspec.url_to_fs(source)
+        paths = sorted(store.glob(path)) if has_magic(path) else [path]
+        if store.isdir(path):
+            paths = [one for one in sorted(store.find(path, maxdepth=1)) if _is_table(one)]
+        if not paths:
+            raise SourceError(f"data.source {source!r} matches no file")
+        return FileSource(data, [_copied(store, one, data, len(paths)) for one in paths])
+    except ImportError as error:  # fsspec says which package the store needs
+        raise SourceError(f"data.source {source!r} needs a package: {error}") from None
+    except FileNotFoundError:
+        raise SourceError(f"data.source {source!r} does not exist; check the address") from None
+    except SourceError:
+        raise
+    except Exception as error:  # each store has errors of its own, credentials among them
+        raise SourceError(
+            f"data.source {source!r} cannot be read: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _is_table(path: str) -> bool:
+    return not path.rsplit("/", 1)[-1].startswith((".", "_"))
+
+
+def _copied(store: "AbstractFileSystem", path: str, data: Data, of: int) -> NamedFile:
+    what = f"data.source {data.source!r}"
+    what = what if of == 1 else f"{path!r} of {what}"
+    file = tempfile.TemporaryFile()  # noqa: SIM115  the source closes it
+    try:
+        with store.open(path, "rb") as remote:
+            while chunk := remote.read(CHUNK):
+                file.write(chunk)
+                if file.tell() > data.max_bytes:
+                    raise SourceError(
+                        f"{what} is larger than data.max_bytes, {data.max_bytes}; "
+                        "raise it if that is right"
+                    )
+        file.flush()
+    except BaseException:
+        file.close()
+        raise
+    return NamedFile(what, path, file)
+
+
+def _unknown(data: Data) -> Source:
+    raise SourceError(
+        f"data.source {data.source!r}: {scheme(data.source)!r} is no scheme of an address that "
+        f"can be read; there are {', '.join(name for name in SOURCES if name)}, and paths"
+    )
+
+
+LOCAL = {"": _open_files, "file": _open_local}
+HTTP = dict.fromkeys(("http", "https"), _download)
+REMOTE = dict.fromkeys(
+    (
+        *("s3", "gs", "gcs", "az", "abfs", "abfss", "oci", "hdfs"),
+        *("sftp", "ftp", "smb", "memory"),
+    ),
+    _open_remote,
+)
+DATABASES = dict.fromkeys(
+    (
+        *("sqlite", "postgresql", "mysql", "mariadb", "mssql", "oracle", "duckdb"),
+        *("snowflake", "bigquery", "redshift", "trino", "databricks"),
+    ),
+    read_query,
+)
 SOURCES: Mapping[str, Callable[[Data], Source]] = MappingProxyType(
-    {"": _open_file, "http": _download, "https": _download}
+    {**LOCAL, **HTTP, **REMOTE, **DATABASES}
 )

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from pipeline.datasets import formats
+from pipeline.datasets import csv_reader
 from pipeline.schema.columns import Column
 from pipeline.schema.faults import MOST_FAULTS, Fault
 from pipeline.schema.kinds import kind_of
@@ -68,11 +68,10 @@ def _as_texts(body: bytes, columns: Mapping[str, Column]) -> pa.Table:
     )
     try:
         # In a table of one column an empty line is a missing value.
-        table, ragged = formats.read_csv(body, convert, ignore_empty_lines=len(columns) > 1)
+        table, ragged = csv_reader.read_csv(body, convert, ignore_empty_lines=len(columns) > 1)
     except (pa.ArrowException, KeyError):
         raise HTTPError(400, "csv", "the body is not CSV with a header and commas") from None
-    if ragged:
-        line = ragged[0]
+    if line := ragged.first:
         counts = f"{line.actual_columns} cells for {line.expected_columns} columns"
         raise invalid_parameter("ragged", f"line {line.number} has {counts}")
     return table

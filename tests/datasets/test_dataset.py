@@ -11,10 +11,10 @@ from pipeline.config.load import load
 from pipeline.config.sections import Config, Data, Registry, Split
 from pipeline.config.tune import Tune
 from pipeline.datasets.dataset import build_dataset
-from pipeline.datasets.formats import read_table
 from pipeline.datasets.sources import open_source
 from pipeline.errors import ConfigError, ContractError
 from pipeline.schema.columns import Column
+from tests.support.tables import source_of
 
 EACH = 20  # rows of a class
 
@@ -42,9 +42,7 @@ def make_csv(labels, extra_rows="", header="x,y"):
 
 def build(text, **settings):
     config = make_config(**settings)
-    return build_dataset(
-        config, read_table(text.encode(), "people.csv", config.data.target), "d1gest"
-    )
+    return build_dataset(config, source_of(config.data, text.encode()).read(), "d1gest")
 
 
 def refusal(text, error=ContractError, **settings):
@@ -187,9 +185,10 @@ def test_build_takes_the_types_of_a_parquet_file(kind, positive):
     labels = pd.Series([0, 1] * EACH).astype(kind)
     buffer = io.BytesIO()
     pd.DataFrame({"x": range(2 * EACH), "y": labels}).to_parquet(buffer)
-    table = read_table(buffer.getvalue(), "people.parquet")
+    config = make_config(positive)
 
-    dataset = build_dataset(make_config(positive), table, digest="d1gest")
+    table = source_of(config.data, buffer.getvalue()).read()
+    dataset = build_dataset(config, table, digest="d1gest")
 
     assert dataset.contract.classes == (0, 1)
     assert len(dataset.X_test) == 12

@@ -1,30 +1,52 @@
+import bz2
+import gzip
 import io
+import lzma
+import zipfile
 from math import nan
 
+import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from pipeline.datasets.formats import read_table
-from pipeline.errors import SourceError
+from pipeline.datasets.formats import FORMATS
+from tests.support.tables import as_parquet, make_data, read, source_of
 
 CSV = b"a,b\n1,x\n2,y\n"
 TEXT = pd.StringDtype("pyarrow", na_value=nan)
-TABLE = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+TEXTS = pd.DataFrame({"a": ["1", "2"], "b": ["x", "y"]}, dtype=TEXT)
+TYPED = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
 
 
-def parquet(table=TABLE):
+def as_feather(table=TYPED):
     buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
+    table.to_feather(buffer)
     return buffer.getvalue()
 
 
-def refusal(content, source="folder/a.csv"):
-    """The message with which the bytes are refused as a table."""
-    with pytest.raises(SourceError) as error:
-        read_table(content, source)
-    assert f"data.source '{source}'" in str(error.value)
-    return str(error.value)
+def as_excel(*sheets, names=("first", "second")):
+    """A workbook of sheets, each a list of rows."""
+    book = pytest.importorskip("openpyxl").Workbook()
+    book.remove(book.active)
+    for name, rows in zip(names, sheets, strict=False):
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    buffer = io.BytesIO()
+    book.save(buffer)
+    return buffer.getvalue()
+
+
+def zipped(**members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.csv", content)
+    return buffer.getvalue()
+
+
+# CSV.
 
 
 @pytest.mark.parametrize(
@@ -33,110 +55,138 @@ def refusal(content, source="folder/a.csv"):
         (CSV, {"a": ["1", "2"], "b": ["x", "y"]}),
         (CSV[:-1], {"a": ["1", "2"], "b": ["x", "y"]}),
         (CSV.replace(b"\n", b"\r\n"), {"a": ["1", "2"], "b": ["x", "y"]}),
-        (b"\xef\xbb\xbf" + CSV, {"a": ["1", "2"], "b": ["x", "y"]}),
+        (CSV.replace(b"\n", b"\r"), {"a": ["1", "2"], "b": ["x", "y"]}),
         (b'a,b\n"x, y",1\n"say ""z""",2\n', {"a": ["x, y", 'say "z"'], "b": ["1", "2"]}),
         (b'"a, b",c\n1,2\n', {"a, b": ["1"], "c": ["2"]}),
         (b'a,b\n"x\ny",1\n', {"a": ["x\ny"], "b": ["1"]}),
-        ("größe,b\n1,é\n".encode(), {"größe": ["1"], "b": ["é"]}),
         (b"a,b\n01,true\n1.10, NA\n", {"a": ["01", "1.10"], "b": ["true", " NA"]}),
         (b'a,b\n1,""\n,NA\n"",x\n', {"a": ["1", None, ""], "b": ["", "NA", "x"]}),
         (b"a,b\n1,2\n\n3,4\n\n", {"a": ["1", "3"], "b": ["2", "4"]}),
+        (b"a,b\n", {"a": [], "b": []}),
     ],
 )
-def test_read_table_reads_the_cells_of_csv_as_texts(content, columns):
-    assert_frame_equal(read_table(content, "a.csv"), pd.DataFrame(columns, dtype=TEXT))
+def test_cells_of_csv_are_read_as_texts(content, columns):
+    assert_frame_equal(read(content), pd.DataFrame(columns, dtype=TEXT))
 
 
-def test_read_table_types_the_target_of_csv_alone():
-    table = read_table(b"a,b\n1,0\n2,1\n", "a.csv", target="b")
+def test_line_breaks_in_quotes_are_read_in_a_file_of_several_blocks():
+    table = read(b"a,b\n" + b'"x\ny",1\n' * 700_000)
 
-    assert table.dtypes.to_dict() == {"a": TEXT, "b": "int64"}
-
-
-def test_read_table_reads_line_breaks_in_quotes_in_a_file_of_several_blocks():
-    content = b"a,b\n" + b'"x\ny",1\n' * 400_000
-
-    assert read_table(content, "a.csv")["a"].eq("x\ny").sum() == 400_000
+    assert table["a"].eq("x\ny").sum() == 700_000
 
 
-def test_read_table_keeps_a_csv_without_rows_as_an_empty_table():
-    table = read_table(b"a,b\n", "a.csv")
+@pytest.mark.parametrize(("kind", "classes"), [("auto", [0, 1, 2]), ("text", ["0", "1", "2"])])
+def test_target_of_csv_is_typed_where_it_is_plainly_of_a_type_unless_kept_as_text(kind, classes):
+    table = read(b"a,b\n1,0\nNA,1\n01,2\n", target_kind=kind)
 
-    assert list(table.columns) == ["a", "b"]
-    assert len(table) == 0
+    assert table["a"].tolist() == ["1", "NA", "01"]
+    assert table["b"].tolist() == classes
+
+
+@pytest.mark.parametrize("kind", ["auto", "text"])
+def test_leading_zeros_of_the_target_stay_and_NA_is_a_class(kind):
+    table = read(b"a,b\n1,01\n2,1\n3,NA\n4,2\n", target_kind=kind)
+
+    assert table["b"].tolist() == ["01", "1", "NA", "2"]
+
+
+# Others.
+
+
+@pytest.mark.parametrize(
+    ("cells", "texts"),
+    [
+        ([1, 0], ["1", "0"]),
+        ([1.0, nan], ["1", None]),
+        ([0.5, 1], ["0.5", "1.0"]),
+        (["01", "1"], ["01", "1"]),
+    ],
+)
+def test_target_of_a_typed_file_may_be_taken_as_text(cells, texts):
+    table = read(as_parquet(pd.DataFrame({"b": cells})), "a.parquet")
+
+    assert [None if pd.isna(cell) else cell for cell in table["b"]] == texts
 
 
 @pytest.mark.parametrize("source", ["a.parquet", "a.PQ", "download?id=3", "a.csv"])
-def test_read_table_recognizes_parquet_by_its_first_bytes(source):
-    assert_frame_equal(read_table(parquet(), source), TABLE)
+def test_parquet_is_recognized_by_its_first_bytes_and_stays_typed(source):
+    assert_frame_equal(read(as_parquet(TYPED), source), TYPED)
 
 
-@pytest.mark.parametrize("content", [b"", b"  \n\n"])
-@pytest.mark.parametrize("source", ["a.csv", "a.parquet"])
-def test_read_table_refuses_an_empty_file(content, source):
-    assert "is empty; it must be a CSV or Parquet file" in refusal(content, source)
+def test_index_of_a_filtered_frame_is_left_out_of_parquet_and_feather():
+    table = pd.DataFrame({"a": [0, 1, 2], "b": ["w", "x", "y"]}).query("a > 0")
+
+    assert_frame_equal(read(as_parquet(table)), TYPED)
+    assert_frame_equal(read(as_feather()), TYPED)
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        b"<!DOCTYPE html>\n<title>Sign in</title>",
-        b"\n  <html lang='en'>",
-        b"<HEAD><TITLE>404</TITLE></HEAD>",
-        b"<?xml version='1.0'?><Error/>",
-    ],
-)
-def test_read_table_tells_an_html_page_from_a_table(page):
-    assert "is an HTML page, not a table; name the address of the file itself" in refusal(page)
+def test_named_index_of_parquet_is_a_column():
+    table = pd.DataFrame({"b": ["x", "y"]}, index=pd.Index([7, 8], name="id"))
+
+    table = read(as_parquet(table))
+
+    assert table["id"].tolist() == [7, 8]
 
 
-@pytest.mark.parametrize(
-    ("content", "line", "cells", "more"),
-    [
-        (b"a,b\n1,2\n3,4,5\n6,7\n", 3, 3, 0),
-        (b"a,b\n1,2\n3\n6,7\n", 3, 1, 0),
-        (b"a,b\n1,2,3\n4,5,6\n7,8,9\n", 2, 3, 2),
-        (b"a,b\n1,2\n3", 3, 1, 0),
-        (b"a,b\n1,2\n3,4,5\n6\n", 3, 3, 1),
-        (b'a,b\n1,2\n"3,4\n', 3, 1, 0),
-    ],
-    ids=["longer", "shorter", "all longer", "cut short", "both", "open quote"],
-)
-def test_read_table_refuses_ragged_rows_and_names_the_line(content, line, cells, more):
-    assert (
-        f"is ragged: line {line} has {cells} cells where the header has 2, "
-        f"and {more} more lines do not fit"
-    ) in refusal(content)
+def test_first_sheet_of_excel_is_read_or_the_one_that_is_named():
+    rows = [
+        [None, None],
+        ["a", "b", "c"],
+        [1, "x", None],
+        [None] * 3,
+        [2.5, "y", True],
+        [None, "z"],
+    ]
+    content = as_excel(rows, [["a", "b"], [7, "z"]])
+
+    table = read(content, "a.xlsx")
+
+    assert list(table.columns) == ["a", "b", "c"]
+    assert table["a"].tolist()[:2] == [1, 2.5]
+    assert np.isnan(table["a"][2])
+    assert table["b"].tolist() == ["x", "y", "z"]
+    assert table["c"].isna().tolist() == [True, False, True]
+    assert read(content, "a.csv", sheet="second")["a"].tolist() == [7]
+
+
+COMPRESSED = {
+    "gzip": gzip.compress(CSV),
+    "gzip in two parts": gzip.compress(CSV[:5]) + gzip.compress(CSV[5:]),
+    "bz2": bz2.compress(CSV),
+    "xz": lzma.compress(CSV),
+    "zip": zipped(a=CSV),
+}
+
+
+@pytest.mark.parametrize("name", COMPRESSED)
+@pytest.mark.parametrize("source", ["a.csv.gz", "a.csv"])
+def test_compressed_csv_is_read_whatever_its_name(name, source):
+    assert_frame_equal(read(COMPRESSED[name], source), TEXTS)
+
+
+def test_compressed_parquet_is_read():
+    assert_frame_equal(read(gzip.compress(as_parquet(TYPED))), TYPED)
+
+
+# In batches.
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        "a,b\n1,é\n".encode("latin-1"),
-        "größe,b\n1,2".encode("latin-1"),
-        "a,b\n1,2".encode("utf-16"),
-        "a,b\n1,2\n".encode("utf-16"),
+        *(CSV, gzip.compress(CSV), "a;b\n1,5;x\n2,5;y\n".encode("utf-16")),
+        *(as_parquet(TYPED), as_feather(), as_parquet(TYPED, row_group_size=1)),
     ],
-    ids=["a cell in Latin-1", "the header in Latin-1", "UTF-16", "UTF-16, a line break last"],
 )
-def test_read_table_refuses_text_that_is_not_utf8(content):
-    assert "is not in UTF-8; save the file as UTF-8" in refusal(content)
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_batches_hold_the_rows_of_the_whole_table(content, rows):
+    source = source_of(make_data(target_kind="text"), content)
+
+    batches = list(source.batches(rows))
+
+    assert [len(batch) for batch in batches] == ([1, 1] if rows == 1 else [2])
+    assert_frame_equal(pd.concat(batches, ignore_index=True), source.read())
 
 
-def flipped(content):
-    return content[:10] + bytes([content[10] ^ 0xFF]) + content[11:]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        parquet()[:-20],
-        parquet()[:50],
-        b"PAR1",
-        parquet().replace(b"PAR1", b"PAR2"),
-        flipped(parquet(pd.DataFrame({"a": range(1000)}))),
-    ],
-    ids=["tail lost", "head only", "mark only", "marks wrong", "a flipped byte"],
-)
-def test_read_table_refuses_a_broken_parquet_file(content):
-    assert "is not a whole Parquet file: " in refusal(content, "a.parquet")
+def test_each_format_has_a_name_of_its_own():
+    assert sorted(form.name for form in FORMATS) == ["CSV", "Excel", "Feather", "Parquet"]

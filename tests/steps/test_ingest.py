@@ -1,30 +1,23 @@
 import hashlib
-import io
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline.config.sections import Config
-from pipeline.datasets.sources import FileSource
 from pipeline.errors import ConfigError, ContractError, SourceError
 from pipeline.results import Dataset
 from pipeline.steps.ingest import ingest
 from tests.support.builders import make_config, make_table
+from tests.support.tables import as_parquet, source_of
 
 
 def as_csv(table: pd.DataFrame) -> bytes:
     return table.to_csv(index=False).encode()
 
 
-def as_parquet(table: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    table.to_parquet(buffer)
-    return buffer.getvalue()
-
-
 def ingest_bytes(config: Config, content: bytes) -> Dataset:
-    return ingest(config, FileSource(config.data, content))
+    return ingest(config, source_of(config.data, content))
 
 
 @pytest.mark.parametrize("write", [as_csv, as_parquet])

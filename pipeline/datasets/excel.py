@@ -1,0 +1,52 @@
+"""Reads a sheet of an Excel file, by openpyxl."""
+
+from __future__ import annotations
+
+import warnings
+from typing import IO, TYPE_CHECKING, Any
+
+from pipeline.errors import SourceError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+INSTALL = "pip install openpyxl"
+
+
+def read_sheet(file: IO[bytes], sheet: str | None, what: str) -> pd.DataFrame:
+    """The cells of the named sheet, or of the first, typed as Excel has them; None for none.
+
+    The header is the first row that is not empty. Raises SourceError.
+    """
+    import pandas as pd
+
+    rows = _rows(file, sheet, what)
+    if not rows:
+        raise SourceError(f"{what} has an empty sheet; data.sheet names another")
+    width = max(place + 1 for row in rows for place, cell in enumerate(row) if cell is not None)
+    header, *cells = [(*row, *[None] * width)[:width] for row in rows]
+    frame = pd.DataFrame(cells, columns=["" if name is None else str(name) for name in header])
+    return frame.infer_objects()
+
+
+def _rows(file: IO[bytes], sheet: str | None, what: str) -> list[tuple[Any, ...]]:
+    try:
+        import openpyxl
+    except ModuleNotFoundError:
+        raise SourceError(
+            f"{what} is an Excel file, which openpyxl reads: `{INSTALL}`, or save it as CSV"
+        ) from None
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of styles and extensions
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+    except Exception as error:  # whatever a broken archive makes of it
+        raise SourceError(f"{what} is not a whole Excel file: {error}") from None
+    try:
+        if sheet is not None and sheet not in book.sheetnames:
+            names = ", ".join(map(repr, book.sheetnames))
+            raise SourceError(f"data.sheet is {sheet!r}, but {what} has the sheets {names}")
+        cells = book[sheet or book.sheetnames[0]]
+        cells.reset_dimensions()  # what the file says of them may be wrong
+        return [row for row in cells.iter_rows(values_only=True) if any(c is not None for c in row)]
+    finally:
+        book.close()
