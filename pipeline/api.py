@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,11 @@ from pipeline.tuning import worker_pool
 from pipeline.verbs import DEFAULT_CONFIG, VERBS, Options, searches
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from pipeline.flow import Result
 
+OF_A_FRAME = {"data.source": "data frame", "data.sha256": "null", "data.query": "null"}
 PROGRESS_BAR = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
 
 
@@ -28,11 +32,13 @@ def run(
     config: str | Path = DEFAULT_CONFIG,
     overrides: Mapping[str, Any] | None = None,
     verb: str = "run",
+    data: "pd.DataFrame | None" = None,
     **options: Any,
 ) -> "Result":
     """Runs a verb as `python -m pipeline VERB CONFIG` does, and returns what it has left.
 
-    `overrides` are settings by key, `{"tune.max_evals": 20}`; texts are read as YAML. `options`
+    `overrides` are settings by key, `{"tune.max_evals": 20}`; texts are read as YAML. `data` is a
+    table that stands for what `data.source` names; its index does not count. `options`
     are the verb's: `fresh=True`, and for `compare` `runs=(ID, ID)`. Where a run is active in this
     thread, the command's is a child of it, in its experiment. A script that calls it should do so
     under `if __name__ == "__main__":`, as its workers import the script.
@@ -44,13 +50,22 @@ def run(
         raise ConfigError(f"{verb} leaves no run; start it in a shell: python -m pipeline {verb}")
     checked = check_options(verb, options)
     texts = {key: _yaml(value) for key, value in (overrides or {}).items()}
-    result = execute(verb, load(str(config), texts), checked)
+    if data is not None:
+        texts |= OF_A_FRAME
+        if verb in COMMANDS:
+            raise ConfigError(f"{verb} reads no data; leave `data` out")
+    result = execute(verb, load(str(config), texts), checked, data)
     assert result is not None  # of a verb that opens a run
     return result
 
 
-def execute(verb: str, config: Config, options: Options) -> "Result | None":
-    """Runs a verb. Raises PipelineError for what the user can mend, a store's errors included."""
+def execute(
+    verb: str, config: Config, options: Options, data: "pd.DataFrame | None" = None
+) -> "Result | None":
+    """Runs a verb, on `data` if given, not on what the config names.
+
+    Raises PipelineError for what the user can mend, a store's errors included.
+    """
     if searches(verb, options):
         worker_pool.warm_up(config.tune)
     try:
@@ -58,7 +73,7 @@ def execute(verb: str, config: Config, options: Options) -> "Result | None":
             from pipeline.tracking import local_store
 
             local_store.make()
-            return COMMANDS.get(verb, _steps)(verb, config, options)
+            return COMMANDS.get(verb, partial(_steps, data=data))(verb, config, options)
     except PipelineError:
         raise
     except Exception as error:
@@ -98,10 +113,12 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else str(value)
 
 
-def _steps(verb: str, config: Config, options: Options) -> "Result":
+def _steps(
+    verb: str, config: Config, options: Options, data: "pd.DataFrame | None" = None
+) -> "Result":
     from pipeline import flow
 
-    return flow.run(verb, config, options)
+    return flow.run(verb, config, options, data)
 
 
 def _rollback(_: str, config: Config, options: Options) -> "Result":

@@ -15,7 +15,8 @@ from mlflow.entities import Run
 
 from pipeline import fingerprint
 from pipeline.config.sections import Config
-from pipeline.datasets.sources import open_source
+from pipeline.datasets.sources import Source, open_source
+from pipeline.datasets.table_source import TableSource
 from pipeline.models import import_paths
 from pipeline.results import Dataset, Promotion, Report, Training, Tuning
 from pipeline.tracking import model_files, records, registry, runs
@@ -24,6 +25,8 @@ from pipeline.tuning import worker_pool
 from pipeline.verbs import VERBS, Options, searches, steps
 
 if TYPE_CHECKING:  # with scikit-learn: reused steps do without
+    import pandas as pd
+
     from pipeline.tuning.trial import TrialResult
 
 log = logging.getLogger(__name__)
@@ -48,9 +51,10 @@ class Result:
         return None if step is None else records.load_training(runs.get(step)).model
 
 
-def run(verb: str, config: Config, options: Options) -> Result:
+def run(verb: str, config: Config, options: Options, table: "pd.DataFrame | None" = None) -> Result:
     """Runs a step with all that it needs, or all steps for `run`, under one parent run.
 
+    On the table, if one is given, else on what the config names.
     Steps whose finished run is in the tracking store are reused, unless `options.fresh`.
     """
     with runs.parent_run(verb) as parent_id, model_files.cached():
@@ -59,7 +63,7 @@ def run(verb: str, config: Config, options: Options) -> Result:
         runs.log_config(parent_id, fingerprint.flatten(config))
         if searches(verb, options):
             _check_search(config)
-        job = _Job(config, options)
+        job = _Job(config, options, table)
         plans = [job.plan(step) for step in steps(verb, options)]
         _prepare(config, [plan.step for plan in plans if plan.finished is None])
         for plan in plans:
@@ -135,10 +139,14 @@ class _Plan:
 class _Job:
     """The values of the steps, each set by its step or read back from the run that is reused."""
 
-    def __init__(self, config: Config, options: Options) -> None:
+    def __init__(
+        self, config: Config, options: Options, table: "pd.DataFrame | None" = None
+    ) -> None:
         self.config = config
         self.options = options
-        self.source = open_source(config.data)
+        self.source: Source = (
+            open_source(config.data) if table is None else TableSource(config.data, table)
+        )
         self.digest = self.source.digest()
         self.earlier = EarlierRuns()
         self.runs: dict[str, Run] = {}

@@ -111,6 +111,20 @@ def test_changed_setting_reruns_from_its_step_on_and_says_why(config, result, ca
     assert "ingest runs: fresh was asked for" in caplog.messages
 
 
+def test_data_frame_takes_the_place_of_the_source(config, result):
+    table = make_table().assign(flag=0.0)
+    of_frame = pipeline.run(config, verb="ingest", data=table)
+    run = mlflow.get_run(of_frame.steps["ingest"])
+    assert run.inputs.dataset_inputs[0].dataset.name == "data frame"
+    assert (
+        run.data.tags["data_digest"]
+        != mlflow.get_run(result.steps["ingest"]).data.tags["data_digest"]
+    )
+    assert pipeline.run(config, verb="ingest", data=table.copy()).steps == of_frame.steps
+    with pytest.raises(ConfigError, match="rollback reads no data"):
+        pipeline.run(config, verb="rollback", data=table)
+
+
 def test_search_leaves_the_world_as_it_was(config, result):
     before, threads = state(), set(threading.enumerate())
     search = {"tune.max_evals": 4, "tune.seed": np.int64(5), **TWO_WORKERS}

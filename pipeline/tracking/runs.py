@@ -21,6 +21,9 @@ import pandas as pd
 import psutil
 import yaml
 from mlflow import MlflowClient
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.dataset_source import DatasetSource
+from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.pandas_dataset import from_pandas
 from mlflow.entities import (
     LifecycleStage,
@@ -297,8 +300,16 @@ def log_dataset(table: pd.DataFrame, source: str, name: str, digest: str, contex
     with warnings.catch_warnings():
         # MLflow warns that integer columns cannot hold gaps: these are complete.
         warnings.simplefilter("ignore", UserWarning)
-        dataset = from_pandas(table, source=source, name=name, digest=digest[:16])
+        dataset = from_pandas(table, source=_origin(source), name=name, digest=digest[:16])
         mlflow.log_input(dataset, context=context)
+
+
+def _origin(source: str) -> DatasetSource:
+    """As MLflow takes it: of databases, and of some stores, it knows no address."""
+    try:
+        return resolve_dataset_source(source)
+    except MlflowException:
+        return CodeDatasetSource({"data.source": source})
 
 
 def experiment_id() -> str:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import mlflow
+import pandas as pd
 import psutil
 import pytest
 from mlflow import MlflowClient
@@ -173,3 +174,13 @@ def test_name_that_is_like_no_other_stays_readable_as_a_param():
         "tune.max_evals": "3",
         "data.columns.days _5.unit": "d",
     }
+
+
+@pytest.mark.parametrize(
+    "source", ["a.csv", "https://h/a.csv", "sqlite:///a.db", "memory://b/a.csv"]
+)
+def test_data_set_is_logged_whatever_its_address(open_run, source):
+    runs.log_dataset(pd.DataFrame({"x": [1.5]}), source, "people", source[::-1], "training")
+    (logged,) = MlflowClient().get_run(open_run).inputs.dataset_inputs
+    assert logged.dataset.name == "people"
+    assert source in logged.dataset.source
