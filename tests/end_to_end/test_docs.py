@@ -163,12 +163,17 @@ def test_door_page_lets_the_holder_of_a_key_in(clone: Clone) -> None:
         assert "ok" in clone.sh(block, "curl -sf http://127.0.0.1:8080/ping || true; echo ok")
 
 
+def test_table_page_takes_the_table_from_elsewhere(clone: Clone) -> None:
+    (block,) = blocks(ROOT / "docs/table.md")
+    assert "ingest took" in clone.sh(block)
+
+
 def test_every_shell_block_is_run_or_left_out_for_a_reason() -> None:
     run = {
         *blocks(ROOT / "README.md"),
         *(
             block
-            for name in ("gate", "audit", "door")
+            for name in ("gate", "audit", "door", "table")
             for block in blocks(ROOT / f"docs/{name}.md")
         ),
     }
