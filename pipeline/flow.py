@@ -113,7 +113,7 @@ def _check_search(config: Config) -> None:
     if tune.space or tune.import_paths():
         from pipeline.tuning import search_space  # with scikit-learn: a plain config does without
 
-        search_space.check(tune)
+        search_space.check(tune, config.data.weight)
     if tune.backend == "spark":
         import_paths.check_spark()
 

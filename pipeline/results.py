@@ -80,6 +80,11 @@ class Metadata:
     weights: pd.Series[Any] | None = None
 
     @property
+    def names(self) -> dict[str, str]:
+        """The columns that there are, by what they say of a row."""
+        return {name: str(each.name) for name, each in vars(self).items() if each is not None}
+
+    @property
     def group_codes(self) -> NDArray[np.intp] | None:
         """The groups of the rows, numbered from 0 on."""
         return None if self.groups is None else np.unique(self.groups, return_inverse=True)[1]
@@ -115,7 +120,7 @@ class Dataset:
     X_test: pd.DataFrame
     y_test: pd.Series[Any]
     metadata: Metadata = Metadata()  # of all rows
-    split_note: str = ""  # how the parts were made, where not by chance alone
+    rows_note: str = ""  # how rows were parted and weighed, where not by chance and alike
 
     @property
     def digests(self) -> dict[str, str]:
@@ -124,7 +129,7 @@ class Dataset:
 
     @property
     def X(self) -> pd.DataFrame:
-        """The rows of both parts in the source's order: all, but where `split_note` says so."""
+        """The rows of both parts in the source's order: all, but where `rows_note` says so."""
         return pd.concat([self.X_train, self.X_test]).sort_index()
 
     @property

@@ -110,6 +110,7 @@ def test_inputs_are_plain_values_by_name(step):
     [
         ("data.target", "other", set(STEPS)),
         ("data.positive", 0, set(STEPS)),
+        ("data.weight", "count", set(STEPS)),
         ("data.drop", {"id": "unique in each row"}, set(STEPS)),
         ("data.positive", True, set(STEPS)),  # 1 == True, and yet another class
         ("split.seed", 9, set(STEPS)),

@@ -49,6 +49,9 @@ class Data(Frozen):
     drop: dict[str, str] = Field(
         {}, description="columns of the file that are no features, each with the reason"
     )
+    weight: str | None = Field(
+        None, description="a column that says how much each row counts, in fits and in metrics"
+    )
 
     @field_validator("columns")
     @classmethod
@@ -64,6 +67,16 @@ class Data(Frozen):
     def _target_is_no_feature(self) -> "Data":
         if self.target in self.columns:
             raise ValueError(f"target {self.target!r} is among the columns; take it out of them")
+        return self
+
+    @model_validator(mode="after")
+    def _weight_is_no_feature(self) -> "Data":
+        if self.weight == self.target or self.weight in self.columns:
+            what = "the target" if self.weight == self.target else "among the columns"
+            raise ValueError(
+                f"weight is {self.weight!r}, which is {what}; a weight is no feature: name another "
+                "column, or take it out of columns"
+            )
         return self
 
     @model_validator(mode="after")

@@ -42,13 +42,14 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     X = check(data.columns, features)
     del features
     train, test = splits.split(config, y, metadata)
-    _check_rows_per_class(config, y.iloc[train], classes)
+    counted = train if metadata.weights is None else train[metadata.weights.iloc[train] > 0]
+    _check_rows_per_class(config, y.iloc[counted], classes)
     X_train, X_test = X.iloc[train], X.iloc[test]
     _check_values_per_column(X_train)
     return Dataset(
         name=stem(data.source),
         digest=digest,
-        split_digest=splits.digest(config.split, train, test),
+        split_digest=splits.digest(metadata, train, test),
         contract=Contract(
             columns=data.columns, target=data.target, classes=classes, positive=data.positive
         ),
@@ -57,7 +58,7 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
         X_test=X_test,
         y_test=y.iloc[test],
         metadata=metadata,
-        split_note=splits.describe(config.split, times, metadata, train, test),
+        rows_note=splits.describe(metadata, times, train, test),
     )
 
 
@@ -84,7 +85,7 @@ def _check_target(data: Data, table: pd.DataFrame) -> None:
 
 
 def _features(data: Data, table: pd.DataFrame) -> pd.DataFrame:
-    """The table without the target and without what is dropped.
+    """The table without the target, the weights and what is dropped.
 
     Raises ContractError for a dropped column that is not there: a slip would drop nothing.
     """
@@ -96,7 +97,8 @@ def _features(data: Data, table: pd.DataFrame) -> pd.DataFrame:
             raise ContractError(
                 f"data.drop has {name!r}, which is no column of {data.source!r}{hint}", "columns"
             )
-    return table.loc[:, ~names.isin([data.target, *data.drop])]
+    weight = [] if data.weight is None else [data.weight]
+    return table.loc[:, ~names.isin([data.target, *weight, *data.drop])]
 
 
 def _check_header(data: Data, table: pd.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""Reads what the config asks of each row beside features and target: its group and its time."""
+"""Reads what the config asks of each row beside features and target: group, time and weight."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +31,7 @@ def read_metadata(config: Config, table: pd.DataFrame) -> Metadata:
     return Metadata(
         groups=read("split.group", split.group, _groups),
         times=read("split.time", split.time, _times),
+        weights=read("data.weight", config.data.weight, _weights),
     )
 
 
@@ -99,3 +100,21 @@ def _check_finite(setting: str, numbers: "pd.Series[Any]") -> None:
             f"row {wrong[0] + 1}: {setting} must hold finite numbers (got "
             f"{numbers.iloc[wrong[0]]}); mend the cell, or leave the row out of the table"
         )
+
+
+def _weights(setting: str, cells: "pd.Series[Any]") -> Any:
+    is_numeric = pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells)
+    numbers = pd.to_numeric(cells if is_numeric else cells.astype(str), errors="coerce")
+    numbers = numbers.astype(np.float64)
+    wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers >= 0)))
+    if len(wrong):
+        raise ContractError(
+            f"row {wrong[0] + 1}: {setting} must hold numbers from 0 on (got "
+            f"{str(cells.iloc[wrong[0]])[:40]!r}; {len(wrong)} rows hold such); mend the cells, or "
+            "leave such rows out of the table"
+        )
+    if not numbers.any():
+        raise ContractError(
+            f"{setting} is 0 in every row: no row counts; name a column of numbers above 0"
+        )
+    return numbers.to_numpy()

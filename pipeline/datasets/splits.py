@@ -39,44 +39,42 @@ def split(config: Config, y: "pd.Series[Any]", metadata: Metadata) -> tuple[Plac
     return _by_chance(settings, y)
 
 
-def digest(settings: Split, train: Places, test: Places) -> str:
-    """sha256 of the places of the test rows, and of the training rows where not by chance alone.
+def digest(metadata: Metadata, train: Places, test: Places) -> str:
+    """sha256 of the places of the test rows; where rows carry metadata, of the training rows too.
 
-    The columns count too: folds follow from them as the parts do.
+    So do its columns count then: folds and metrics follow from them.
     """
     sha256 = hashlib.sha256(np.sort(test).astype("<i8").tobytes())
-    if settings.group is not None or settings.time is not None:
+    names = metadata.names
+    if names:
         sha256.update(np.sort(train).astype("<i8").tobytes())
-        sha256.update(repr((settings.group, settings.time)).encode())
+        sha256.update(repr(names).encode())
     return sha256.hexdigest()
 
 
 def describe(
-    settings: Split,
-    times: "pd.Series[Any] | None",
-    metadata: Metadata,
-    train: Places,
-    test: Places,
+    metadata: Metadata, times: "pd.Series[Any] | None", train: Places, test: Places
 ) -> str:
-    """How the parts and folds were made, in a sentence; empty where by chance alone.
+    """How rows were parted and weighed, in a sentence; empty where by chance and alike.
 
     `times` are the cells of `split.time` as they stand in the table.
     """
-    sentences = []
+    sentences, names = [], metadata.names
     if times is not None and metadata.times is not None:
         first = times.iloc[test[np.argmin(metadata.times.to_numpy()[test])]]
         sentences.append(
             f"trained on the past and tested on the future: the test part begins at {first} of "
-            f"{settings.time!r}"
+            f"{names['times']!r}"
         )
-    if settings.group is not None:
-        sentences.append(f"rows of one {settings.group!r} stay together")
-    rows = 0 if metadata.groups is None else len(metadata.groups)
-    if (out := rows - len(train) - len(test)) > 0:
-        sentences.append(
-            f"{out} earlier rows are in neither part, as their {settings.group!r} is in the test "
-            "part too"
-        )
+    if metadata.groups is not None:
+        sentences.append(f"rows of one {names['groups']!r} stay together")
+        if out := len(metadata.groups) - len(train) - len(test):
+            sentences.append(
+                f"{out} earlier rows are in neither part, as their {names['groups']!r} is in the "
+                "test part too"
+            )
+    if metadata.weights is not None:
+        sentences.append(f"rows count by {names['weights']!r}, in fits and in metrics")
     return "; ".join(sentences)
 
 

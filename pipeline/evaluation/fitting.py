@@ -1,15 +1,19 @@
 """Fits a model with what its rows carry beside features and target."""
 
+import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pandas as pd
+from sklearn import config_context
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import VotingClassifier
 from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.pipeline import Pipeline
 
 from pipeline.datasets.splits import Places, group_folds
+from pipeline.errors import ConfigError
 from pipeline.results import Metadata
 
 NO_METADATA = Metadata()
@@ -18,13 +22,47 @@ NO_METADATA = Metadata()
 def fit(model: Any, X: pd.DataFrame, y: "pd.Series[Any]", metadata: Metadata = NO_METADATA) -> Any:
     """The model, fitted.
 
-    With groups, the cross-validation inside of a calibrated classifier keeps them together. It does
-    not follow times: it needs each row predicted once, and all its rows are training rows.
+    Weights go to its classifiers, and not to the steps before them. With groups, the
+    cross-validation inside of a calibrated classifier keeps them together. It does not follow
+    times: it needs each row predicted once, and all its rows are training rows. Raises ConfigError
+    for a classifier that takes no weights.
     """
-    if metadata.groups is None:
-        return model.fit(X, y)
-    with _calibrated_by_group(model, y, metadata.groups):
-        return model.fit(X, y)
+    with ExitStack() as stack:
+        if metadata.groups is not None:
+            stack.enter_context(_calibrated_by_group(model, y, metadata.groups))
+        if metadata.weights is None:
+            return model.fit(X, y)
+        stack.enter_context(config_context(enable_metadata_routing=True))
+        _request_weights(model, str(metadata.weights.name))
+        return model.fit(X, y, sample_weight=metadata.sample_weight)
+
+
+def takes_weights(kind: Any) -> bool:
+    """Whether the fit of a classifier, or of a class of them, has a `sample_weight`."""
+    return "sample_weight" in inspect.signature(kind.fit).parameters
+
+
+def _request_weights(model: Any, column: str) -> None:
+    """Has scikit-learn hand the weights on to each classifier in the model, and to nothing else."""
+    if isinstance(model, Pipeline):
+        for _, step in model.steps[:-1]:
+            if takes_weights(step):
+                step.set_fit_request(sample_weight=False)
+        _request_weights(model[-1], column)
+    elif isinstance(model, VotingClassifier):
+        for _, member in model.estimators:
+            _request_weights(member, column)
+    elif isinstance(model, FixedThresholdClassifier):
+        _request_weights(model.estimator, column)
+    elif takes_weights(model):
+        model.set_fit_request(sample_weight=True)
+        if isinstance(model, CalibratedClassifierCV):
+            _request_weights(model.estimator, column)
+    else:
+        raise ConfigError(
+            f"data.weight is {column!r}, and {type(model).__name__} takes no sample_weight in its "
+            "fit; leave it out of tune.families, or unset data.weight"
+        )
 
 
 @contextmanager

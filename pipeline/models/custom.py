@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from pipeline.config.ranges import Distribution, written
 from pipeline.config.tune import Estimator
 from pipeline.errors import ConfigError, nearest
+from pipeline.evaluation.fitting import takes_weights
 from pipeline.models.encoders import ENCODERS
 from pipeline.results import Params
 
@@ -79,12 +80,20 @@ def fixed(estimator: Estimator) -> Params:
     return {name: value for name, value in space if not isinstance(value, Distribution)}
 
 
-def faults(estimator: Estimator) -> list[str]:
-    """What is wrong with the estimator, as far as it shows without a fit."""
+def faults(estimator: Estimator, weight: str | None = None) -> list[str]:
+    """What is wrong with the estimator, as far as it shows without a fit.
+
+    With a column of weights, that it takes none is a fault.
+    """
     try:
         kind = load(estimator.estimator)
     except ConfigError as error:
         return [f"estimator {error}"]
+    if weight is not None and not takes_weights(kind):
+        return [
+            f"estimator {kind.__name__} takes no sample_weight in its fit, and data.weight is "
+            f"{weight!r}; leave it out of tune.families, or unset data.weight"
+        ]
     return (
         _unknown_names(kind, estimator)
         or [*_names_twice(estimator), *_default_faults(estimator)]

@@ -120,7 +120,7 @@ def gather_evidence(
         X=dataset.X_test,
         comparison=None,
         classes=dataset.contract.classes,
-        split_note=dataset.split_note,
+        rows_note=dataset.rows_note,
     )
     if champion is None:
         return evidence

@@ -47,7 +47,7 @@ class Evidence:
     X: pd.DataFrame  # the same rows
     comparison: Comparison  # a text: why there is none; None where there is no champion
     classes: tuple[Label, ...]  # in the order of the columns of probabilities
-    split_note: str = ""  # how training and test rows were parted, where not by chance alone
+    rows_note: str = ""  # how rows were parted and weighed, where not by chance and alike
 
 
 def check(config: Config, evidence: Evidence) -> tuple[tuple[RuleResult, ...], Claim]:
@@ -55,7 +55,7 @@ def check(config: Config, evidence: Evidence) -> tuple[tuple[RuleResult, ...], C
     against, claim = _against_champion(config, evidence.comparison)
     rules = [
         _reproduced(evidence),
-        *_split(evidence),
+        *_rows(evidence),
         *_floors(config, "gate.floors", config.gate.floors, evidence.predictions),
         *_dummy(config, evidence),
         *_calibration(config.gate, evidence),
@@ -83,12 +83,12 @@ def _reproduced(evidence: Evidence) -> RuleResult:
     return RuleResult("reproduced", True, f"scored afresh on {rows} rows it is as it was evaluated")
 
 
-def _split(evidence: Evidence) -> Iterator[RuleResult]:
+def _rows(evidence: Evidence) -> Iterator[RuleResult]:
     """For the record: what the other rules' figures are of."""
-    if evidence.split_note:
+    if evidence.rows_note:
         groups = evidence.predictions.metadata.group_codes
         drawn = "" if groups is None else f"; resamples draw {groups.max() + 1} groups, not rows"
-        yield RuleResult("split", None, f"{evidence.split_note}{drawn}")
+        yield RuleResult("rows", None, f"{evidence.rows_note}{drawn}")
 
 
 def _floors(

@@ -98,9 +98,10 @@ def model_comparison(models: dict[str, Predictions], classes: Sequence[Any]) -> 
             hits = predictions.truth == place
             if hits.all() or not hits.any():
                 continue
+            by_weight = {"sample_weight": predictions.weights}
             label = name if len(predictions.averaged_classes) == 1 else f"{name}, {classes[place]}"
             probability = predictions.probabilities[:, place]
-            RocCurveDisplay.from_predictions(hits, probability, ax=roc, name=label)
+            RocCurveDisplay.from_predictions(hits, probability, ax=roc, name=label, **by_weight)
             _calibration(hits, probability, calibrated, label)
     roc.plot([0, 1], [0, 1], "k:", linewidth=1)
     roc.set(title="ROC", **ROC)
@@ -109,15 +110,19 @@ def model_comparison(models: dict[str, Predictions], classes: Sequence[Any]) -> 
 
 
 def curves(predictions: Predictions, classes: Sequence[Any]) -> dict[str, Figure]:
-    """ROC, precision-recall and calibration: of the positive class, or of each without one."""
+    """ROC, precision-recall and calibration: of the positive class, or of each without one.
+
+    The bins of the calibration take rows as they are, whatever their weights.
+    """
+    by_weight = {"sample_weight": predictions.weights}
     roc, roc_axes = _figure(title="ROC")
     pr, pr_axes = _figure(title="Precision and recall")
     calibration, calibration_axes = _figure(title="Calibration")
     for place in predictions.averaged_classes:
         hit, score = predictions.truth == place, predictions.probabilities[:, place]
         name = f"class {classes[place]}"
-        RocCurveDisplay.from_predictions(hit, score, ax=roc_axes, name=name)
-        PrecisionRecallDisplay.from_predictions(hit, score, ax=pr_axes, name=name)
+        RocCurveDisplay.from_predictions(hit, score, ax=roc_axes, name=name, **by_weight)
+        PrecisionRecallDisplay.from_predictions(hit, score, ax=pr_axes, name=name, **by_weight)
         _calibration(hit, score, calibration_axes, name)
     roc_axes.plot([0, 1], [0, 1], "k:", linewidth=1)
     roc_axes.set(**ROC)
@@ -133,6 +138,8 @@ def confusion(predictions: Predictions, classes: Sequence[Any]) -> dict[str, Fig
         np.asarray(classes, dtype=object)[predictions.truth].astype(str),
         np.asarray(classes, dtype=object)[predictions.labels].astype(str),
         labels=[str(label) for label in classes],
+        sample_weight=predictions.weights,
+        values_format=None if predictions.weights is None else ".5g",
         ax=axes,
         cmap="Blues",
         colorbar=False,

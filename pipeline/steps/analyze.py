@@ -60,15 +60,15 @@ def _overview(dataset: Dataset, duplicates: int) -> str:
 
 {balance}
 
-Training part: {len(dataset.X_train)} rows. Test part: {len(dataset.X_test)} rows.{_split(dataset)}
+Training part: {len(dataset.X_train)} rows. Test part: {len(dataset.X_test)} rows.{_rows(dataset)}
 
 sha256 `{dataset.digest}`
 """
 
 
-def _split(dataset: Dataset) -> str:
-    """How the parts were made, where not by chance alone."""
-    return f" Split: {dataset.split_note}." if dataset.split_note else ""
+def _rows(dataset: Dataset) -> str:
+    """How rows were parted and weighed, where not by chance and alike."""
+    return f" Rows: {dataset.rows_note}." if dataset.rows_note else ""
 
 
 def _columns(dataset: Dataset, associations: "pd.Series[float]") -> pd.DataFrame:

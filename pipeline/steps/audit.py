@@ -69,7 +69,7 @@ def audit(
             "folds.csv": by_fold,
             "audit.png": _figure(task, by_fold, table),
         },
-        note=_note(task, table, len(folds), dataset.split_note),
+        note=_note(task, table, len(folds), dataset.rows_note),
     )
 
 
@@ -238,9 +238,9 @@ def _metrics(table: pd.DataFrame) -> dict[str, float]:
     return logged
 
 
-def _note(task: Task, table: pd.DataFrame, folds: int, split: str) -> str:
+def _note(task: Task, table: pd.DataFrame, folds: int, rows: str) -> str:
     """The result in Markdown."""
-    how = "" if not split else f" of the table's own split ({split})"
+    how = f" ({rows})" if rows else ""
     lines = [
         f"{folds} outer folds{how}; the whole procedure ran anew in each. Differences are the "
         "procedure minus the other, with a 95 % interval (corrected resampled t-test).",

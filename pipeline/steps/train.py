@@ -81,7 +81,7 @@ def fit(config: Config, dataset: Dataset, tuning: Tuning) -> Training:
             },
             artifacts={"weights.png": figures.weights(weights)} if len(weights) > 1 else {},
             note=_summary(tuning, weights, means["log_loss"])
-            + (f"; {dataset.split_note}" if dataset.split_note else ""),
+            + (f"; {dataset.rows_note}" if dataset.rows_note else ""),
         ),
     )
 

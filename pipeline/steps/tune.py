@@ -112,10 +112,11 @@ def _check(config: Config, trials: Sequence[Trial]) -> None:
 
 
 def _how_validated(dataset: Dataset) -> str:
-    """What the folds are, where they are not by chance alone."""
-    chained = " (each fold is trained on what came before it)"
-    folds = f"Folds as the split{chained if dataset.metadata.times is not None else ''}"
-    return f" {folds}: {dataset.split_note}." if dataset.split_note else ""
+    """What the folds are and how rows count, where not by chance and alike."""
+    if not dataset.rows_note:
+        return ""
+    chained = "; each fold is trained on what came before it" * (dataset.metadata.times is not None)
+    return f" Rows, in folds as in the split: {dataset.rows_note}{chained}."
 
 
 def _report(trials: Sequence[Trial], chosen: set[int], read_back: int, how: str) -> Report:

@@ -41,13 +41,16 @@ def family_spaces(tune: Tune) -> dict[Family, FamilySpace]:
     return {name: _family_space(tune, name) for name in tune.families}
 
 
-def check(tune: Tune) -> None:
-    """Imports what the config names and looks each parameter up. Raises ConfigError."""
+def check(tune: Tune, weight: str | None = None) -> None:
+    """Imports what the config names and looks each parameter up. Raises ConfigError.
+
+    With a column of weights, each classifier must take them.
+    """
     faults = [
         f"  tune.estimators.{name}.{fault}"
         for name, estimator in tune.estimators.items()
         if name in tune.families
-        for fault in custom.faults(estimator)
+        for fault in custom.faults(estimator, weight)
     ]
     faults = faults or _unknown_parameters(tune)
     if faults:

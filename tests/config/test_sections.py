@@ -31,6 +31,14 @@ def test_a_column_without_a_name_is_refused():
         Data(**{**DATA, "columns": {**DATA["columns"], "": {}}})
 
 
+@pytest.mark.parametrize(("name", "what"), [("ill", "the target"), ("Age", "among the columns")])
+def test_weight_is_no_feature(name, what):
+    with pytest.raises(
+        ValidationError, match=f"weight is '{name}', which is {what}; a weight is no"
+    ):
+        Data(**DATA, weight=name)
+
+
 @pytest.mark.parametrize(
     ("drop", "message"),
     [

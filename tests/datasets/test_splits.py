@@ -40,8 +40,42 @@ def test_rows_of_a_group_are_in_one_part_of_the_size_asked_for(size, stratify):
     assert len(dataset.X_train) + len(dataset.X_test) == ROWS
     assert len(dataset.X_test) / ROWS == pytest.approx(size, abs=0.05)
     assert dataset.y_test.mean() == pytest.approx(0.5, abs=0.05)
-    assert dataset.split_note == "rows of one 'patient' stay together"
+    assert dataset.rows_note == "rows of one 'patient' stay together"
     assert list(dataset.X) == list(COLUMNS)
+
+
+def weighed(cells: Any) -> Dataset:
+    config = make_config()
+    data = config.data.model_copy(update={"weight": "count"})
+    table = make_table(rows=ROWS).assign(count=cells)
+    return build_dataset(config.model_copy(update={"data": data}), table, digest="0" * 64)
+
+
+@pytest.mark.parametrize("convert", [lambda n: n, str, float])
+def test_weights_are_read_beside_the_features(convert):
+    dataset = weighed([convert(number % 5) for number in range(ROWS)])
+    assert list(dataset.X) == list(COLUMNS)
+    assert dataset.metadata.of(dataset.X_test).sample_weight.tolist() == [
+        number % 5 for number in dataset.X_test.index
+    ]
+    assert dataset.rows_note == "rows count by 'count', in fits and in metrics"
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (np.where(np.arange(ROWS) == 4, -1, 1), "row 5: data.weight 'count' must hold numbers"),
+        (np.where(np.arange(ROWS) == 4, "much", "1"), "(got 'much'; 1 rows hold such); mend the"),
+        (np.where(np.arange(ROWS) == 4, np.inf, 1), "must hold numbers from 0 on (got 'inf'; 1"),
+        (np.where(np.arange(ROWS) == 4, np.nan, 1), "row 5, count: data.weight needs a value in"),
+        (0, "data.weight 'count' is 0 in every row: no row counts; name a column of numbers above"),
+        (np.arange(ROWS) % 2, "label: the class 0 has 0 rows in the training part, and 6 are"),
+    ],
+)
+def test_weights_that_cannot_count_are_refused(cells, message):
+    with pytest.raises(ContractError) as refused:
+        weighed(cells)
+    assert message in str(refused.value)
 
 
 def test_many_groups_are_parted_by_chance_with_the_classes_even():
@@ -82,7 +116,7 @@ def test_test_part_holds_the_latest_rows_and_all_of_one_time(times):
     assert set(ORDER[dataset.X_test.index]) == set(range(42, 60))
     assert set(ORDER[dataset.X_train.index]) == set(range(42))
     first = pd.Series(times)[dataset.X_test.index].min()
-    assert dataset.split_note == (
+    assert dataset.rows_note == (
         f"trained on the past and tested on the future: the test part begins at {first} of 'day'"
     )
 
@@ -106,7 +140,7 @@ def test_with_group_and_time_earlier_rows_of_the_groups_tested_are_in_neither_pa
 
     assert dataset.X_train.index.tolist() == list(range(10, 168))
     assert len(dataset.X) == len(dataset.y) == ROWS - 10
-    assert dataset.split_note.endswith(
+    assert dataset.rows_note.endswith(
         "10 earlier rows are in neither part, as their 'patient' is in the test part too"
     )
 

@@ -1,12 +1,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
 from pipeline.evaluation.calibration import SURE, calibration, logistic_curve
 from pipeline.evaluation.metrics import Predictions
-from tests.support.builders import make_calibrated
+from pipeline.results import Metadata
+from tests.support.builders import make_calibrated, make_too_sure
 
 SHARES = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
 
@@ -184,3 +186,37 @@ def test_being_sure_and_wrong_on_a_few_rows_is_corrected_by_their_share():
     result = calibration(of_two(said, truth))
     assert result.error == pytest.approx(0.1, abs=1e-3)
     assert result.slope == pytest.approx(logit(0.9) / logit(1 - SURE), abs=1e-3)
+
+
+@pytest.mark.parametrize("groups", [None, "of three rows"])
+def test_weights_count_as_that_many_rows_and_groups_of_equal_rows_as_one(groups):
+    sample = make_too_sure(power=1.5)
+    rows = np.repeat(np.arange(len(sample.truth)), 3)
+    alone = replace(sample, metadata=Metadata(weights=pd.Series(np.full(len(sample.truth), 3.0))))
+    repeated = sample.where(rows)
+    if groups is not None:
+        repeated = replace(repeated, metadata=Metadata(groups=pd.Series(rows)))
+    one, other = calibration(alone), calibration(repeated)
+    for name in ("error", "slope", "intercept", "rate"):
+        assert getattr(one, name) == pytest.approx(getattr(other, name), abs=1e-4)
+    assert one.p_value > 0.01
+    if groups is None:
+        assert other.p_value < one.p_value / 10
+    else:
+        assert other.p_value == pytest.approx(one.p_value)
+
+
+def test_calibrated_groups_of_rows_are_as_seldom_found_off_as_the_level_says():
+    """Rows of a group share one truth; as rows they would be found off on every second table."""
+    rng = np.random.default_rng(0)
+    p_values: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(300):
+        chance = np.repeat(rng.uniform(0.05, 0.95, 80), 5)
+        truth = np.repeat(rng.random(80), 5) < chance
+        groups = pd.Series(np.repeat(np.arange(80), 5))
+        for is_grouped, values in p_values.items():
+            metadata = Metadata(groups=groups) if is_grouped else Metadata()
+            sample = replace(of_two(chance, truth.astype(int)), metadata=metadata)
+            values.append(calibration(sample).p_value)
+    assert 0.02 < np.mean(np.array(p_values[True]) < 0.05) < 0.09
+    assert np.mean(np.array(p_values[False]) < 0.05) > 0.3

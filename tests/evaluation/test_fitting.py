@@ -1,20 +1,27 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.dummy import DummyClassifier
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 
 from pipeline.datasets import splits
+from pipeline.errors import ConfigError
 from pipeline.evaluation import fitting
 from pipeline.evaluation.fitting import fit
 from pipeline.models import families
 from pipeline.models.ensemble import assemble
 from pipeline.models.threshold import with_threshold
 from pipeline.results import Metadata
-from pipeline.tasks import BINARY
+from pipeline.tasks import BINARY, FAMILIES
 from tests.support.builders import make_dataset
 
 DATASET = make_dataset(rows=120)
 X, Y = DATASET.X_train, DATASET.y_train
 GROUPS = pd.Series(np.arange(len(X)) // 4, X.index, name="patient")
+
+
+WEIGHTS = pd.Series(np.where(Y == 1, 9.0, 1.0), X.index, name="count")
 
 
 def blend() -> object:
@@ -40,3 +47,36 @@ def test_calibration_keeps_groups_together_and_the_model_no_places_of_rows(make,
     fitted = grouped.estimator_.estimators_[0] if make is blend else grouped
     assert fitted.get_params()["calibratedclassifiercv__cv"] == 3
     assert [v for n, v in grouped.get_params().items() if n.endswith("__cv")] == [3]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    "make",
+    [lambda name=name: families.build(name, {}, 0) for name in FAMILIES]
+    + [blend, lambda: DummyClassifier(strategy="prior")],
+    ids=[*FAMILIES, "blend", "dummy"],
+)
+@pytest.mark.parametrize("groups", [None, GROUPS])
+def test_weights_move_every_model_towards_the_rows_that_count_more(make, groups):
+    alone = fit(make(), X, Y).predict_proba(X)[:, 1].mean()
+    weighted = fit(make(), X, Y, Metadata(groups=groups, weights=WEIGHTS)).predict_proba(X)[:, 1]
+    assert alone == pytest.approx(0.5, abs=0.1)
+    assert weighted.mean() > alone + 0.15
+
+
+def test_weights_count_as_that_many_rows():
+    counts = np.arange(len(X)) % 3 + 1
+    rows = np.repeat(np.arange(len(X)), counts)
+    weights = pd.Series(counts.astype(float), X.index, name="count")
+    one, other = (families.build("raw_logistic_regression", {}, 0) for _ in range(2))
+    weighted = fit(one, X, Y, Metadata(weights=weights)).predict_proba(X)
+    repeated = fit(other, X.iloc[rows], Y.iloc[rows]).predict_proba(X)
+    np.testing.assert_allclose(weighted, repeated, atol=1e-3)
+
+
+def test_classifier_that_takes_no_weights_is_refused():
+    model = make_pipeline(KNeighborsClassifier())
+    with pytest.raises(
+        ConfigError, match=r"data.weight is 'count', and KNeighborsClassifier takes"
+    ):
+        fit(model, X, Y, Metadata(weights=WEIGHTS))

@@ -390,3 +390,13 @@ def test_module_of_the_user_that_cannot_be_used_is_a_fault(
     monkeypatch.syspath_prepend(str(tmp_path))
     (fault,) = custom.faults(Estimator(estimator=f"{name}.Few"))
     assert reason in fault
+
+
+def test_classifier_that_takes_no_weights_is_a_fault_where_rows_have_them():
+    knn, bayes = (
+        Estimator(estimator=f"sklearn.{name}")
+        for name in ("neighbors.KNeighborsClassifier", "naive_bayes.GaussianNB")
+    )
+    (fault,) = custom.faults(knn, "count")
+    assert "KNeighborsClassifier takes no sample_weight in its fit, and data.weight is" in fault
+    assert custom.faults(knn) == custom.faults(bayes, "count") == []

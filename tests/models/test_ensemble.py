@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
@@ -8,6 +9,7 @@ from sklearn.naive_bayes import GaussianNB
 from pipeline.evaluation.metrics import row_losses, true_class_probability
 from pipeline.models import ensemble
 from pipeline.models.ensemble import assemble, is_close, mix, select_weights
+from pipeline.results import Metadata
 from pipeline.tasks import TASKS
 
 NAMES = ("svc", "mlp", "extra_trees", "logistic_regression", "hist_gradient_boosting")
@@ -177,6 +179,33 @@ def test_losses_are_close_to_themselves_and_not_when_worse_on_every_row_alike():
     assert is_close(best, best, 2) is True
     assert is_close(best + 0.125, best, 2) is False
     assert is_close(best - 0.125, best, 2) is True
+
+
+@pytest.mark.parametrize(
+    ("share", "close"), [(-1.5, True), (0.0, True), (0.99, True), (1.01, False)]
+)
+def test_losses_of_groups_and_weights_are_close_as_their_units_are(share, close):
+    """Each of 50 units stands for as many equal rows: they are no further evidence."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=50)
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    best = rng.uniform(0.1, 2.0, 50)
+    losses = best + 0.3 * (noise + share * 2 / np.sqrt(50))
+    rows = np.repeat(np.arange(50), 4)
+    grouped = Metadata(groups=pd.Series(rows))
+    weighted = Metadata(weights=pd.Series(np.full(50, 4.0)))
+
+    assert is_close(losses[rows], best[rows], 2, grouped) is close
+    assert is_close(losses, best, 2, weighted) is close
+
+
+def test_rows_without_weight_have_no_say_in_the_blend():
+    families, truth = random_families(1, 2)
+    counts = (np.arange(len(truth)) % 2).astype(float)
+    part = {name: predicted[counts > 0] for name, predicted in families.items()}
+    weighted = select_weights(families, truth, Metadata(weights=pd.Series(counts)))
+    assert weighted == select_weights(part, truth[counts > 0])
+    assert set(select_weights({n: p[:0] for n, p in families.items()}, truth[:0]).values()) == {0.2}
 
 
 def test_mix_is_the_weighted_mean():

@@ -118,3 +118,19 @@ def test_model_predicts_the_positive_class_from_the_threshold_on():
     assert set(predicted) == {"no", "yes"}
     plain = LogisticRegression()
     assert with_threshold(plain, None, dataset.contract) is plain
+
+
+@pytest.mark.parametrize("is_positive", [np.ones(20, dtype=bool), np.zeros(20, dtype=bool)])
+def test_threshold_of_one_class_alone_is_elkans(is_positive):
+    train = Train(cost_false_positive=1, cost_false_negative=4)
+    assert cheapest(np.linspace(0.1, 0.9, 20), is_positive, train) == pytest.approx(0.2)
+
+
+def test_threshold_counts_rows_by_their_weights():
+    probability, is_positive = calibrated_without_noise()
+    counts = np.where(is_positive, 4.0, 1.0)
+    weighted = cheapest(probability, is_positive, Train(), counts)
+    repeated = np.repeat(np.arange(len(probability)), counts.astype(int))
+    expected = cheapest(probability[repeated], is_positive[repeated], Train())
+    assert weighted == pytest.approx(expected, abs=1e-3)
+    assert weighted < 0.3

@@ -84,7 +84,7 @@ def test_rows_of_a_group_that_the_champion_trained_on_are_not_compared(lab, clie
     assert 0 < expected < len(tested)
     result = rules(latest(client))
     assert result["gate.rule"]["figures"]["rows"] == expected
-    assert "rows of one 'patient' stay together; resamples draw" in result["split"]["sentence"]
+    assert "rows of one 'patient' stay together; resamples draw" in result["rows"]["sentence"]
 
 
 def test_rows_in_another_order_are_known_again(lab, client, weak):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.datasets.dataset import build_dataset
+from pipeline.export.compilation import compile_model
 from pipeline.results import Dataset, Evaluation, Training
 from pipeline.schema.columns import Column
 from pipeline.steps import procedure
@@ -74,7 +75,7 @@ def test_split_by_group_gives_the_score_that_a_split_by_chance_hides():
     assert group.metrics["log_loss"] > np.log(2)
     widths = [np.ptp(one.intervals["roc_auc"]) for one in (chance, group)]
     assert widths[1] > 4 * widths[0]
-    assert dataset.split_note in by_group.report.note
+    assert dataset.rows_note in by_group.report.note
 
 
 def test_split_by_time_gives_the_score_that_a_split_by_chance_hides():
@@ -117,4 +118,36 @@ def test_audit_splits_as_the_table_is_split_outside_and_inside(split):
         assert column == "patient" or train.max() < test.min()
     tested = sum(len(part.X_test) for part in parts)
     assert tested == (1000 if column == "patient" else 750)
-    assert dataset.split_note in report.note
+    assert dataset.rows_note in report.note
+
+
+def test_weights_count_in_fits_and_in_every_metric():
+    """Half of the rows say the opposite of the others: the answer is that of those that count."""
+    table = drifting().assign(count=1.0)
+    table["bed"] = np.where(table["label"] == 1, 1.0, -1.0)
+    opposite = table.assign(bed=-table["bed"])
+    both = pd.concat([table, opposite.assign(count=0.1)], ignore_index=True)
+    config = make_config(
+        columns={"badge": Column(), "bed": Column()},
+        tune={"families": ("logistic_regression", "svc"), "max_evals": 2, "folds": 3},
+    )
+    drop = {"patient": "of the split", "day": "of the split"}
+    results = []
+    for settings in ({"weight": "count"}, {}):
+        dropped = drop if settings else {**drop, "count": "unused"}
+        data = config.data.model_copy(update={"drop": dropped, **settings})
+        one = config.model_copy(update={"data": data})
+        dataset = build_dataset(one, both, digest="0" * 64)
+        _, training = procedure.run(one, dataset)
+        results.append((training, evaluate(one.evaluate, dataset, training)))
+
+    (weighted, tested), (alike, tested_alike) = results
+    for name in ("accuracy", "roc_auc"):
+        assert weighted.metrics[name] > 0.85
+        assert tested.metrics[name] > 0.85
+        assert alike.metrics[name] < 0.6
+        assert tested_alike.metrics[name] < 0.65
+    low, high = tested.intervals["accuracy"]
+    assert 0.8 < low < tested.metrics["accuracy"] < high
+    assert tested.baselines["tutorial"]["accuracy"] > 0.85
+    assert compile_model(dataset, weighted).summary
