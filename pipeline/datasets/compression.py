@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -52,8 +53,8 @@ def _is_data(member: zipfile.ZipInfo) -> bool:
 
 
 OPENERS: Mapping[bytes, Callable[[IO[bytes], str], IO[bytes]]] = MappingProxyType(
-    {b"\x1f\x8b": _gzip, b"BZh": _bz2, b"\xfd7zXZ\x00": _xz, ZIP: _member}
-)
+    {rb"\x1f\x8b": _gzip, rb"BZh[1-9][1\x17]": _bz2, rb"\xfd7zXZ\0": _xz, ZIP: _member}
+)  # by a pattern of the first bytes
 
 
 @contextmanager
@@ -65,7 +66,7 @@ def opened(file: IO[bytes], what: str) -> Iterator[IO[bytes]]:
     file.seek(0)
     head = file.read(8)
     file.seek(0)
-    opener = next((one for magic, one in OPENERS.items() if head.startswith(magic)), None)
+    opener = next((one for magic, one in OPENERS.items() if re.match(magic, head)), None)
     if opener is None or (opener is _member and _is_office_file(file)):
         file.seek(0)
         yield file

@@ -113,12 +113,24 @@ def _encoding(file: IO[bytes], what: str) -> str:
         try:
             decoder.decode(block) if is_utf8 else None
         except UnicodeDecodeError:
+            _check_not_broken(block, what)
             is_utf8 = False
     try:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         is_utf8 = False
     return "utf-8" if is_utf8 else FALLBACK
+
+
+def _check_not_broken(block: bytes, what: str) -> None:
+    """Raises SourceError for what is UTF-8 but for a few bytes: as cp1252 all would be garbled."""
+    text = block.decode("utf-8", errors="replace")
+    whole, *others = text.split("\ufffd")  # the replacement character
+    if sum(not character.isascii() for character in text) > 2 * len(others):
+        raise SourceError(
+            f"{what} is in UTF-8 but for {len(others)} bytes, the first after {whole[-20:]!r}; "
+            "mend them, or set data.csv.encoding"
+        )
 
 
 def _sample(file: IO[bytes], encoding: str, what: str) -> tuple[str, bool]:
@@ -182,8 +194,19 @@ class _Sample:
         return [row for row in rows if row]
 
     def separator(self) -> str:
-        """The separator that gives the most rows as many cells as the header, two or more."""
-        return max(SEPARATORS, key=self.fit)  # of equals the first
+        """The separator that gives the most rows as many cells as the header, two or more.
+
+        Of several, the one of the most columns, or of the most numbers: `a, cm;b` may stand above
+        `1,5;2`.
+        """
+        return max(SEPARATORS, key=lambda one: (self.fit(one), *self._content(one)))
+
+    def _content(self, separator: str) -> tuple[int, int]:
+        """The number of columns, and of cells that are numbers."""
+        number = WITH_POINT if separator == "," else WITH_COMMA
+        rows = self.rows(separator)
+        count = sum(bool(re.match(number, cell)) for row in rows for cell in row)
+        return (len(rows[0]) if rows else 0), count
 
     def fit(self, separator: str) -> float:
         """The share of rows that have as many cells as the header, 0 for one cell."""

@@ -67,6 +67,8 @@ class _Download:
                     await asyncio.sleep(PAUSE * 2**attempt)
 
     async def _attempt(self, session: "ClientSession") -> None:
+        import aiohttp
+
         headers = {"Accept-Encoding": "identity"}  # places in the file are those in the body
         size = self._file.tell()
         if size and self._validator:
@@ -77,6 +79,9 @@ class _Download:
             response.raise_for_status()
             if response.status != PARTIAL:
                 self._begin(response)
+            elif not response.headers.get("Content-Range", "").startswith(f"bytes {size}-"):
+                self._validator = None  # the server does not know ranges: begin anew
+                raise aiohttp.ClientPayloadError("the server sent another part than asked for")
             async for chunk in response.content.iter_chunked(CHUNK):
                 self._file.write(chunk)
                 if self._file.tell() > self._data.max_bytes:

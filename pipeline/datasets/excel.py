@@ -16,7 +16,8 @@ INSTALL = "pip install openpyxl"
 def read_sheet(file: IO[bytes], sheet: str | None, what: str) -> pd.DataFrame:
     """The cells of the named sheet, or of the first, typed as Excel has them; None for none.
 
-    The header is the first row that is not empty. Raises SourceError.
+    The header is the first row that is not empty. A column with a text in it is one of texts.
+    Raises SourceError.
     """
     import pandas as pd
 
@@ -25,8 +26,26 @@ def read_sheet(file: IO[bytes], sheet: str | None, what: str) -> pd.DataFrame:
         raise SourceError(f"{what} has an empty sheet; data.sheet names another")
     width = max(place + 1 for row in rows for place, cell in enumerate(row) if cell is not None)
     header, *cells = [(*row, *[None] * width)[:width] for row in rows]
-    frame = pd.DataFrame(cells, columns=["" if name is None else str(name) for name in header])
-    return frame.infer_objects()
+    columns = [_as_texts(column) for column in zip(*cells, strict=True)]
+    frame = pd.DataFrame(dict(enumerate(columns)), index=range(len(cells)))
+    frame.columns = pd.Index(["" if name is None else str(name) for name in header])
+    return frame
+
+
+def _as_texts(cells: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The cells, all as texts if one is: `NA` among numbers is the matter of the column's kind."""
+    if not any(isinstance(cell, str) for cell in cells):
+        return cells
+    return tuple(None if cell is None else _as_text(cell) for cell in cells)
+
+
+def _as_text(cell: Any) -> str:
+    """As CSV would have it: 1.0 is `1`, true is `true`, and a date is in ISO 8601."""
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return cell.isoformat() if hasattr(cell, "isoformat") else str(cell)
 
 
 def _rows(file: IO[bytes], sheet: str | None, what: str) -> list[tuple[Any, ...]]:

@@ -25,24 +25,25 @@ log = logging.getLogger(__name__)
 
 HTML = re.compile(rb"\s*(<!doctype|<html|<\?xml|<head)", re.IGNORECASE)
 JSON = re.compile(rb'\s*(\{\s*["}]|\[\s*[\[{])')
+PARQUET = re.compile(rb"PAR1(?![,;\t|\r\n\"])")  # not a CSV file whose first column is PAR1
 INDEX = re.compile(r"__index_level_\d+__")  # how pandas writes an index without a name
 HEAD_BYTES = 512
 EXPECTED = "a CSV, Parquet, Feather or Excel file"
 OTHERS = {  # by the first bytes, what a file is that holds no table, and the remedy
-    b"%PDF": "a PDF; a table must be copied out of it into CSV",
+    b"%PDF-": "a PDF; a table must be copied out of it into CSV",
     b"\xd0\xcf\x11\xe0": "an old Excel file (.xls), or one with a password; "
     "save it as .xlsx or CSV",
     b"SQLite format 3\0": "an SQLite database; write sqlite:/// before its path, "
     "and data.query for the table in it",
     b"\x89HDF": "an HDF5 file; write the table in it to Parquet",
     b"\x93NUMPY": "an array of NumPy, which has no column names; write it to Parquet with names",
-    b"RDX": "a file of R; write the table to CSV, or to Parquet with arrow::write_parquet",
+    b"RDX3\n": "a file of R; write the table to CSV, or to Parquet with arrow::write_parquet",
     b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it (zstd -d), or take gzip",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it and name the file",
     b"Rar!": "a RAR archive; unpack it and name the file",
     b"\x89PNG": "a picture",
     b"\xff\xd8\xff": "a picture",
-    b"GIF8": "a picture",
+    b"GIF89a": "a picture",
     b"\x80\x04\x95": "a pickle, which is not opened, as it may run code; write it to Parquet",
     b"\x80\x05\x95": "a pickle, which is not opened, as it may run code; write it to Parquet",
     b"$FL2": "a file of SPSS; write the table to CSV or Parquet",
@@ -229,11 +230,11 @@ def _read_excel(file: IO[bytes], data: Data, what: str) -> pd.DataFrame:
 
 
 def _is_parquet(head: bytes, name: str) -> bool:
-    return head.startswith(b"PAR1") or name.endswith((".parquet", ".pq"))
+    return bool(PARQUET.match(head)) or name.endswith((".parquet", ".pq"))
 
 
 def _is_feather(head: bytes, name: str) -> bool:
-    return head.startswith((b"ARROW1", b"FEA1")) or name.endswith((".feather", ".arrow"))
+    return head.startswith(b"ARROW1\0\0") or name.endswith((".feather", ".arrow"))
 
 
 def _is_excel(head: bytes, name: str) -> bool:

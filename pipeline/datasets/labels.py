@@ -1,7 +1,7 @@
 """The classes that a column of texts names: integers, true and false, or the texts themselves."""
 
 from collections.abc import Sequence
-from math import isfinite
+from math import isfinite, nan
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -39,7 +39,9 @@ def as_texts(cells: "pd.Series[Any]") -> "pd.Series[Any]":
 
     if pd.api.types.is_float_dtype(cells) and bool((cells.dropna() % 1 == 0).all()):
         cells = cells.astype("Int64")
-    return cells if pd.api.types.is_string_dtype(cells) else cells.astype("str")
+    if pd.api.types.is_string_dtype(cells):
+        return cells
+    return cells.astype(pd.StringDtype("pyarrow", na_value=nan))
 
 
 def _numbers(texts: Sequence[str]) -> list[int | float] | None:

@@ -119,6 +119,10 @@ BAD = {  # name: (bytes, settings of data, what the sentence says)
     "zero bytes": (b"a,b\n1,\0\n", {}, "holds zero bytes: it is no text, or one in UTF-16"),
     "UTF-16 without its mark": ("a,b\n1,x\n".encode("utf-16-le"), {}, "(utf-16-le, utf-16-be)"),
     "neither UTF-8 nor cp1252": (b"a,b\n1,\x81\xff\n", {}, "is neither UTF-8 nor cp1252 ("),
+    "a broken byte in UTF-8": (
+        *("größe,b\nä,é\nö,ü\n".encode() + b"\xe9,x\n", {}),
+        "is in UTF-8 but for 1 bytes, the first after 'größe,b\\nä,é\\nö,ü\\n'; mend them",
+    ),
     "not in what is given": (
         *("größe,b\n1,x".encode("latin-1"), {"csv": Csv(encoding="utf-8")}),
         "is not in utf-8 (",

@@ -47,7 +47,9 @@ def test_table_is_the_same_in_each_dialect(text, settings):
     [
         # What fits with commas is read with commas.
         ("a,b\n1;2,3;4\n", {}, {"separator": ","}),
-        ("a,b|c\n1,2|3\n", {}, {"separator": ","}),
+        ("a,b|c\n1,x|y\n", {}, {"separator": ","}),
+        ("length, cm;b\n1,5;2\n2;3,5\n1,5;2\n", {}, {"separator": ";", "decimal": ","}),
+        ("length, cm;b\n1,5;2\n2,5;3\n", {}, {"separator": ";", "decimal": ","}),
         ("a,b\n1,2,3\n4;5,6\n", {}, {"separator": ","}),
         ('"a;b",c\n"x;y",2\n', {}, {"separator": ","}),
         # A ragged line does not change the separator.

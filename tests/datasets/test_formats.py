@@ -3,6 +3,7 @@ import gzip
 import io
 import lzma
 import zipfile
+from datetime import datetime
 from math import nan
 
 import numpy as np
@@ -90,6 +91,11 @@ def test_leading_zeros_of_the_target_stay_and_NA_is_a_class(kind):
     assert table["b"].tolist() == ["01", "1", "NA", "2"]
 
 
+@pytest.mark.parametrize("name", ["PAR1", "ARROW1", "FEA1", "BZh9", "RDX", "GIF8", "PK", "7z", "%"])
+def test_csv_whose_first_column_is_called_as_another_format_begins_is_csv(name):
+    assert list(read(f"{name},b\n1,2\n".encode())) == [name, "b"]
+
+
 # Others.
 
 
@@ -166,6 +172,17 @@ def test_compressed_csv_is_read_whatever_its_name(name, source):
 
 def test_compressed_parquet_is_read():
     assert_frame_equal(read(gzip.compress(as_parquet(TYPED))), TYPED)
+
+
+def test_column_of_excel_with_a_text_in_it_is_one_of_texts():
+    day = datetime(2024, 1, 31)
+    content = as_excel([["a", "b", "b"], [1, day, True], [2.5, "soon", None], ["NA", None, "x"]])
+
+    table = read(content, target="a")
+
+    assert table["a"].tolist() == ["1", "2.5", "NA"]
+    assert table.iloc[:, 1].tolist()[:2] == ["2024-01-31T00:00:00", "soon"]
+    assert table.iloc[:, 2].tolist()[::2] == ["true", "x"]
 
 
 # In batches.

@@ -174,7 +174,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.server.closing.wait(5)
             case "/dribble.csv":
                 self._dribble()
-            case "/resumed.csv" | "/changed.csv" | "/whole.csv":
+            case "/resumed.csv" | "/changed.csv" | "/deaf.csv":
                 self._break_off()
             case _:
                 self.send_error(404)
@@ -186,12 +186,14 @@ class Handler(BaseHTTPRequestHandler):
         """Three bytes a connection, and the rest of another version where it says so."""
         asked = self.headers.get("Range")
         self.server.ranges.append(asked)
-        start = int(asked[6:-1]) if asked and self.path == "/resumed.csv" else 0
+        start = int(asked[6:-1]) if asked and self.path != "/changed.csv" else 0
         etag = f'"{len(self.server.ranges) if self.path == "/changed.csv" else 1}"'
         if asked:
             assert self.headers["If-Range"].startswith('"')
         self.send_response(206 if start else 200)
         self.send_header("ETag", etag)
+        if self.path == "/resumed.csv":
+            self.send_header("Content-Range", f"bytes {start}-{len(CSV) - 1}/{len(CSV)}")
         self.send_header("Content-Length", str(len(CSV) - start))
         self.end_headers()
         is_whole = len(self.server.ranges) == 3
@@ -252,8 +254,9 @@ def test_address_is_downloaded(server, no_proxy, path):
     [
         ("resumed.csv", [None, "bytes=3-", "bytes=6-"]),
         ("changed.csv", [None, "bytes=3-", "bytes=3-"]),
+        ("deaf.csv", [None, "bytes=3-", None]),
     ],
-    ids=["goes on", "begins anew where the file is another"],
+    ids=["goes on", "begins anew where the file is another", "begins anew without a range"],
 )
 def test_download_that_breaks_off_is_resumed(server, no_proxy, path, ranges):
     RANGES.clear()
