@@ -37,7 +37,7 @@ def _log_level():
 def calls(monkeypatch):
     """What `main` would have run: (verb, config, options), without options where none count."""
     calls = []
-    monkeypatch.setattr(flow, "run", lambda *call: calls.append(call))
+    monkeypatch.setattr(flow, "run", lambda *call: calls.append(call[:3]))
     monkeypatch.setattr(flow, "rollback", lambda *call: calls.append(("rollback", *call)))
     monkeypatch.setattr(flow, "history", lambda config: calls.append(("history", config, None)))
     monkeypatch.setattr(server, "serve", lambda config: calls.append(("serve", config, None)))

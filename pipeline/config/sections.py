@@ -37,8 +37,8 @@ class Data(Frozen):
     target: str = Field(description="the column to predict", min_length=1)
     target_kind: Literal["auto", "text"] = Field(
         "auto",
-        description="text keeps the target's cells of a CSV file as texts; auto reads them as "
-        "integers, or as true and false, where each is plainly one (1 and 2, not 01 and 2)",
+        description="text takes the target's cells as texts; auto reads those of CSV as integers, "
+        "or as true and false, where each is plainly one (1 and 2, not 01 and 2)",
     )
     positive: Label | None = Field(
         None, description="the class whose probability is asked for (two classes only)"

@@ -87,7 +87,11 @@ def _report(dialect: Dialect, settings: Csv, what: str) -> None:
         "separator": (dialect.separator, ",", f"the separator is {dialect.separator!r}"),
         "decimal": (dialect.decimal, ".", "numbers have decimal commas"),
         "quote": (dialect.quote, '"', f"the quote is {dialect.quote!r}"),
-        "comment": (dialect.skipped_lines, 0, f"{dialect.skipped_lines} lines before the header"),
+        "comment": (
+            dialect.skipped_lines,
+            0,
+            f"skipped before the header: {dialect.skipped_lines} lines",
+        ),
     }
     for name, (value, usual, sentence) in unusual.items():
         if getattr(settings, name) is None and value != usual and not str(value).startswith("utf"):

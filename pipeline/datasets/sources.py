@@ -120,12 +120,15 @@ def scheme(source: str) -> str:
 
 
 def stem(source: str) -> str:
-    """The source's name without folder, ending and wildcards: the name of the data set."""
+    """The source's name without folder, ending and wildcards: the name of the data set.
+
+    Of a pattern without a name, such as `visits/*.csv`, the folder's.
+    """
     path = unquote(re.split("[?#]", source)[0]) if scheme(source) in SOURCES else source
     name = Path(path)
     if name.suffix in compression.ENDINGS and len(name.suffixes) > 1:
         name = name.with_suffix("")
-    return re.sub(r"[*?\[\]]", "", name.stem).strip("-_. ") or "table"
+    return re.sub(r"[*?\[\]]", "", name.stem).strip("-_. ") or name.parent.name or "table"
 
 
 def _open_files(data: Data) -> FileSource:

@@ -97,7 +97,7 @@ def test_what_is_unusual_is_logged_with_its_setting(caplog):
         "the file: not in UTF-8, read as cp1252; if not so, set data.csv.encoding",
         "the file: the separator is ';'; if not so, set data.csv.separator",
         "the file: numbers have decimal commas; if not so, set data.csv.decimal",
-        "the file: 1 lines before the header; if not so, set data.csv.comment",
+        "the file: skipped before the header: 1 lines; if not so, set data.csv.comment",
     ]:
         assert sentence in caplog.messages
     caplog.clear()
