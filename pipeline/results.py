@@ -120,6 +120,7 @@ class Dataset:
     X_test: pd.DataFrame
     y_test: pd.Series[Any]
     metadata: Metadata = Metadata()  # of all rows
+    labels: Mapping[Any, str] = field(default_factory=dict)  # class -> its name for people
     rows_note: str = ""  # how rows were parted and weighed, where not by chance and alike
 
     @property
@@ -137,6 +138,18 @@ class Dataset:
         """All labels in the source's order."""
         y: pd.Series[Any] = pd.concat([self.y_train, self.y_test]).sort_index()
         return y
+
+    @property
+    def class_names(self) -> tuple[Any, ...]:
+        """The classes in their order as people call them: by name, or as they are."""
+        classes = self.contract.classes
+        return tuple(self.labels.get(one, str(one)) for one in classes) if self.labels else classes
+
+    @property
+    def named_y(self) -> pd.Series[Any]:
+        """All labels by the names of their classes."""
+        names = dict(zip(self.contract.classes, self.class_names, strict=True))
+        return self.y.map(names) if self.labels else self.y
 
     def examples(self, rows: int) -> pd.DataFrame:
         """The first rows of the training part, complete ones where there are any."""

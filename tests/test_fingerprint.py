@@ -111,6 +111,7 @@ def test_inputs_are_plain_values_by_name(step):
         ("data.target", "other", set(STEPS)),
         ("data.positive", 0, set(STEPS)),
         ("data.weight", "count", set(STEPS)),
+        ("data.labels", {"1": "ill"}, set(STEPS)),
         ("data.drop", {"id": "unique in each row"}, set(STEPS)),
         ("data.positive", True, set(STEPS)),  # 1 == True, and yet another class
         ("split.seed", 9, set(STEPS)),
@@ -149,6 +150,7 @@ def test_order_of_the_families_counts():
 def test_every_setting_counts_unless_it_is_of_where_or_how_fast():
     config = make_config(gate=EVERY_GATE, tune=EVERY_TUNE)
     config = changed(config, "data.drop", {"id": "unique in each row"})
+    config = changed(config, "data.labels", {"1": "ill"})
     inputs = fingerprint.inputs("promote", config, DIGEST) | fingerprint.inputs(
         "audit", config, DIGEST
     )
@@ -288,7 +290,7 @@ def test_flatten_tells_every_setting_of_the_run():
     assert (flat["gate.floors.roc_auc"], flat["gate.floors.log_loss"]) == (0.7, 0.6)
     assert flat["data.columns.flag"] == {"range": [0.0, 1.0]}
     assert flat["data.columns.noise"] == {}
-    mappings = ("data.columns", "data.drop", "tune.estimators", "tune.space")
+    mappings = ("data.columns", "data.drop", "data.labels", "tune.estimators", "tune.space")
     mappings += ("gate.floors", "gate.slices", "gate.slice_floors")
     names = {key for key in flat if not key.startswith(tuple(f"{name}." for name in mappings))}
     settings = {key for key, _ in config_file.settings()}

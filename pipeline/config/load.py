@@ -50,7 +50,7 @@ def _read(path: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ConfigError(f"config {path!r} cannot be read: {error}") from None
     try:
-        tree = _parse(text)
+        tree = _parse(text, "")
     except ValueError as error:
         raise ConfigError(f"config {path!r} is not valid YAML: {error}") from None
     if not isinstance(tree, dict):
@@ -58,10 +58,20 @@ def _read(path: str) -> dict[str, Any]:
     return tree
 
 
-def _parse(text: str) -> Any:
-    """YAML 1.2: no key twice, and `no` is a text. Raises ValueError with line and fault."""
+def _parse(text: str, key: str) -> Any:
+    """The value of a key in YAML 1.2, of the whole config for "": no key twice, `no` is a text.
+
+    Raises ValueError with line and fault.
+    """
     try:
         tree = YAML(typ="safe", pure=True).load(text)
+        if key == "data.labels":
+            tree = _with_text_keys(tree)
+        elif not key and isinstance(tree, dict) and isinstance(tree.get("data"), dict):
+            tree["data"] = {
+                name: _with_text_keys(value) if name == "labels" else value
+                for name, value in tree["data"].items()
+            }
         _check_keys(tree)
         json.dumps(tree, default=str, ensure_ascii=False).encode()
     except MarkedYAMLError as error:
@@ -70,6 +80,13 @@ def _parse(text: str) -> Any:
     except (YAMLError, RecursionError) as error:
         raise ValueError(str(error)) from None
     return tree
+
+
+def _with_text_keys(labels: Any) -> Any:
+    """Classes that are numbers, or true and false, as texts: they may be keys of `data.labels`."""
+    if not isinstance(labels, dict):
+        return labels
+    return {json.dumps(key) if isinstance(key, int) else key: labels[key] for key in labels}
 
 
 def _check_keys(tree: Any) -> None:
@@ -89,7 +106,7 @@ def _override(key: str, text: str) -> Any:
     if field is not None and field.annotation in (str, str | None) and text != "null":
         return text  # or a name in digits would become a number
     try:
-        return _parse(text)
+        return _parse(text, key)
     except ValueError:
         raise ConfigError(
             f"{key} is {text!r}; it must be a value in YAML, e.g. 3 or [a, b]"

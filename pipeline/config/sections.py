@@ -46,6 +46,9 @@ class Data(Frozen):
     columns: dict[str, Column] = Field(
         description="every other column: meaning, unit, range, missing, optional", min_length=1
     )
+    labels: dict[str, str] = Field(
+        {}, description="names of the classes in figures, notes and cards: {0: healthy, 1: ill}"
+    )
     drop: dict[str, str] = Field(
         {}, description="columns of the file that are no features, each with the reason"
     )

@@ -1,5 +1,6 @@
 """From a table to a checked data set in two parts."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     y = _whole_numbers(table[data.target])
     classes = _classes(data, y)
     _check_positive(data, classes)
+    labels = _labels(data, classes)
     _check_rows(config, y, classes)
     features = _features(data, table)
     _check_header(data, table)
@@ -58,6 +60,7 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
         X_test=X_test,
         y_test=y.iloc[test],
         metadata=metadata,
+        labels=labels,
         rows_note=splits.describe(metadata, times, train, test),
     )
 
@@ -192,6 +195,23 @@ def _check_positive(data: Data, classes: tuple[Any, ...]) -> None:
             f"data.positive is {data.positive!r}, but {data.target} has {len(classes)} classes "
             f"({shortened}); leave it out, or take the rows of the other classes out of the table"
         )
+
+
+def _labels(data: Data, classes: tuple[Any, ...]) -> dict[Any, str]:
+    """The classes' names. Raises ConfigError for one of no class, or of two."""
+    by_text = {json.dumps(one) if isinstance(one, int) else one: one for one in classes}
+    for text in data.labels:
+        if text not in by_text:
+            hint = nearest(text, by_text) or f"; the classes are {', '.join(list(by_text)[:10])}"
+            raise ConfigError(f"data.labels has {text!r}, which is no class of {data.target}{hint}")
+    labels = {by_text[text]: name for text, name in data.labels.items()}
+    names = [str(labels.get(label, label)) for label in classes]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(
+            f"data.labels calls two classes of {data.target} {twice!r}; give each a name of its own"
+        )
+    return labels
 
 
 def _check_rows(config: Config, y: "pd.Series[Any]", classes: tuple[Any, ...]) -> None:

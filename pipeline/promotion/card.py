@@ -16,6 +16,7 @@ from pipeline.promotion.record import Record
 from pipeline.reporting.markdown import cell, one_line
 from pipeline.results import Dataset
 from pipeline.schema.columns import Column
+from pipeline.schema.contract import Label
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 MOST_COLUMNS = 20
@@ -53,6 +54,7 @@ def card(record: Record, weights: Mapping[str, float]) -> str:
         rules=record.decision.rules,
         source=record.config.data.source,
         shares=_shares(dataset),
+        named={label: _named(dataset, label) for label in dataset.contract.classes},
         columns=_columns(dataset.contract.columns),
         weights=", ".join(f"{name} {weight:.0%}" for name, weight in weights.items() if weight),
         threshold=evidence.predictions.threshold,
@@ -92,7 +94,14 @@ def _interval(low: float, high: float, doubt: str) -> str:
 
 def _shares(dataset: Dataset) -> str:
     shares = dataset.y_train.value_counts(normalize=True)
-    return ", ".join(f"`{label}` {shares[label]:.1%}" for label in dataset.contract.classes)
+    classes = dataset.contract.classes
+    return ", ".join(f"{_named(dataset, label)} {shares[label]:.1%}" for label in classes)
+
+
+def _named(dataset: Dataset, label: Label) -> str:
+    """A class as answers have it, with its name for people where it has one."""
+    name = dataset.labels.get(label)
+    return f"`{label}`" if name is None else f"`{label}` ({one_line(name)})"
 
 
 def _columns(columns: Mapping[str, Column]) -> list[str]:

@@ -119,7 +119,7 @@ def gather_evidence(
         dummy=_dummy(dataset),
         X=dataset.X_test,
         comparison=None,
-        classes=dataset.contract.classes,
+        classes=dataset.class_names,
         rows_note=dataset.rows_note,
     )
     if champion is None:

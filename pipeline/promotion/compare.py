@@ -32,4 +32,4 @@ def compare_runs(config: Config, dataset: Dataset, pair: Sequence[Candidate]) ->
         metadata = dataset.metadata.of(X)
         predictions = {model.title: model.predict(X, y, metadata) for model in models}
     params = {name: one.params for name, one in zip(names, pair, strict=True)}
-    return compare(config.evaluate, predictions, params, dataset.contract.classes)
+    return compare(config.evaluate, predictions, params, dataset.class_names)

@@ -46,7 +46,7 @@ class Evidence:
     dummy: Predictions  # of the same rows: the shares of the classes in the training part
     X: pd.DataFrame  # the same rows
     comparison: Comparison  # a text: why there is none; None where there is no champion
-    classes: tuple[Label, ...]  # in the order of the columns of probabilities
+    classes: tuple[Label, ...]  # as people call them, in the order of the columns of probabilities
     rows_note: str = ""  # how rows were parted and weighed, where not by chance and alike
 
 

@@ -22,7 +22,7 @@ def publish(record: Record, run_id: str, version: ModelVersion) -> None:
     """As artifacts, metrics, tags, and the model card as the version's description."""
     page = card.card(record, _weights(record.decision.candidate.model_id))
     decision, predictions = record.as_json(), _predictions(record)
-    picture = figures.png(figures.model_comparison(predictions, record.dataset.contract.classes))
+    picture = figures.png(figures.model_comparison(predictions, record.dataset.class_names))
     artifacts: Artifacts = {
         "decision.json": decision,
         "model_card.md": page,

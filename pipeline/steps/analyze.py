@@ -11,7 +11,7 @@ MOST_DRAWN = 24  # columns in a picture of all
 
 def analyze(dataset: Dataset) -> Report:
     """Shape, head, description, balance, gaps, duplicates, correlations, distributions."""
-    X, y = dataset.X, dataset.y
+    X, y, named_y = dataset.X, dataset.y, dataset.named_y
     table = X.assign(**{str(y.name): y})
     columns = dataset.contract.columns
     associations = _associations(dataset)
@@ -36,11 +36,11 @@ def analyze(dataset: Dataset) -> Report:
             "describe.csv": labelled(table.describe(), "statistic"),
             "columns.csv": _columns(dataset, associations),
             "correlations.csv": labelled(correlations, "column"),
-            "class_balance.png": figures.class_balance(y),
+            "class_balance.png": figures.class_balance(named_y),
             "missing.png": figures.missing(X),
             "correlations.png": figures.correlations(correlations, which),
             "distributions.png": figures.distributions(
-                X[drawn], y, {name: column.unit for name, column in columns.items()}, which
+                X[drawn], named_y, {name: column.unit for name, column in columns.items()}, which
             ),
             "report.html": _report(table, dataset.name),
         },
@@ -49,8 +49,9 @@ def analyze(dataset: Dataset) -> Report:
 
 def _overview(dataset: Dataset, duplicates: int) -> str:
     X, y = dataset.X, dataset.y
+    names = {label: f" ({name})" for label, name in dataset.labels.items()}
     balance = "\n".join(
-        f"- `{label}`: {count} rows ({count / len(y):.1%})"
+        f"- `{label}`{names.get(label, '')}: {count} rows ({count / len(y):.1%})"
         for label, count in y.value_counts().sort_index().items()
     )
     return f"""# {dataset.name}

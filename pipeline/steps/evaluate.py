@@ -159,7 +159,7 @@ def _worst_rows(dataset: Dataset, predictions: Predictions) -> pd.DataFrame:
 
 
 def _figures(dataset: Dataset, predictions: Predictions, threshold: float | None) -> Artifacts:
-    drawn = figures.of_test_part(predictions, dataset.contract.classes)
+    drawn = figures.of_test_part(predictions, dataset.class_names)
     artifacts: Artifacts = {f"{name}.png": figure for name, figure in drawn.items()}
     if threshold is not None:
         table = _thresholds(predictions)

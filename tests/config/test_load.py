@@ -317,6 +317,19 @@ def test_load_refuses_a_key_that_yaml_takes_for_something_else_than_text(read, k
 
 
 @pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ("{0: healthy, 1: ill}", {"0": "healthy", "1": "ill"}),
+        ("{true: ill, no: healthy}", {"true": "ill", "no": "healthy"}),
+        ('{"01": one, -1: minus}', {"01": "one", "-1": "minus"}),
+    ],
+)
+def test_classes_may_be_named_as_they_are_written(read, labels, names):
+    assert read(SMALL.replace("data:\n", f"data:\n  labels: {labels}\n")).data.labels == names
+    assert load("configs/pima.yaml", {"data.labels": labels}).data.labels == names
+
+
+@pytest.mark.parametrize(
     "text",
     [
         SMALL.replace("unit: years", "unit: 2024-13-45"),

@@ -322,3 +322,35 @@ def test_positive_must_be_one_of_two_classes_and_of_no_more(labels, positive, me
     assert refusal(make_csv(labels), ConfigError, positive=positive).startswith(
         f"data.positive {message}"
     )
+
+
+@pytest.mark.parametrize(
+    ("labels", "positive", "names"),
+    [
+        ([0, 1], 1, {"0": "healthy", "1": "ill"}),
+        (["true", "false"], True, {"false": "healthy", "true": "ill"}),
+        (["no", "yes"], "yes", {"no": "healthy", "yes": "ill"}),
+    ],
+)
+def test_classes_have_names_for_people(labels, positive, names):
+    dataset = build(make_csv(labels), positive=positive, labels=names)
+    assert dataset.class_names == ("healthy", "ill")
+    assert (dataset.named_y == "ill").tolist() == (dataset.y == positive).tolist()
+    assert dataset.contract.positive == positive
+
+
+def test_classes_without_a_name_are_as_they_are():
+    assert build(make_csv([0, 1]), labels={"1": "ill"}).class_names == ("0", "ill")
+    assert build(make_csv([0, 1])).class_names == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"2": "ill"}, "data.labels has '2', which is no class of y; the classes are 0, 1"),
+        ({"0": "ill", "1": "ill"}, "data.labels calls two classes of y 'ill'; give each a name of"),
+        ({"0": "1"}, "data.labels calls two classes of y '1'"),
+    ],
+)
+def test_names_that_tell_no_class_are_refused(names, message):
+    assert refusal(make_csv([0, 1]), ConfigError, labels=names).startswith(message)

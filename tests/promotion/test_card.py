@@ -406,3 +406,9 @@ def test_html_runs_nothing_that_people_wrote(place, text):
     assert "<script" not in found
     assert not re.search(r"<[^>]*(onerror|javascript)", found)
     assert "alert(1)" in found
+
+
+def test_classes_have_their_names_beside_them():
+    text = page(make_record(replace(make_dataset(), labels={0: "healthy", 1: "ill"})))
+    assert "(the probability of `1` (ill))" in text
+    assert "`0` (healthy) 50.0%, `1` (ill) 50.0%" in text

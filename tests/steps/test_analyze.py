@@ -198,3 +198,13 @@ def test_pictures_of_a_wide_table_show_the_columns_that_go_with_the_target_most(
     share = columns["rank variance between classes"]
     assert share.nlargest(3).index.sort_values().tolist() == sorted(message)
     assert 0 <= share.min() <= share.max() <= 1
+
+
+def test_classes_are_called_by_their_names():
+    dataset = dataclasses.replace(make_dataset(), labels={0: "healthy", 1: "ill"})
+    artifacts = analyze(dataset).artifacts
+    (axes,) = artifacts["class_balance.png"].axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["healthy", "ill"]
+    legend = artifacts["distributions.png"].axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["healthy", "ill"]
+    assert "- `1` (ill): 60 rows" in artifacts["overview.md"]

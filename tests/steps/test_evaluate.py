@@ -288,3 +288,11 @@ def test_pima_tutorial_is_evaluated_as_the_tutorial_says():
     model = models.tutorial().fit(dataset.X_train, dataset.y_train)
     evaluation = evaluate(FEW, dataset, replace(make_training(make_dataset()), model=model))
     assert evaluation.baselines["tutorial"]["accuracy"] == 181 / 231
+
+
+def test_figures_call_the_classes_by_their_names():
+    dataset = replace(make_dataset(), labels={0: "healthy", 1: "ill"})
+    artifacts = evaluate(FEW, dataset, make_training(dataset)).report.artifacts
+    (axes,) = artifacts["confusion.png"].axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["healthy", "ill"]
+    assert "class ill" in artifacts["roc.png"].axes[0].get_legend().get_texts()[0].get_text()
