@@ -24,6 +24,7 @@ OTHER_SEPARATORS = (" ", ":", "~", "^", "\x01")  # to be named in a message, but
 COMMENT = "#"
 FALLBACK = "cp1252"  # Windows' Western European, in which spreadsheets save CSV
 SAMPLE_BYTES = 2**18
+LARGEST_SAMPLE = 2**25
 SAMPLE_ROWS = 200
 BLOCK = 2**20  # bytes that are decoded at a time
 BYTE_ORDER_MARKS = (  # the longer ones first: that of UTF-16 begins that of UTF-32
@@ -142,6 +143,10 @@ def _sample(file: IO[bytes], encoding: str, what: str) -> tuple[str, bool]:
     file.seek(0)
     content = file.read(SAMPLE_BYTES)
     is_whole = len(content) < SAMPLE_BYTES
+    while not is_whole and len(content) < LARGEST_SAMPLE and len(content.splitlines()) < 4:
+        more = file.read(len(content))  # some have 20,000 columns
+        is_whole = len(more) < len(content)
+        content += more
     try:
         text = codecs.getincrementaldecoder(encoding)().decode(content, final=is_whole)
     except UnicodeError as error:
@@ -184,9 +189,15 @@ class _Sample:
         self.text = text
         self._is_whole = is_whole
         self._quote = quote
+        self._rows: dict[str, Rows] = {}
 
     def rows(self, separator: str) -> Rows:
         """The first rows that are not empty, the header first."""
+        if separator not in self._rows:
+            self._rows[separator] = [row for row in self._parsed(separator) if row]
+        return self._rows[separator]
+
+    def _parsed(self, separator: str) -> Rows:
         reader = _reader(io.StringIO(self.text, newline=""), separator, self._quote)
         rows: Rows = []
         try:
@@ -195,22 +206,23 @@ class _Sample:
             return rows
         if len(rows) < SAMPLE_ROWS and not self._is_whole:
             rows.pop()  # it may be cut off
-        return [row for row in rows if row]
+        return rows
 
     def separator(self) -> str:
         """The separator that gives the most rows as many cells as the header, two or more.
 
-        Of several, the one of the most columns, or of the most numbers: `a, cm;b` may stand above
-        `1,5;2`.
+        Of several, the one of the most columns, of names without blanks around them, or of the
+        most numbers: `a, cm;b` may stand above `1,5;2`.
         """
         return max(SEPARATORS, key=lambda one: (self.fit(one), *self._content(one)))
 
-    def _content(self, separator: str) -> tuple[int, int]:
-        """The number of columns, and of cells that are numbers."""
+    def _content(self, separator: str) -> tuple[int, bool, int]:
+        """The number of columns, whether no blank is around their names, and the count of numbers."""
         number = WITH_POINT if separator == "," else WITH_COMMA
         rows = self.rows(separator)
+        header = rows[0] if rows else []
         count = sum(bool(re.match(number, cell)) for row in rows for cell in row)
-        return (len(rows[0]) if rows else 0), count
+        return len(header), all(name == name.strip() for name in header), count
 
     def fit(self, separator: str) -> float:
         """The share of rows that have as many cells as the header, 0 for one cell."""

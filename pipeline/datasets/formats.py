@@ -6,7 +6,9 @@ import io
 import logging
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import nan
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
@@ -64,11 +66,11 @@ class Format(NamedTuple):
 
 
 class NamedFile(NamedTuple):
-    """An open file, and what it is called in a message: `data.source 'people.csv'`."""
+    """A file of this machine, and what it is called in a message: `data.source 'people.csv'`."""
 
     what: str
-    name: str
-    file: IO[bytes]
+    name: str  # in its source, with the ending
+    path: Path
 
 
 def read_tables(files: list[NamedFile], data: Data) -> pd.DataFrame:
@@ -120,24 +122,25 @@ def _check_headers(files: list[NamedFile], headers: list[list[str]]) -> None:
 
 
 def _read(one: NamedFile, data: Data) -> tuple[pd.DataFrame, bool]:
-    with compression.opened(one.file, one.what) as content:
-        form = _recognize(content, one, data)
-        inner = _seekable(content, one) if form.seeks else content
-        return _as_frame(form.read(inner, data, one.what)), form.is_typed
+    with _opened(one, data) as (form, content):
+        return _as_frame(form.read(content, data, one.what)), form.is_typed
 
 
 def _batches(one: NamedFile, data: Data, rows: int) -> Iterator[pa.Table | pd.DataFrame]:
-    with compression.opened(one.file, one.what) as content:
-        form = _recognize(content, one, data)
-        inner = _seekable(content, one) if form.seeks else content
+    with _opened(one, data) as (form, content):
         if form.batches is None:
-            yield form.read(inner, data, one.what)
+            yield form.read(content, data, one.what)
         else:
-            yield from form.batches(inner, data, one.what, rows)
+            yield from form.batches(content, data, one.what, rows)
 
 
-def _seekable(content: IO[bytes], one: NamedFile) -> IO[bytes]:
-    return content if content is one.file else io.BytesIO(content.read())
+@contextmanager
+def _opened(one: NamedFile, data: Data) -> Iterator[tuple[Format, IO[bytes]]]:
+    """The format of a file, and its content, unpacked."""
+    with one.path.open("rb") as file, compression.opened(file, one.what) as content:
+        form = _recognize(content, one, data)
+        is_unpacked = form.seeks and content is not file
+        yield form, io.BytesIO(content.read()) if is_unpacked else content
 
 
 def _recognize(content: IO[bytes], one: NamedFile, data: Data) -> Format:

@@ -1,15 +1,15 @@
 """Where a table comes from: one row for each scheme of `data.source`."""
 
 import hashlib
-import os
 import re
-import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from glob import glob, has_magic
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 import pandas as pd
@@ -25,7 +25,7 @@ from pipeline.errors import SourceError
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-CHUNK = 2**20  # bytes that are copied or hashed at a time
+CHUNK = 2**20  # bytes that are copied at a time
 CLOUD_INSTALL = "pip install fsspec"
 
 
@@ -43,15 +43,18 @@ class Source(Protocol):
 
 
 class FileSource:
-    """One file or more that hold a table, each open until the source is no longer used."""
+    """One file or more that hold a table."""
 
-    def __init__(self, data: Data, files: Sequence[NamedFile]) -> None:
+    def __init__(
+        self, data: Data, files: Sequence[NamedFile], temporary: Path | None = None
+    ) -> None:
+        """The folder `temporary` is removed when the source is no longer used."""
+        if temporary is not None:
+            weakref.finalize(self, rmtree, temporary, ignore_errors=True)
         self._data = data
         self._files = list(files)
-        for one in files:
-            weakref.finalize(self, one.file.close)
-        self._stamps = [_stamp(one.file) for one in files]
-        digests = [_sha256(one.file) for one in files]
+        self._stamps = [_stamp(one) for one in files]
+        digests = [_sha256(one) for one in files]
         joined = hashlib.sha256("\n".join(digests).encode()).hexdigest()
         self._digest = digests[0] if len(digests) == 1 else joined
 
@@ -72,25 +75,19 @@ class FileSource:
 
     def _check_unchanged(self) -> None:
         for one, stamp in zip(self._files, self._stamps, strict=True):
-            if _stamp(one.file) != stamp:
+            if _stamp(one) != stamp:
                 raise SourceError(f"{one.what} changed while it was read; run again")
 
 
-def _stamp(file: IO[bytes]) -> tuple[int, int] | None:
-    """What changes when a file is written to; None where it is no file of the system."""
-    try:
-        status = os.fstat(file.fileno())
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
+def _stamp(one: NamedFile) -> tuple[int, int, int]:
+    """What changes when a file is written to, or another takes its place."""
+    status = one.path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _sha256(file: IO[bytes]) -> str:
-    file.seek(0)
-    digest = hashlib.sha256()
-    while block := file.read(CHUNK):
-        digest.update(block)
-    return digest.hexdigest()
+def _sha256(one: NamedFile) -> str:
+    with one.path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_source(data: Data) -> Source:
@@ -144,7 +141,7 @@ def _open_files(data: Data) -> FileSource:
             paths = [path]
         if not paths:
             raise SourceError(f"data.source {source!r} matches no file{looked_for(source)}")
-        return FileSource(data, [_open(one, source, len(paths)) for one in paths])
+        return FileSource(data, [_named(one, source, len(paths)) for one in paths])
     except FileNotFoundError:
         raise SourceError(
             f"data.source {source!r} does not exist in {Path.cwd()}; give the path of "
@@ -170,10 +167,10 @@ def _is_visible_file(path: Path) -> bool:
     return path.is_file() and not path.name.startswith((".", "_"))
 
 
-def _open(path: Path, source: str, of: int) -> NamedFile:
+def _named(path: Path, source: str, of: int) -> NamedFile:
     what = f"data.source {source!r}"
     what = what if of == 1 else f"{path.name!r} of {what}"
-    return NamedFile(what, path.name, path.open("rb"))
+    return NamedFile(what, path.name, path)
 
 
 def _open_local(data: Data) -> FileSource:
@@ -183,15 +180,16 @@ def _open_local(data: Data) -> FileSource:
 
 
 def _download(data: Data) -> FileSource:
-    file = tempfile.TemporaryFile()  # noqa: SIM115  the source closes it
+    folder = Path(mkdtemp())
     try:
-        download(data, file)
-        file.flush()
+        with (folder / "table").open("wb") as file:
+            download(data, file)
     except BaseException:
-        file.close()
+        rmtree(folder)
         raise
     name = Path(unquote(urlsplit(data.source).path)).name
-    return FileSource(data, [NamedFile(f"data.source {data.source!r}", name, file)])
+    one = NamedFile(f"data.source {data.source!r}", name, folder / "table")
+    return FileSource(data, [one], folder)
 
 
 def _open_remote(data: Data) -> FileSource:
@@ -211,7 +209,7 @@ def _open_remote(data: Data) -> FileSource:
             paths = [one for one in sorted(store.find(path, maxdepth=1)) if _is_table(one)]
         if not paths:
             raise SourceError(f"data.source {source!r} matches no file")
-        return FileSource(data, [_copied(store, one, data, len(paths)) for one in paths])
+        return _copied(store, paths, data)
     except ImportError as error:  # fsspec says which package the store needs
         raise SourceError(f"data.source {source!r} needs a package: {error}") from None
     except FileNotFoundError:
@@ -228,24 +226,31 @@ def _is_table(path: str) -> bool:
     return not path.rsplit("/", 1)[-1].startswith((".", "_"))
 
 
-def _copied(store: "AbstractFileSystem", path: str, data: Data, of: int) -> NamedFile:
-    what = f"data.source {data.source!r}"
-    what = what if of == 1 else f"{path!r} of {what}"
-    file = tempfile.TemporaryFile()  # noqa: SIM115  the source closes it
+def _copied(store: "AbstractFileSystem", paths: Sequence[str], data: Data) -> FileSource:
+    """The files, copied to this machine. Raises SourceError for too large ones."""
+    folder = Path(mkdtemp())
     try:
-        with store.open(path, "rb") as remote:
-            while chunk := remote.read(CHUNK):
-                file.write(chunk)
-                if file.tell() > data.max_bytes:
-                    raise SourceError(
-                        f"{what} is larger than data.max_bytes, {data.max_bytes}; "
-                        "raise it if that is right"
-                    )
-        file.flush()
+        files = []
+        for place, path in enumerate(paths):
+            what = f"data.source {data.source!r}"
+            what = what if len(paths) == 1 else f"{path!r} of {what}"
+            files.append(NamedFile(what, path, folder / str(place)))
+            _copy(store, files[-1], data)
     except BaseException:
-        file.close()
+        rmtree(folder)
         raise
-    return NamedFile(what, path, file)
+    return FileSource(data, files, folder)
+
+
+def _copy(store: "AbstractFileSystem", one: NamedFile, data: Data) -> None:
+    with store.open(one.name, "rb") as remote, one.path.open("wb") as local:
+        while chunk := remote.read(CHUNK):
+            local.write(chunk)
+            if local.tell() > data.max_bytes:
+                raise SourceError(
+                    f"{one.what} is larger than data.max_bytes, {data.max_bytes}; "
+                    "raise it if that is right"
+                )
 
 
 def _unknown(data: Data) -> Source:

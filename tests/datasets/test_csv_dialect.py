@@ -49,6 +49,7 @@ def test_table_is_the_same_in_each_dialect(text, settings):
         ("a,b\n1;2,3;4\n", {}, {"separator": ","}),
         ("a,b|c\n1,x|y\n", {}, {"separator": ","}),
         ("length, cm;b\n1,5;2\n2;3,5\n1,5;2\n", {}, {"separator": ";", "decimal": ","}),
+        ("length, cm|b\n1,5|x\n2,5|y\n", {}, {"separator": "|"}),
         ("length, cm;b\n1,5;2\n2,5;3\n", {}, {"separator": ";", "decimal": ","}),
         ("a,b\n1,2,3\n4;5,6\n", {}, {"separator": ","}),
         ('"a;b",c\n"x;y",2\n', {}, {"separator": ","}),
@@ -112,3 +113,11 @@ def test_decimal_commas_become_points_in_columns_of_numbers_alone():
     assert table["n"].tolist() == ["1.5", "?", "1000"]
     assert table["t"].tolist() == ["a,5", "1,5", "b"]
     assert table["v"].tolist() == ["1.2.3", "1,5", "0,5"]
+
+
+def test_header_that_is_longer_than_the_first_sample_is_read():
+    names = [f"{place} {'long ' * 100}" for place in range(1000)]
+    rows = [";".join(names), ";".join(["1,5"] * 1000), ";".join(["2"] * 1000)]
+    table = read("\n".join(rows).encode())
+
+    assert table.to_dict("list") == {name: ["1.5", "2"] for name in names}

@@ -1,9 +1,11 @@
 import gzip
 import hashlib
 import os
+import resource
 import socket
 import sqlite3
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -148,6 +150,18 @@ def test_pattern_or_folder_without_a_file_is_refused(months, source):
     assert f"data.source '{months}/{source}' matches no file" in refusal(f"{months}/{source}")
 
 
+def test_a_folder_may_hold_more_files_than_a_process_may_open(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for number in range(300):
+        (tmp_path / f"{number}.csv").write_bytes(CSV)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+
+        assert len(open_source(make_data(tmp_path)).read()) == 600
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
 # Over HTTP, on loopback only.
 
 
@@ -159,6 +173,11 @@ class Handler(BaseHTTPRequestHandler):
             case "/a.csv":
                 self._begin(len(CSV))
                 self.wfile.write(CSV)
+            case "/encoded.csv":
+                self.send_response(200)
+                self.send_header("Content-Encoding", "gzip")
+                self.end_headers()
+                self.wfile.write(gzip.compress(CSV))
             case "/moved.csv":
                 self.send_response(302)
                 self.send_header("Location", "/a.csv")
@@ -241,12 +260,18 @@ def no_proxy(monkeypatch):
             monkeypatch.delenv(name)
 
 
-@pytest.mark.parametrize("path", ["a.csv", "moved.csv"])
-def test_address_is_downloaded(server, no_proxy, path):
+@pytest.mark.parametrize("path", ["a.csv", "moved.csv", "encoded.csv"])
+def test_address_is_downloaded_to_a_file_that_goes_with_the_source(
+    server, no_proxy, path, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     source = open_source(make_data(f"{server}/{path}"))
 
     assert source.digest() == SHA256
     assert_frame_equal(source.read(), TABLE)
+    (folder,) = tmp_path.iterdir()
+    del source
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize(

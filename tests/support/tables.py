@@ -1,6 +1,8 @@
 """Tables as the bytes of files, and the sources that hold them."""
 
 import io
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pandas as pd
@@ -17,9 +19,10 @@ def make_data(source: Any = "folder/a.csv", target: str = "b", **settings: Any) 
 
 def source_of(data: Data, content: bytes) -> FileSource:
     """A file that is called as `data.source` says and holds the bytes."""
-    return FileSource(
-        data, [NamedFile(f"data.source {data.source!r}", data.source, io.BytesIO(content))]
-    )
+    folder = Path(mkdtemp())
+    (folder / "table").write_bytes(content)
+    one = NamedFile(f"data.source {data.source!r}", data.source, folder / "table")
+    return FileSource(data, [one], folder)
 
 
 def read(content: bytes, source: str = "folder/a.csv", **settings: Any) -> pd.DataFrame:
