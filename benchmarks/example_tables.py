@@ -13,7 +13,7 @@ from pipeline.config.tune import Tune
 from pipeline.datasets.dataset import build_dataset
 from pipeline.datasets.sources import open_source
 from pipeline.results import Dataset
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 from pipeline.steps.ingest import ingest
 
 Table = tuple[NDArray[np.float64], NDArray[np.int64]]
@@ -143,7 +143,7 @@ def pima(rng: np.random.Generator, rows: int) -> Table:
 def prepared(X: NDArray[np.float64], y: NDArray[np.int64], tune: Tune) -> tuple[Config, Dataset]:
     """The table as the steps take it; of two classes 1 is the positive one."""
     table = pd.DataFrame(X).rename(columns=lambda place: f"x{place}").assign(y=y)
-    columns = {name: Column() for name in table.columns.drop("y")}
+    columns = {name: NumberColumn() for name in table.columns.drop("y")}
     config = Config(
         data=Data(
             source="made.csv",

@@ -31,7 +31,7 @@ from pipeline.models import families as models
 from pipeline.promotion import gate
 from pipeline.promotion.gate import Evidence, PairedComparison
 from pipeline.results import Dataset
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 
 UNJUDGED = 1_000_000  # draws from here on only show the true difference
 SLOPES = np.array([1.21, 0.77, 0.55, 0.44, 0.33, 0.22, 0.11, 0.0])
@@ -92,7 +92,7 @@ def pima() -> Source:
 
 def made() -> Source:
     """As many rows of a known distribution at each draw: the truth is what fresh ones say."""
-    columns = {f"x{place}": Column() for place in range(len(SLOPES))}
+    columns = {f"x{place}": NumberColumn() for place in range(len(SLOPES))}
     config = Config(
         data=Data(source="made.csv", target="y", positive=1, columns=columns),
         registry=Registry(model="made"),

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.config.sections import Config
 from pipeline.models import import_paths
+from pipeline.schema.columns import Column
 from pipeline.verbs import VERBS, needed
 
 PACKAGE = Path(__file__).resolve().parent
@@ -67,8 +68,14 @@ def flatten(config: Config, sections: Iterable[str] | None = None) -> dict[str, 
                 flat[f"{section}.{name}"] = value
     if sections is None or "data" in sections:
         for name, column in config.data.columns.items():
-            flat[f"data.columns.{name}"] = column.model_dump(mode="json", exclude_defaults=True)
+            flat[f"data.columns.{name}"] = as_set(column)
     return flat
+
+
+def as_set(column: Column) -> dict[str, Any]:
+    """What was set of a column, and its kind where it is not a number."""
+    kind = {} if column.kind == "number" else {"kind": column.kind}
+    return {**kind, **column.model_dump(mode="json", exclude_defaults=True)}
 
 
 def _code(step: str) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.schema.contract import Contract
+from pipeline.schema.rules import decode
 from pipeline.tasks import METRICS, Family
 
 if TYPE_CHECKING:  # matplotlib takes a second to import, and a reused step draws nothing
@@ -109,7 +110,11 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Ingest: a checked table in two parts. X holds doubles, NaN where a value is missing."""
+    """Ingest: a checked table in two parts. X holds doubles, NaN where a value is missing.
+
+    `cells` are all rows in the source's order as the table has them, which the codes in X stand
+    for; None where all columns are numbers.
+    """
 
     name: str
     digest: str  # sha256 of the source's bytes
@@ -122,6 +127,7 @@ class Dataset:
     metadata: Metadata = Metadata()  # of all rows
     labels: Mapping[Any, str] = field(default_factory=dict)  # class -> its name for people
     rows_note: str = ""  # how rows were parted and weighed, where not by chance and alike
+    cells: pd.DataFrame | None = None
 
     @property
     def digests(self) -> dict[str, str]:
@@ -151,10 +157,15 @@ class Dataset:
         names = dict(zip(self.contract.classes, self.class_names, strict=True))
         return self.y.map(names) if self.labels else self.y
 
+    def cells_of(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Rows of X as the table has them."""
+        return X if self.cells is None else self.cells.loc[X.index]
+
     def examples(self, rows: int) -> pd.DataFrame:
-        """The first rows of the training part, complete ones where there are any."""
+        """The first rows of the training part as JSON has them, complete ones where there are."""
         complete = self.X_train.dropna()
-        return (self.X_train if complete.empty else complete).head(rows)
+        first = (self.X_train if complete.empty else complete).head(rows)
+        return decode(self.contract.columns, first)
 
 
 @dataclass(frozen=True)

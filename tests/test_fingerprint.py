@@ -13,7 +13,7 @@ from pipeline import fingerprint
 from pipeline.config import load as config_file
 from pipeline.config.sections import Config
 from pipeline.config.tune import Estimator
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 from pipeline.verbs import VERBS, needed
 from tests.support.builders import COLUMNS, make_config
 
@@ -163,13 +163,13 @@ def test_every_setting_counts_unless_it_is_of_where_or_how_fast():
 @pytest.mark.parametrize(
     "column",
     [
-        Column(missing=0.0),
-        Column(missing=-1.0),
-        Column(range=(0.0, None)),
-        Column(range=(None, 0.0)),
-        Column(optional=True),
-        Column(unit="kg"),
-        Column(meaning="else"),
+        NumberColumn(missing=0.0),
+        NumberColumn(missing=-1.0),
+        NumberColumn(range=(0.0, None)),
+        NumberColumn(range=(None, 0.0)),
+        NumberColumn(optional=True),
+        NumberColumn(unit="kg"),
+        NumberColumn(meaning="else"),
     ],
 )
 def test_what_is_said_of_a_column_counts_for_every_step(column):

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from pipeline.config.keys import field_at, section_of
+from pipeline.config.keys import field_at, sections_of
 from pipeline.config.sections import Config
 from pipeline.config.types import MEANT
 from pipeline.errors import nearest
@@ -37,12 +37,12 @@ def _sentence(fault: ErrorDetails, tree: dict[str, Any]) -> str:
             names = _siblings(keys)
             hint = nearest(str(keys[-1]), names) or f"; choose from {', '.join(sorted(names))}"
             return f"{name} is not a setting{hint}"
-        case "missing":
-            return f"{name} is missing; the config must set it"
         case "literal_error":
-            choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
             value = "not known" if fault["loc"][-1] == "[key]" else value
-            return f"{name} is {value}{_choose(fault['input'], choices)}"
+            return f"{name} is {value}{_choose(fault['input'], _names(context['expected']))}"
+        case "union_tag_invalid":
+            name, value = f"{name}.kind", context["tag"]
+            return f"{name} is {value!r}{_choose(value, _names(context['expected_tags']))}"
         case "unknown_names":
             return "\n  ".join(
                 f"{name}[{place}] is {one!r}{_choose(one, context['choices'])}"
@@ -50,7 +50,8 @@ def _sentence(fault: ErrorDetails, tree: dict[str, Any]) -> str:
             )
         case "value_error":
             return f"{name}{': ' * bool(name)}{context['error']}"
-    return f"{name} is {value}; {_rule(fault)}"
+    is_missing = fault["type"] == "missing"
+    return f"{name} is {'missing' if is_missing else value}; {_rule(fault)}"
 
 
 def _rule(fault: ErrorDetails) -> str:
@@ -59,9 +60,16 @@ def _rule(fault: ErrorDetails) -> str:
             return f"it should be {MEANT[fault['ctx']['pattern']]}"
         case "model_type" | "dict_type":
             return "it should be a mapping of settings, {} for none"
+        case "missing":
+            return "the config must set it"
         case "tuple_type":
             return "it should be a list"
     return fault["msg"].replace("Input should", "it should")
+
+
+def _names(listed: str) -> list[str]:
+    """The names that pydantic lists in quotes."""
+    return listed.replace("'", "").replace(" or ", ", ").split(", ")
 
 
 def _choose(value: Any, choices: Sequence[str]) -> str:
@@ -71,14 +79,14 @@ def _choose(value: Any, choices: Sequence[str]) -> str:
 def _keys(fault: ErrorDetails, tree: Any) -> list[int | str]:
     """The fault's place in the config, without the names of the branches of a union."""
     keys = []
-    for part in fault["loc"]:
+    for place, part in enumerate(fault["loc"]):
         if isinstance(tree, list):
             inside = isinstance(part, int) and part < len(tree)
         else:
             inside = isinstance(tree, dict) and part in tree
         if inside:
             tree = tree[part]
-        if inside or fault["type"] == "missing":
+        if inside or (fault["type"] == "missing" and place == len(fault["loc"]) - 1):
             keys.append(part)
     return keys
 
@@ -93,5 +101,5 @@ def _dotted(keys: list[int | str]) -> str:
 def _siblings(keys: Sequence[int | str]) -> list[str]:
     """The names that would have been valid in the place of the last key."""
     field = field_at(keys[:-1]) if len(keys) > 1 else None
-    model = Config if field is None else section_of(field)
-    return list(model.model_fields) if model else []
+    models = [Config] if field is None else sections_of(field)
+    return list(dict.fromkeys(name for model in models for name in model.model_fields))

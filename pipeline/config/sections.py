@@ -11,7 +11,7 @@ from pipeline.config.serve import Serve
 from pipeline.config.tune import Tune
 from pipeline.config.types import MODEL_NAME, SHA256, Count, Positive, Seed, Share
 from pipeline.errors import nearest
-from pipeline.schema.columns import Column, Frozen
+from pipeline.schema.columns import AnyColumn, Frozen
 from pipeline.schema.contract import Label
 
 
@@ -43,8 +43,10 @@ class Data(Frozen):
     positive: Label | None = Field(
         None, description="the class whose probability is asked for (two classes only)"
     )
-    columns: dict[str, Column] = Field(
-        description="every other column: meaning, unit, range, missing, optional", min_length=1
+    columns: dict[str, AnyColumn] = Field(
+        {},
+        description="every other column: kind, meaning, unit, range, missing, optional, ...; "
+        "{} for what the table itself says of them",
     )
     labels: dict[str, str] = Field(
         {}, description="names of the classes in figures, notes and cards: {0: healthy, 1: ill}"
@@ -58,7 +60,7 @@ class Data(Frozen):
 
     @field_validator("columns")
     @classmethod
-    def _columns_have_names(cls, columns: dict[str, Column]) -> dict[str, Column]:
+    def _columns_have_names(cls, columns: dict[str, AnyColumn]) -> dict[str, AnyColumn]:
         if "" in columns:
             raise ValueError(
                 "one column has an empty name, which MLflow cannot carry in a model's signature; "
@@ -171,7 +173,7 @@ class Config(Frozen):
     @model_validator(mode="after")
     def _slices_are_columns(self) -> "Config":
         for name in self.gate.slices:
-            if name not in self.data.columns:
+            if self.data.columns and name not in self.data.columns:
                 hint = nearest(name, self.data.columns) or "; choose from data.columns"
                 raise ValueError(f"gate.slices has {name!r}, which is no column{hint}")
         return self

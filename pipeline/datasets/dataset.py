@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError, ContractError, nearest
 from pipeline.results import Dataset
 from pipeline.schema.columns import Column
 from pipeline.schema.contract import Contract
+from pipeline.schema.kinds import kind_of
 from pipeline.schema.rules import check, check_names
 
 MOST_NAMED = 5  # columns in one message
@@ -39,13 +40,12 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     times = None if time is None else column(data, table, "split.time", time)
     del table  # as texts it is several times the size of its numbers
     _check_names(data, list(map(str, features.columns)))
-    features = _read_kinds(data.columns, features)
-    _check_kinds(data.columns, features)
-    X = check(data.columns, features)
-    del features
     train, test = splits.split(config, y, metadata)
     counted = train if metadata.weights is None else train[metadata.weights.iloc[train] > 0]
     _check_rows_per_class(config, y.iloc[counted], classes)
+    cells = _read(data.columns, features)
+    columns = _learn(data.columns, cells.iloc[train])
+    X = check(columns, cells)
     X_train, X_test = X.iloc[train], X.iloc[test]
     _check_values_per_column(X_train)
     return Dataset(
@@ -53,7 +53,7 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
         digest=digest,
         split_digest=splits.digest(metadata, train, test),
         contract=Contract(
-            columns=data.columns, target=data.target, classes=classes, positive=data.positive
+            columns=columns, target=data.target, classes=classes, positive=data.positive
         ),
         X_train=X_train,
         y_train=y.iloc[train],
@@ -62,7 +62,41 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
         metadata=metadata,
         labels=labels,
         rows_note=splits.describe(metadata, times, train, test),
+        cells=_checked_cells(columns, cells, X),
     )
+
+
+def _read(columns: Mapping[str, Column], features: pd.DataFrame) -> pd.DataFrame:
+    """The table's cells as cells of their columns' kinds; it is emptied, to free what it holds."""
+    features.columns = pd.Index(map(str, features.columns))
+    cells = {
+        name: TABLE_KINDS[column.kind].read(features.pop(name), column)
+        for name, column in columns.items()
+        if name in features
+    }
+    pa.default_memory_pool().release_unused()  # what the texts took
+    frame = pd.DataFrame(cells)
+    _check_kinds(columns, frame)
+    return frame
+
+
+def _learn(columns: Mapping[str, Column], cells: pd.DataFrame) -> dict[str, Any]:
+    """The columns with what their training rows say of them."""
+    return {
+        name: TABLE_KINDS[column.kind].learn(column, cells[name]) if name in cells else column
+        for name, column in columns.items()
+    }
+
+
+def _checked_cells(
+    columns: Mapping[str, Column], cells: pd.DataFrame, X: pd.DataFrame
+) -> pd.DataFrame | None:
+    """The cells that codes stand for, beside the checked numbers; None of numbers alone."""
+    plain = [name for name, column in columns.items() if kind_of(column).plain_types]
+    if len(plain) == len(columns):
+        return None
+    coded = [name for name in cells if name not in plain]
+    return X.assign(**cells[coded])
 
 
 def _check_target(data: Data, table: pd.DataFrame) -> None:
@@ -132,14 +166,6 @@ def _whole_numbers(y: "pd.Series[Any]") -> "pd.Series[Any]":
     """1.0 and 0.0 are the classes 1 and 0."""
     whole = pd.api.types.is_float_dtype(y) and bool(((y % 1 == 0) & (y.abs() < 2**53)).all())
     return y.astype("int64") if whole else y
-
-
-def _read_kinds(columns: Mapping[str, Column], features: pd.DataFrame) -> pd.DataFrame:
-    """The table as each column's kind reads it; its columns are taken out, to free their cells."""
-    names = list(features.columns)
-    cells = {name: TABLE_KINDS[columns[str(name)].kind].read(features.pop(name)) for name in names}
-    pa.default_memory_pool().release_unused()  # what the texts took
-    return pd.DataFrame(cells, index=features.index)
 
 
 def _check_kinds(columns: Mapping[str, Column], features: pd.DataFrame) -> None:

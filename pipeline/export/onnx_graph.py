@@ -5,8 +5,9 @@ which values beside a split fall on its other side, and neither spline nor histo
 boosting. Whether a graph equals its classifier is for `compilation` to say.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
 from math import factorial
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     HistGradientBoostingClassifier,
@@ -24,11 +26,18 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import PowerTransformer, SplineTransformer, StandardScaler
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    OneHotEncoder,
+    PowerTransformer,
+    SplineTransformer,
+    StandardScaler,
+    TargetEncoder,
+)
 from sklearn.svm import SVC
 
-from pipeline.export import onnx_trees
+from pipeline.export import onnx_codes, onnx_trees
 from pipeline.export.onnx_builder import INPUT, Graph, TranslationError
 
 TINY = np.spacing(1.0)  # a Yeo-Johnson exponent this near to 0 is taken for 0
@@ -67,9 +76,13 @@ def _pipeline(graph: Graph, pipeline: Pipeline, X: str) -> str:
     *steps, last = [step for _, step in pipeline.steps]
     if steps and type(steps[-1]) is StandardScaler and type(last) is LogisticRegression:
         steps, last = steps[:-1], unscaled(steps[-1], last)
+    return _probabilities(graph, last, _steps(graph, steps, X))
+
+
+def _steps(graph: Graph, steps: Sequence[Any], X: str) -> str:
     for step in steps:
         X = _look_up(TRANSFORMERS, step)(graph, step, X)
-    return _probabilities(graph, last, X)
+    return X
 
 
 def unscaled(scaler: StandardScaler, model: LogisticRegression) -> LogisticRegression:
@@ -100,6 +113,40 @@ def _fixed_threshold(graph: Graph, fixed: FixedThresholdClassifier, X: str) -> s
 
 
 # Transformers.
+
+
+def _transform_pipeline(graph: Graph, pipeline: Pipeline, X: str) -> str:
+    return _steps(graph, [step for _, step in pipeline.steps], X)
+
+
+def _columns(graph: Graph, transformer: ColumnTransformer, X: str) -> str:
+    names = list(transformer.feature_names_in_)
+    parts = []
+    for name, step, columns in transformer.transformers_:
+        if name == "remainder":
+            continue
+        index = graph.constant([names.index(column) for column in columns], np.int64)
+        parts.append(_steps(graph, [step], graph("Gather", X, index, axis=1)))
+    return parts[0] if len(parts) == 1 else graph("Concat", *parts, axis=1)
+
+
+def _union(graph: Graph, union: FeatureUnion, X: str) -> str:
+    parts = [_steps(graph, [step], X) for _, step in union.transformer_list]
+    return graph("Concat", *parts, axis=1)
+
+
+def _function(graph: Graph, transformer: FunctionTransformer, X: str) -> str:
+    function = transformer.func
+    if function is None:
+        return X
+    if isinstance(function, partial) and function.func is np.multiply:
+        return graph("Mul", X, graph.constant(function.args[0]))
+    if isinstance(function, partial) and function.func is np.round:
+        shift = graph.constant(10.0 ** function.keywords["decimals"])
+        return graph("Div", graph("Round", graph("Mul", X, shift)), shift)
+    if function in UFUNCS:
+        return graph(UFUNCS[function], X)
+    raise TranslationError(f"FunctionTransformer of {function}")
 
 
 def _impute(graph: Graph, imputer: SimpleImputer, X: str) -> str:
@@ -232,7 +279,14 @@ CLASSIFIERS: dict[type, Callable[..., str]] = {
     RandomForestClassifier: onnx_trees.forest,
     HistGradientBoostingClassifier: onnx_trees.boosting,
 }
+UFUNCS = {np.sin: "Sin", np.cos: "Cos"}
 TRANSFORMERS: dict[type, Callable[..., str]] = {
+    Pipeline: _transform_pipeline,
+    ColumnTransformer: _columns,
+    FeatureUnion: _union,
+    FunctionTransformer: _function,
+    OneHotEncoder: onnx_codes.one_hot,
+    TargetEncoder: onnx_codes.by_target,
     SimpleImputer: _impute,
     StandardScaler: _standardize,
     PowerTransformer: _power,

@@ -8,8 +8,10 @@ import numpy as np
 from onnx import TensorProto, numpy_helper
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from pipeline.export.onnx_builder import Graph, TranslationError
+from pipeline.export.onnx_builder import Graph
+from pipeline.export.onnx_codes import LevelSets
 
+HALF = 0.5  # between the 0 and the 1 of a set of levels
 SUM, AT_MOST = 1, 0  # how a TreeEnsemble puts its trees together, and compares with a split
 
 
@@ -47,22 +49,44 @@ def forest(graph: Graph, model: Any, X: str) -> str:
 
 
 def boosting(graph: Graph, model: HistGradientBoostingClassifier, X: str) -> str:
-    """The sum of the trees' margins. Raises TranslationError for splits by category."""
-    if model.is_categorical_ is not None and any(model.is_categorical_):
-        raise TranslationError("HistGradientBoostingClassifier with categories")
-    trees = []
-    for iteration in model._predictors:
-        for output, predictor in enumerate(iteration):
-            nodes = predictor.nodes
-            tree = _Tree(
-                *(nodes["feature_idx"], nodes["num_threshold"], nodes["left"], nodes["right"]),
-                *(nodes["missing_go_to_left"], nodes["is_leaf"].astype(bool), nodes["value"]),
-                output,
-            )
-            trees.append(tree)
-    margins = _sum_of_trees(graph, X, trees)
+    """The sum of the trees' margins, of which some split by a set of categories."""
+    if model.is_categorical_ is not None:  # scikit-learn moves them to the front
+        order = np.argsort(~model.is_categorical_, kind="stable")
+        X = graph("Gather", X, graph.constant(order, np.int64), axis=1)
+    sets = LevelSets(_categories(model), model.n_features_in_)
+    trees = [
+        _boosted_tree(predictor, output, sets)
+        for iteration in model._predictors
+        for output, predictor in enumerate(iteration)
+    ]
+    margins = _sum_of_trees(graph, sets.added_to(graph, X), trees)
     start = graph.constant(model._baseline_prediction.reshape(1, -1))
     return graph.link(graph("Add", margins, start), len(model.classes_))
+
+
+def _categories(model: HistGradientBoostingClassifier) -> Sequence[Any]:
+    """The codes that were met in each column of categories."""
+    if model.is_categorical_ is None:
+        return []
+    categories: Sequence[Any] = model._preprocessor.named_transformers_["encoder"].categories_
+    return categories
+
+
+def _boosted_tree(predictor: Any, output: int, sets: LevelSets) -> _Tree:
+    """Where a tree splits by a set of levels, it splits by the column of zeros and ones of it."""
+    nodes = predictor.nodes
+    features, splits = nodes["feature_idx"].copy(), nodes["num_threshold"].copy()
+    for place in np.flatnonzero(nodes["is_categorical"] & ~nodes["is_leaf"].astype(bool)):
+        node = nodes[place]
+        left = predictor.raw_left_cat_bitsets[node["bitset_idx"]]
+        goes_left = bool(node["missing_go_to_left"])
+        features[place] = sets.column(int(node["feature_idx"]), left, goes_left)
+        splits[place] = HALF
+    return _Tree(
+        *(features, splits, nodes["left"], nodes["right"]),
+        *(nodes["missing_go_to_left"], nodes["is_leaf"].astype(bool), nodes["value"]),
+        output,
+    )
 
 
 def _sum_of_trees(graph: Graph, X: str, trees: Sequence[_Tree]) -> str:

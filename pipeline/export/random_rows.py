@@ -36,8 +36,28 @@ def _random_numbers(rng: np.random.Generator, column: Column, values: Vector) ->
     """Numbers within the range of the values and, where the column lets them, as far beyond it."""
     smallest, largest = np.nanmin(values), np.nanmax(values)
     beyond = largest - smallest + 1
-    low, high, _ = kind_of(column).bounds(column)
+    low, high = kind_of(column).bounds(column)
     return rng.uniform(max(low, smallest - beyond), min(high, largest + beyond), ROWS)
 
 
-RANDOM_CELLS: Mapping[str, RandomCells] = MappingProxyType({"number": _random_numbers})
+def _random_codes(rng: np.random.Generator, column: Column, values: Vector) -> Vector:
+    """Any of the codes, the one for others included."""
+    low, high = kind_of(column).bounds(column)
+    return rng.integers(int(low), int(high) + 1, ROWS).astype(np.float64)
+
+
+def _random_whole_numbers(rng: np.random.Generator, column: Column, values: Vector) -> Vector:
+    """As numbers, but whole."""
+    return np.round(_random_numbers(rng, column, values))
+
+
+RANDOM_CELLS: Mapping[str, RandomCells] = MappingProxyType(
+    {
+        "number": _random_numbers,
+        "integer": _random_whole_numbers,
+        "boolean": _random_codes,
+        "category": _random_codes,
+        "ordinal": _random_codes,
+        "date": _random_numbers,
+    }
+)

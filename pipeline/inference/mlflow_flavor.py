@@ -67,7 +67,7 @@ class ServedModel:
 def signature(contract: Contract, threshold: float | None) -> ModelSignature:
     """The columns of a row, of an answer, and the params of a request."""
     inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType[kind_of(column).mlflow_type], name, required=not column.optional)
+        ColSpec(DataType[kind_of(column).mlflow_type(column)], name, required=not column.optional)
         for name, column in contract.columns.items()
     ]
     outputs: list[ColSpec | TensorSpec] = [

@@ -13,6 +13,7 @@ from pipeline.inference import explain
 from pipeline.inference.runtimes import Predict
 from pipeline.schema.contract import Contract
 from pipeline.schema.faults import MOST_FAULTS, Fault, contract_error
+from pipeline.schema.kinds import kind_of
 from pipeline.schema.matrix import Matrix
 from pipeline.schema.rules import Rules
 from pipeline.schema.targets import target_of
@@ -39,7 +40,7 @@ class Trained(NamedTuple):
     """What answers depend on beside the classifier, from the training part.
 
     `threshold` is None with more than two classes; `reference` and `magnitude` hold one number
-    per column: the median, and the largest absolute value.
+    per column: a usual value (of numbers the median), and the largest absolute value.
     """
 
     threshold: float | None
@@ -47,9 +48,13 @@ class Trained(NamedTuple):
     magnitude: Matrix
 
     @classmethod
-    def on(cls, X_train: Matrix, threshold: float | None) -> "Trained":
+    def on(cls, contract: Contract, X_train: Matrix, threshold: float | None) -> "Trained":
         """Measured on the training part (rows x columns, NaN where a value is missing)."""
-        return cls(threshold, np.nanmedian(X_train, axis=0), np.nanmax(np.abs(X_train), axis=0))
+        usual = [
+            kind_of(column).reference(column, values)
+            for column, values in zip(contract.columns.values(), X_train.T, strict=True)
+        ]
+        return cls(threshold, np.array(usual), np.nanmax(np.abs(X_train), axis=0))
 
 
 class Predictor:

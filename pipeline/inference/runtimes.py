@@ -19,6 +19,7 @@ import onnxruntime
 
 Predict = Callable[[Matrix], Matrix]  # from rows x columns, NaN for missing, to rows x classes
 CHUNK = 1024  # rows at a time: what lies between the nodes of a graph stays in the cache
+CELLS = "cells"  # the first step of a pipeline that takes cells, and not their codes
 FEW = 8  # rows of which each is added up by itself: quicker than as many calls of NumPy
 
 
@@ -42,11 +43,17 @@ def of_graph(graph: bytes | Path) -> Predict:
     return predict
 
 
+def behind_cells(model: Any) -> Any:
+    """The classifier that takes codes, of one that may begin with the encoder of its cells."""
+    steps = getattr(model, "steps", [("", None)])
+    return steps[-1][1] if steps[0][0] == CELLS else model
+
+
 def of_classifier(classifier: Any, contract: Contract) -> Predict:
     """The `predict_proba` of a scikit-learn classifier that takes named columns."""
     import pandas as pd  # with scikit-learn: a compiled model does without
 
-    names = list(contract.columns)
+    names, classifier = list(contract.columns), behind_cells(classifier)
 
     def predict(X: Matrix) -> Matrix:
         if not len(X):  # scikit-learn refuses no rows

@@ -13,11 +13,11 @@ from pipeline.config.ranges import Distribution, written
 from pipeline.config.tune import Estimator
 from pipeline.errors import ConfigError, nearest
 from pipeline.evaluation.fitting import takes_weights
-from pipeline.models.encoders import ENCODERS
+from pipeline.models.encoders import ENCODERS, Features, encoded
 from pipeline.results import Params
 
 
-def build(estimator: Estimator, params: Params, seed: int) -> Pipeline:
+def build(estimator: Estimator, params: Params, seed: int, features: Features) -> Pipeline:
     """An unfitted pipeline: preprocessing, then the classifier.
 
     Where the class has them, `random_state` is the seed and `n_jobs` 1 unless the config says
@@ -27,7 +27,10 @@ def build(estimator: Estimator, params: Params, seed: int) -> Pipeline:
     usual = {"random_state": seed, "n_jobs": 1}
     usual = {name: value for name, value in usual.items() if name in arguments(kind)}
     steps = [ENCODERS[name]() for name in estimator.preprocessing]
-    return make_pipeline(*steps, kind(**{**usual, **estimator.params, **params}))
+    classifier = kind(**{**usual, **estimator.params, **params})
+    if not features.are_numbers:
+        steps = encoded(features, steps or ["passthrough"], seed)
+    return make_pipeline(*steps, classifier)
 
 
 def load(path: str) -> type:

@@ -1,10 +1,85 @@
-"""The steps of a pipeline before its classifier."""
+"""What stands before the last step of a pipeline: numbers, dates and categories made ready.
 
-from collections.abc import Callable
+Stock scikit-learn and NumPy only, so that the pickled model loads wherever those are.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from math import pi
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
-from sklearn.preprocessing import PowerTransformer, StandardScaler
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    OneHotEncoder,
+    PowerTransformer,
+    StandardScaler,
+    TargetEncoder,
+)
+
+from pipeline.schema.coded import Category
+from pipeline.schema.contract import Contract
+
+MOST_ONE_HOT = 40  # levels of a category that are told apart one by one; past that, by the target
+MOST_NATIVE = 250  # levels that histogram gradient boosting takes as they are (it has 255 bins)
+RARE = 10  # rows: levels with fewer are one
+WEEK, YEAR = 7.0, 365.2425  # days
+DECIMALS = 6
+ROLES: Mapping[str, str] = MappingProxyType(  # of a kind of column, for those who learn from it
+    {
+        "number": "number",
+        "integer": "number",
+        "boolean": "number",
+        "ordinal": "number",
+        "category": "category",
+        "date": "date",
+    }
+)
+Steps = list[Any]
+
+
+@dataclass(frozen=True)
+class Features:
+    """The columns of a matrix by their role, and the levels of each category."""
+
+    numbers: tuple[str, ...]
+    dates: tuple[str, ...]
+    categories: Mapping[str, int]  # number of levels
+
+    @classmethod
+    def of(cls, contract: Contract) -> "Features":
+        """As the contract has them."""
+        columns = contract.columns.items()
+        return cls(
+            numbers=tuple(name for name, column in columns if ROLES[column.kind] == "number"),
+            dates=tuple(name for name, column in columns if ROLES[column.kind] == "date"),
+            categories={
+                name: len(Category().values(column))
+                for name, column in columns
+                if column.kind == "category"
+            },
+        )
+
+    @property
+    def are_numbers(self) -> bool:
+        """Whether there is nothing else."""
+        return not (self.dates or self.categories)
+
+    def with_at_most(self, levels: int) -> list[str]:
+        """The categories of no more levels than that."""
+        return [name for name, count in self.categories.items() if count <= levels]
+
+    def with_more_than(self, levels: int) -> list[str]:
+        """The other categories."""
+        return [name for name, count in self.categories.items() if count > levels]
+
+
+NUMBERS = Features((), (), {})  # nothing but numbers, whatever their names
 
 
 def impute() -> SimpleImputer:
@@ -17,3 +92,70 @@ ENCODERS: dict[str, Callable[[], Any]] = {  # by their names in `preprocessing`
     "scale": StandardScaler,
     "power": PowerTransformer,
 }
+
+
+def encoded(features: Features, steps: Steps, seed: int) -> Steps:
+    """The steps for numbers, beside the encoders of the other columns where there are any.
+
+    Categories are one column per level, rare levels together, and past 40 levels the mean of the
+    target (Micci-Barreca 2001), cross-fitted by scikit-learn.
+    """
+    if features.are_numbers:
+        return steps
+    parts = [
+        ("numbers", make_pipeline(*steps), list(features.numbers)),
+        ("dates", make_pipeline(date_parts(), *steps), list(features.dates)),
+        ("levels", one_hot(), features.with_at_most(MOST_ONE_HOT)),
+        (
+            "targets",
+            make_pipeline(by_target(seed), StandardScaler()),
+            features.with_more_than(MOST_ONE_HOT),
+        ),
+    ]
+    return [ColumnTransformer([part for part in parts if part[2]])]
+
+
+def native(features: Features, seed: int) -> tuple[Steps, list[int] | None]:
+    """The steps before histogram gradient boosting, and the places of categories behind them."""
+    many = features.with_more_than(MOST_NATIVE)
+    few = features.with_at_most(MOST_NATIVE)
+    if features.are_numbers:
+        return [], None
+    parts = [
+        ("levels", "passthrough", few),
+        ("numbers", "passthrough", list(features.numbers)),
+        ("dates", date_parts(), list(features.dates)),
+        ("targets", by_target(seed), many),
+    ]
+    places = list(range(len(few))) or None
+    return [ColumnTransformer([part for part in parts if part[2]])], places
+
+
+def one_hot() -> OneHotEncoder:
+    """One column per level; rare levels share one, in which levels without rows fall too."""
+    return OneHotEncoder(
+        handle_unknown="infrequent_if_exist", min_frequency=RARE, sparse_output=False
+    )
+
+
+def by_target(seed: int) -> TargetEncoder:
+    """The shrunk mean of the target among a level's rows."""
+    return TargetEncoder(random_state=seed)
+
+
+def date_parts() -> FeatureUnion:
+    """Days since 1970, and where in the week and in the year a day lies, as points on circles.
+
+    Rounded, or trees would split between two Mondays by the last bit of their sines.
+    """
+    parts = [
+        (f"{name}_{function.__name__}", _turns(days, function))
+        for name, days in (("week", WEEK), ("year", YEAR))
+        for function in (np.sin, np.cos)
+    ]
+    return FeatureUnion([("elapsed", FunctionTransformer()), *parts])
+
+
+def _turns(days: float, function: Any) -> Any:
+    calls = (partial(np.multiply, 2 * pi / days), function, partial(np.round, decimals=DECIMALS))
+    return make_pipeline(*map(FunctionTransformer, calls))

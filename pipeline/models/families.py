@@ -17,7 +17,7 @@ from sklearn.svm import SVC
 from pipeline.config.ranges import Space, parse
 from pipeline.config.tune import Estimator
 from pipeline.models import custom
-from pipeline.models.encoders import impute
+from pipeline.models.encoders import NUMBERS, Features, encoded, impute, native
 from pipeline.results import Params
 from pipeline.tasks import CLASSIFICATION, Family, TaskName
 
@@ -26,69 +26,78 @@ from pipeline.tasks import CLASSIFICATION, Family, TaskName
 class ModelFamily:
     """A way to build a pipeline, the space to search, and where to start.
 
-    `build(params, seed)` imputes inside the pipeline, so inside each fold. It takes out of the
-    params what is for other steps than the last, which gets those that are left.
+    `build(params, seed, features)` imputes and encodes inside the pipeline, so inside each fold.
+    It takes out of the params what is for other steps than the last, which gets the others.
     """
 
-    build: Callable[[Params, int], Pipeline]
+    build: Callable[[Params, int, Features], Pipeline]
     space: Space
     default: Params
 
 
 def build(
-    family: Family, params: Params, seed: int, estimators: Mapping[str, Estimator] | None = None
+    family: Family,
+    params: Params,
+    seed: int,
+    features: Features = NUMBERS,
+    estimators: Mapping[str, Estimator] | None = None,
 ) -> Pipeline:
     """An unfitted pipeline of a built-in family, or of one of the config's estimators.
 
     Params that the family does not take itself go to its last step.
     """
     if estimators and family in estimators:
-        return custom.build(estimators[family], params, seed)
+        return custom.build(estimators[family], params, seed, features)
     model = BUILT_IN[family]
     rest = {**model.default, **params}
-    pipeline = model.build(rest, seed)
+    pipeline = model.build(rest, seed, features)
     pipeline[-1].set_params(**rest)
     return pipeline
 
 
-def plain() -> Pipeline:
+def plain(features: Features = NUMBERS) -> Pipeline:
     """Logistic regression with scikit-learn's defaults, behind an imputer and a scaler."""
-    return make_pipeline(impute(), StandardScaler(), LogisticRegression())
+    return make_pipeline(*encoded(features, [impute(), StandardScaler()], 0), LogisticRegression())
 
 
-def tutorial() -> Pipeline:
+def tutorial(features: Features = NUMBERS) -> Pipeline:
     """The 2020 tutorial's model: logistic regression on the raw columns."""
-    return build("raw_logistic_regression", {}, 0)
+    return build("raw_logistic_regression", {}, 0, features)
 
 
-def _logistic_regression(params: Params, seed: int) -> Pipeline:
+def _logistic_regression(params: Params, seed: int, features: Features) -> Pipeline:
     scale = PowerTransformer() if params.pop("transform") == "power" else StandardScaler()
-    return make_pipeline(impute(), scale, LogisticRegression(max_iter=1000))
+    steps = encoded(features, [impute(), scale], seed)
+    return make_pipeline(*steps, LogisticRegression(max_iter=1000))
 
 
-def _spline_logistic_regression(params: Params, seed: int) -> Pipeline:
+def _spline_logistic_regression(params: Params, seed: int, features: Features) -> Pipeline:
     splines = SplineTransformer(
         n_knots=params.pop("n_knots"), knots="quantile", extrapolation="linear"
     )
-    return make_pipeline(impute(), StandardScaler(), splines, LogisticRegression(max_iter=1000))
+    steps = encoded(features, [impute(), StandardScaler(), splines], seed)
+    return make_pipeline(*steps, LogisticRegression(max_iter=1000))
 
 
-def _svc(params: Params, seed: int) -> Pipeline:
+def _svc(params: Params, seed: int, features: Features) -> Pipeline:
     svc = SVC(kernel="rbf", C=params.pop("C"), gamma=params.pop("gamma"))
     calibrated = CalibratedClassifierCV(svc, ensemble=False, cv=3)
-    return make_pipeline(impute(), StandardScaler(), calibrated)
+    return make_pipeline(*encoded(features, [impute(), StandardScaler()], seed), calibrated)
 
 
-def _extra_trees(params: Params, seed: int) -> Pipeline:
-    return make_pipeline(impute(), ExtraTreesClassifier(n_estimators=100, random_state=seed))
+def _extra_trees(params: Params, seed: int, features: Features) -> Pipeline:
+    trees = ExtraTreesClassifier(n_estimators=100, random_state=seed)
+    return make_pipeline(*encoded(features, [impute()], seed), trees)
 
 
-def _hist_gradient_boosting(params: Params, seed: int) -> Pipeline:
+def _hist_gradient_boosting(params: Params, seed: int, features: Features) -> Pipeline:
     # Missing values go down the branch that lowers the loss, learnt in each fold.
-    return make_pipeline(HistGradientBoostingClassifier(random_state=seed))
+    steps, places = native(features, seed)
+    boosting = HistGradientBoostingClassifier(random_state=seed, categorical_features=places)
+    return make_pipeline(*steps, boosting)
 
 
-def _mlp(params: Params, seed: int) -> Pipeline:
+def _mlp(params: Params, seed: int, features: Features) -> Pipeline:
     network = MLPClassifier(
         hidden_layer_sizes=(params.pop("hidden_units"),),
         activation="tanh",  # smooth: lbfgs comes to rest in tens of steps, with relu hundreds
@@ -97,14 +106,13 @@ def _mlp(params: Params, seed: int) -> Pipeline:
         max_iter=500,
         random_state=seed,
     )
-    return make_pipeline(impute(), StandardScaler(), network)
+    return make_pipeline(*encoded(features, [impute(), StandardScaler()], seed), network)
 
 
-def _raw_logistic_regression(params: Params, seed: int) -> Pipeline:
-    return make_pipeline(
-        SimpleImputer(strategy="constant", fill_value=0, keep_empty_features=True),
-        LogisticRegression(solver="lbfgs", max_iter=1000),
-    )
+def _raw_logistic_regression(params: Params, seed: int, features: Features) -> Pipeline:
+    zeros = SimpleImputer(strategy="constant", fill_value=0, keep_empty_features=True)
+    steps = encoded(features, [zeros], seed)
+    return make_pipeline(*steps, LogisticRegression(solver="lbfgs", max_iter=1000))
 
 
 def _space(ranges: dict[str, dict[str, list[Any]]]) -> Space:
@@ -164,12 +172,12 @@ BUILT_IN: dict[Family, ModelFamily] = {
 }
 
 
-def dummy() -> DummyClassifier:
+def dummy(_: Features = NUMBERS) -> DummyClassifier:
     """The shares of the classes, whatever the row."""
     return DummyClassifier(strategy="prior")
 
 
 # By task, what a model is held against on the test part.
-BASELINES: dict[TaskName, dict[str, Callable[[], Any]]] = {
+BASELINES: dict[TaskName, dict[str, Callable[[Features], Any]]] = {
     task: {"dummy": dummy, "tutorial": tutorial} for task in CLASSIFICATION
 }

@@ -15,8 +15,10 @@ from pipeline.promotion.gate import Evidence
 from pipeline.promotion.record import Record
 from pipeline.reporting.markdown import cell, one_line
 from pipeline.results import Dataset
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import Column, NumberColumn
 from pipeline.schema.contract import Label
+from pipeline.schema.kinds import kind_of
+from pipeline.schema.number import ANY
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 MOST_COLUMNS = 20
@@ -107,15 +109,10 @@ def _named(dataset: Dataset, label: Label) -> str:
 def _columns(columns: Mapping[str, Column]) -> list[str]:
     lines = []
     for name, column in list(columns.items())[:MOST_COLUMNS]:
-        low, high = column.range
-        bounds = "" if low is None and high is None else f", {_bound(low)} to {_bound(high)}"
-        unit = f" {column.unit}" if column.unit else ""
-        lines.append(
-            f"`{name}`{': ' * bool(column.meaning)}{one_line(column.meaning)}{bounds}{unit}"
-        )
+        valid = kind_of(column).valid(column)
+        limits = "" if valid == ANY else f", {one_line(valid)}"
+        unit = f" {column.unit}" if isinstance(column, NumberColumn) and column.unit else ""
+        meaning = f": {one_line(column.meaning)}" if column.meaning else ""
+        lines.append(f"`{name}`{meaning}{limits}{unit}")
     more = len(columns) - len(lines)
     return [*lines, f"and {more} more"] if more else lines
-
-
-def _bound(value: float | None) -> str:
-    return "any" if value is None else f"{value:g}"

@@ -114,7 +114,7 @@ def gather_evidence(
     evidence = Evidence(
         logged=gate.tested(challenger.metrics),
         predictions=challenger.predict(
-            dataset.X_test, dataset.y_test, dataset.metadata.of(dataset.X_test)
+            dataset.cells_of(dataset.X_test), dataset.y_test, dataset.metadata.of(dataset.X_test)
         ),
         dummy=_dummy(dataset),
         X=dataset.X_test,
@@ -142,9 +142,9 @@ def _compare(
     """On the same rows; `tested` are the challenger's of the test part. Raises ContractError."""
     where = held_out(dataset, [challenger, champion])
     if np.array_equal(where, _test_part(dataset)):
-        first, X, y = tested, dataset.X_test, dataset.y_test
+        first, X, y = tested, dataset.cells_of(dataset.X_test), dataset.y_test
     else:
-        X, y = dataset.X[where], dataset.y[where]
+        X, y = dataset.cells_of(dataset.X[where]), dataset.y[where]
         first = challenger.predict(X, y, dataset.metadata.of(X))
     name = f"cv/{config.gate.primary}"
     is_alike = champion.is_of(dataset) and name in champion.metrics
@@ -184,7 +184,7 @@ def _test_part(dataset: Dataset) -> NDArray[np.bool_]:
 
 def _not_trained_on(dataset: Dataset, model: StoredModel) -> NDArray[np.bool_]:
     trained = _training_rows(model)
-    hashes = row_hash.hash_rows(model.predictor.contract, dataset.X, dataset.y)
+    hashes = row_hash.hash_rows(model.predictor.contract, dataset.cells_of(dataset.X), dataset.y)
     where = np.isin(hashes, trained["identities"], invert=True)
     if where.all() and model.digests.get("data_digest") == dataset.digest:
         # Or else every row would count as one that the model was not trained on.

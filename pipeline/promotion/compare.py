@@ -28,7 +28,7 @@ def compare_runs(config: Config, dataset: Dataset, pair: Sequence[Candidate]) ->
         where = held_out(dataset, models)
         if not where.any():
             raise ContractError("there is no row that neither was trained on")
-        X, y = dataset.X[where], dataset.y[where]
+        X, y = dataset.cells_of(dataset.X[where]), dataset.y[where]
         metadata = dataset.metadata.of(X)
         predictions = {model.title: model.predict(X, y, metadata) for model in models}
     params = {name: one.params for name, one in zip(names, pair, strict=True)}

@@ -22,6 +22,7 @@ from pipeline.promotion.promotion_log import PromotionLog
 from pipeline.promotion.record import Record
 from pipeline.promotion.select import decide, select
 from pipeline.results import Action, Candidate, Dataset, Decision, Promotion, RuleResult
+from pipeline.schema.rules import decode
 from pipeline.tracking import registry
 from pipeline.tracking.candidates import Candidates, count_models
 from pipeline.verbs import Options
@@ -158,7 +159,7 @@ class Promoter:
         self, decision: Decision, model: StoredModel, number: str | None
     ) -> Decision:
         """`number` is None for a candidate that is not registered."""
-        rows = self.dataset.X_test.head(ROWS)
+        rows = decode(self.dataset.contract.columns, self.dataset.X_test.head(ROWS))
         is_full = self.config.gate.serve_check == "full"
         if number is None:
             decision = _with(decision, serve_check.of_files(self.name, model, rows))

@@ -1,16 +1,19 @@
 """Whether a model, loaded as both doors load it, answers as the pipeline that was fitted."""
 
 import csv
+import io
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel, scoring_server
+from numpy.typing import NDArray
 
 from pipeline import event_loop
 from pipeline.errors import ContractError
@@ -95,6 +98,7 @@ def requests(folder: Path, original: Predictor, rows: pd.DataFrame) -> list[Requ
     return [
         *(Request(json.loads(body)[FORM], body, JSON) for body in logged),
         *_forms(rows),
+        *_csv(rows),
         *(_of_rows([one]) for one in (*_with_gaps(original, row), *_bad(original, row))),
     ]
 
@@ -106,7 +110,7 @@ def plain_requests(original: Predictor, rows: pd.DataFrame) -> list[Request]:
     """
     columns = original.contract.columns
     (row,) = _rows(rows.iloc[:1])
-    marks = {name: column.missing for name, column in columns.items() if column.missing is not None}
+    marks = {name: column.marks[0] for name, column in columns.items() if column.marks}
     beyond = {
         name: next(kind_of(column).out_of_range(column), value)
         for (name, value), column in zip(row.items(), columns.values(), strict=True)
@@ -114,22 +118,35 @@ def plain_requests(original: Predictor, rows: pd.DataFrame) -> list[Request]:
     needed = {name: value for name, value in row.items() if not columns[name].optional}
     return [
         *_forms(rows),
+        *_csv(rows[_are_same_in_pandas(rows)]),
         *(_of_rows([one]) for one in (dict.fromkeys(row), row | marks, needed, beyond)),
     ]
 
 
 def _forms(rows: pd.DataFrame) -> Iterator[Request]:
-    """The same rows as records, split, by column and as CSV."""
+    """The same rows as records, split and by column."""
     table = rows.astype(object).where(rows.notna(), None)
     split = {"columns": list(table.columns), "data": table.to_numpy().tolist()}
     by_column = {name: values.tolist() for name, values in table.items()}
-    header = rows.head(0).to_csv(index=False, quoting=csv.QUOTE_ALL)
-    lines = header + rows.to_csv(index=False, header=False)
     there = _rows(rows)
     yield _of_rows(there)
     yield Request(there, json.dumps({"dataframe_split": split}).encode(), JSON)
     yield Request(there, json.dumps({"inputs": by_column}).encode(), JSON)
-    yield Request(there, lines.encode(), CSV)
+
+
+def _csv(rows: pd.DataFrame) -> list[Request]:
+    """The rows as CSV, if there are any."""
+    header = rows.head(0).to_csv(index=False, quoting=csv.QUOTE_ALL)
+    lines = header + rows.to_csv(index=False, header=False)
+    return [Request(_rows(rows), lines.encode(), CSV)] if len(rows) else []
+
+
+def _are_same_in_pandas(rows: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which rows MLflow's own door, which reads CSV by pandas, reads as they are: not `NA`."""
+    lines = io.StringIO(rows.to_csv(index=False, header=False))
+    read = pd.read_csv(lines, header=None, dtype=str, skip_blank_lines=False)
+    same: NDArray[np.bool_] = (read.isna().to_numpy() == rows.isna().to_numpy()).all(axis=1)
+    return same
 
 
 def _rows(table: pd.DataFrame) -> list[Row]:
@@ -191,8 +208,8 @@ def _with_gaps(original: Predictor, row: Row) -> Iterator[Row]:
     """Values missing alone, by null, by their marks, and by their absence; and all of them."""
     for name, column in _asked(original.contract.columns).items():
         yield {**row, name: None}
-        if column.missing is not None:
-            yield {**row, name: column.missing}
+        for mark in column.marks:
+            yield {**row, name: mark}
         yield {key: value for key, value in row.items() if key != name}  # bad, if not optional
     yield dict.fromkeys(row)
 
@@ -200,7 +217,7 @@ def _with_gaps(original: Predictor, row: Row) -> Iterator[Row]:
 def _bad(original: Predictor, row: Row) -> Iterator[Row]:
     for name, column in _asked(original.contract.columns).items():
         kind = kind_of(column)
-        for cell in (*kind.invalid_cells, *kind.out_of_range(column)):
+        for cell in (*kind.invalid_cells(column), *kind.out_of_range(column)):
             yield {**row, name: cell}
     yield {**row, "no column of this name": 1.0}
 

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import AnyColumn
 from pipeline.tasks import Task, classification
 
 Label = bool | int | str  # a class of the target
@@ -17,7 +17,7 @@ class Contract(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: int = 1
-    columns: dict[str, Column]
+    columns: dict[str, AnyColumn]
     target: str
     classes: tuple[Label, ...]
     positive: Label | None

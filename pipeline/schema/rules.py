@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, zip_longest
 from math import nan
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,33 +31,46 @@ class Rules:
 
     def __init__(self, columns: Mapping[str, Column]) -> None:
         self.columns = columns
-        bounds = np.array([kind_of(column).bounds(column) for column in columns.values()])
-        self.low, self.high, self.marks = bounds.T
-        self._bounds = bounds.tolist()
+        kinds = [(kind_of(column), column) for column in columns.values()]
+        bounds = [kind.bounds(column) for kind, column in kinds]
+        marks = [kind.number_marks(column) for kind, column in kinds]
+        self.low, self.high = np.array(bounds).T
+        # One row for the first mark of each column, one for the second, ...
+        self.marks = np.array(list(zip_longest(*marks, fillvalue=nan))).reshape(-1, len(kinds))
+        self._whole = np.flatnonzero([kind.is_whole for kind, _ in kinds])
+        self._cells = [
+            (low, high, of_column) for (low, high), of_column in zip(bounds, marks, strict=True)
+        ]
+        self.readers = [kind.reader(column) for kind, column in kinds]
+        self.plain_types = frozenset.intersection(*(kind.plain_types for kind, _ in kinds))
+        self.are_plain = bool(self.plain_types) and not len(self._whole)
 
     def apply(self, X: Matrix, faults: Sequence[Fault] = (), with_values: bool = False) -> Matrix:
         """The matrix (rows x columns) with NaN in place of the marks.
 
         Raises ContractError for the cells that break a rule, and for `faults` from before.
         """
-        marked = self.marks == X
-        if np.count_nonzero(marked):
-            X = np.where(marked, np.nan, X)
+        for marks in self.marks:
+            marked = marks == X
+            if np.count_nonzero(marked):
+                X = np.where(marked, np.nan, X)
         outside = (self.low > X) | (self.high < X)  # NaN is neither
+        if len(self._whole):
+            outside[:, self._whole] |= _have_fraction(X[:, self._whole])
         if np.count_nonzero(outside) or faults:
             raise contract_error([*faults, *self._faults(X, outside)], with_values)
         return X
 
     def few(self, cells: Sequence[float | None]) -> list[float] | None:
-        """As `apply`, for the cells of a few rows: quicker than as many calls of NumPy.
+        """As `apply`, for the cells of a few rows of `plain_types`: quicker than calls of NumPy.
 
         None where a rule is broken, without saying which.
         """
         checked = []
-        for cell, (low, high, mark) in zip(cells, cycle(self._bounds), strict=False):
+        for cell, (low, high, marks) in zip(cells, cycle(self._cells), strict=False):
             # Python compares an integer with a double exactly, NumPy as two doubles.
             number = nan if cell is None else float(cell)
-            if cell is None or number == mark:
+            if cell is None or number in marks:
                 checked.append(nan)
             elif low <= number <= high:
                 checked.append(number)
@@ -71,7 +84,14 @@ class Rules:
             cells = X[:, place]
             for wrong, rule, rule_kind in kind.broken_rules(column, cells):
                 for row in np.flatnonzero(wrong & outside[:, place])[: MOST_FAULTS + 1]:
-                    yield Fault(int(row) + 1, name, rule, kind.digits(cells[row]), rule_kind)
+                    yield Fault(
+                        int(row) + 1, name, rule, kind.written(column, cells[row]), rule_kind
+                    )
+
+
+def _have_fraction(X: Matrix) -> NDArray[np.bool_]:
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.isfinite(X) & (X % 1 != 0))
 
 
 def check(
@@ -91,13 +111,26 @@ def to_matrix(rules: Rules, frame: pd.DataFrame, with_values: bool = False) -> M
     """As `check`, without the names."""
     columns = rules.columns
     if list(frame.columns) == list(columns):
-        values = frame.to_numpy()
-        if values.dtype == np.float64:  # with booleans or texts among them, they would be objects
-            return rules.apply(values, with_values=with_values)
+        dtypes = set(frame.dtypes)
+        if dtypes == {np.dtype(np.float64)} and all(
+            kind_of(c).plain_types for c in columns.values()
+        ):
+            return rules.apply(frame.to_numpy(), with_values=with_values)
     frame = frame.rename(columns=str)
     check_names(columns, list(frame.columns))
     X, faults = read_columns(columns, dict(frame.items()), len(frame), _read_series)
     return rules.apply(X, faults, with_values)
+
+
+def decode(columns: Mapping[str, Column], X: pd.DataFrame) -> pd.DataFrame:
+    """The cells of JSON that the doubles were read from; numbers stay as they are."""
+    kinds = {name: kind_of(column) for name, column in columns.items()}
+    decoded = {
+        name: [kinds[name].cell(column, code) for code in X[name].tolist()]
+        for name, column in columns.items()
+        if not kinds[name].plain_types
+    }
+    return X.assign(**decoded).astype(dict.fromkeys(decoded, object))
 
 
 def read_columns(
@@ -117,7 +150,7 @@ def read_columns(
 
 
 def _read_series(name: str, column: Column, cells: pd.Series[Any]) -> tuple[Vector, list[Fault]]:
-    vector = kind_of(column).read_series(cells)
+    vector = kind_of(column).read_series(column, cells)
     if vector is not None:
         return vector, []
     pairs = zip(cells, cells.isna(), strict=True)
@@ -132,7 +165,7 @@ def read_cells(
     NaN stands in their place, and where a value is missing. `are_texts` for the cells of CSV.
     """
     kind = kind_of(column)
-    read = kind.read_text if are_texts else kind.read_cell
+    read = kind.text_reader(column) if are_texts else kind.reader(column)
     vector = np.full(len(cells), np.nan)
     faults: list[Fault] = []
     for place, cell in enumerate(cells):
@@ -147,7 +180,7 @@ def read_cells(
 
 def wrong_kind(row: int, name: str, column: Column, value: Any = None) -> Fault:
     """The fault of a cell that is not of its column's kind, nor missing; rows count from 1."""
-    return Fault(row, name, f"must be {kind_of(column).noun}", repr(value)[:40], "type")
+    return Fault(row, name, f"must be {kind_of(column).noun(column)}", repr(value)[:40], "type")
 
 
 def check_names(

@@ -72,7 +72,7 @@ class Multiclass(Target):
     def answers(
         self,
         probabilities: Matrix,
-        threshold: float | None,  # noqa: ARG002  one signature for all
+        threshold: float | None,
     ) -> dict[str, list[Any]]:
         """No threshold counts: the label is the first of the likeliest classes."""
         return {

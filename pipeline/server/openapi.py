@@ -1,7 +1,7 @@
 """The OpenAPI description of `/invocations`, with the model's columns, types and ranges."""
 
-import math
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from pipeline.schema.columns import Column
@@ -18,8 +18,8 @@ def describe(model: LoadedModel) -> dict[str, Any]:
     columns = model.predictor.contract.columns
     reference = model.predictor.reference.tolist()
     example = {
-        name: None if math.isnan(value) else value
-        for name, value in zip(columns, reference, strict=True)
+        name: kind_of(column).cell(column, value)
+        for (name, column), value in zip(columns.items(), reference, strict=True)
     }
     return {
         "openapi": "3.1.0",
@@ -103,8 +103,8 @@ def _form(name: str, value: Schema) -> Schema:
 
 def _split(columns: Mapping[str, Column], required: list[str]) -> Schema:
     """Returns the schema of names in any order, each once, and rows of as many cells."""
-    json_types = {kind_of(column).json_type for column in columns.values()}
-    cells = _array({"type": [*sorted(json_types), "null"]})
+    schemas = [kind_of(column).json_schema(column) for column in columns.values()]
+    cells = _array({"type": sorted({"null", *chain(*(schema["type"] for schema in schemas))})})
     row = {**cells, "minItems": len(required), "maxItems": len(columns)}
     names = {
         **_array({"enum": list(columns)}),

@@ -94,9 +94,9 @@ its run and metrics: <a href="model">model</a>.</p>
 
 
 def _row(name: str, column: Column) -> str:
-    holds, valid, mark = kind_of(column).describe(column)
-    missing = filter(None, ["null", mark, "left out" if column.optional else ""])
-    cells = (name, holds, valid, " or ".join(missing))
+    kind = kind_of(column)
+    missing = ["null", *map(str, column.marks), *["left out"] * column.optional]
+    cells = (name, kind.holds(column), kind.valid(column), " or ".join(missing))
     return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 
 

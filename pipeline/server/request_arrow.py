@@ -78,7 +78,7 @@ def _as_texts(body: bytes, columns: Mapping[str, Column]) -> pa.Table:
 
 
 def _read_texts(name: str, column: Column, cells: pa.ChunkedArray) -> tuple[Vector, list[Fault]]:
-    vector = kind_of(column).read_texts(cells)
+    vector = kind_of(column).read_texts(column, cells)
     if vector is not None:
         return vector, []
     return read_cells(name, column, cells.to_pylist(), are_texts=True)
@@ -121,7 +121,7 @@ def _read_parquet(body: bytes, columns: Mapping[str, Column], max_rows: int) -> 
 
 
 def _read_arrow(name: str, column: Column, cells: pa.ChunkedArray) -> tuple[Vector, list[Fault]]:
-    vector, invalid_rows = kind_of(column).read_arrow(cells)
+    vector, invalid_rows = kind_of(column).read_arrow(column, cells)
     first = invalid_rows[: MOST_FAULTS + 1].tolist()
     return vector, [wrong_kind(row + 1, name, column) for row in first]
 

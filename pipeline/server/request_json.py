@@ -18,7 +18,6 @@ import orjson
 from pipeline.errors import ContractError
 from pipeline.inference.predictor import Params, Predictor
 from pipeline.schema.faults import Fault
-from pipeline.schema.kinds import kind_of
 from pipeline.schema.matrix import Matrix
 from pipeline.schema.rules import check_names, read_cells, read_columns
 from pipeline.server.http_error import HTTPError, invalid_parameter
@@ -63,8 +62,6 @@ class Reader:
         self.names = list(self.columns)
         self._row = _getter(self.names)
         self._width = len(self.names)
-        kinds = [kind_of(column) for column in self.columns.values()]
-        self._plain_types = frozenset.intersection(*(kind.plain_types for kind in kinds))
         self._colons = sum(name.count(":") for name in self.names)
 
     def read(self, body: bytes, media_type: str) -> Request:
@@ -137,8 +134,10 @@ class Reader:
 
     def _matrix(self, rows: Sequence[Sequence[Any]]) -> Matrix | None:
         _check_count(len(rows), self.max_rows)
+        if not self.rules.are_plain:
+            return self._mixed_matrix(rows)
         cells = list(chain.from_iterable(rows))
-        if not set(map(type, cells)) <= self._plain_types:
+        if not set(map(type, cells)) <= self.rules.plain_types:
             return None
         if len(cells) <= FEW_CELLS:
             checked = self.rules.few(cells)
@@ -146,6 +145,16 @@ class Reader:
                 return None
             return np.array(checked, dtype=np.float64).reshape(len(rows), self._width)
         return self.rules.apply(np.array(cells, dtype=np.float64).reshape(len(rows), self._width))
+
+    def _mixed_matrix(self, rows: Sequence[Sequence[Any]]) -> Matrix | None:
+        """As `_matrix`, for columns of more kinds: each cell by its column's reader."""
+        X = np.empty((len(rows), self._width))
+        try:
+            for place, read in enumerate(self.rules.readers):
+                X[:, place] = [read(row[place]) for row in rows]
+        except ValueError:
+            return None
+        return self.rules.apply(X)
 
     def _slow(self, form: str, table: Any) -> tuple[Matrix, list[Fault]]:
         """Returns the cells, NaN if one is absent or no number, with a fault for each of those."""

@@ -5,6 +5,7 @@ import pandas as pd
 from pipeline.reporting import figures
 from pipeline.reporting.tables import labelled, numbered
 from pipeline.results import Dataset, Report
+from pipeline.schema.kinds import kind_of
 
 MOST_DRAWN = 24  # columns in a picture of all
 
@@ -12,7 +13,7 @@ MOST_DRAWN = 24  # columns in a picture of all
 def analyze(dataset: Dataset) -> Report:
     """Shape, head, description, balance, gaps, duplicates, correlations, distributions."""
     X, y, named_y = dataset.X, dataset.y, dataset.named_y
-    table = X.assign(**{str(y.name): y})
+    table = dataset.cells_of(X).assign(**{str(y.name): y})
     columns = dataset.contract.columns
     associations = _associations(dataset)
     ranks = associations.rank(method="first", ascending=False)
@@ -40,7 +41,10 @@ def analyze(dataset: Dataset) -> Report:
             "missing.png": figures.missing(X),
             "correlations.png": figures.correlations(correlations, which),
             "distributions.png": figures.distributions(
-                X[drawn], named_y, {name: column.unit for name, column in columns.items()}, which
+                X[drawn],
+                named_y,
+                {n: getattr(column, "unit", "") for n, column in columns.items()},
+                which,
             ),
             "report.html": _report(table, dataset.name),
         },
@@ -75,19 +79,18 @@ def _rows(dataset: Dataset) -> str:
 def _columns(dataset: Dataset, associations: "pd.Series[float]") -> pd.DataFrame:
     rows = []
     for name, column in dataset.contract.columns.items():
-        values = dataset.X[name]
+        values, kind = dataset.X[name], kind_of(column)
         rows.append(
             {
                 "column": name,
-                "meaning": column.meaning,
-                "unit": column.unit,
-                "valid from": column.range[0],
-                "valid to": column.range[1],
-                "missing mark": column.missing,
+                "kind": column.kind,
+                "holds": kind.holds(column),
+                "valid": kind.valid(column),
+                "missing marks": ", ".join(map(str, column.marks)),
                 "missing rows": int(values.isna().sum()),
                 "distinct": values.nunique(),
-                "min": values.min(),
-                "max": values.max(),
+                "min": kind.cell(column, values.min()),
+                "max": kind.cell(column, values.max()),
                 "rank variance between classes": associations[name],
             }
         )

@@ -18,6 +18,7 @@ from pipeline.evaluation import metrics
 from pipeline.evaluation.corrected_t_test import Comparison, corrected_t_test
 from pipeline.evaluation.cross_validation import Fold, make_folds
 from pipeline.evaluation.fitting import fit
+from pipeline.models.encoders import Features
 from pipeline.models.families import build, plain, tutorial
 from pipeline.reporting import figures
 from pipeline.results import Dataset, Report, Training, Tuning
@@ -155,11 +156,11 @@ def _fold(
         warnings.simplefilter("ignore", UserWarning)
         tuning, training = procedure(config, part)
         best = tuning.best
-        tune = config.tune
+        tune, features = config.tune, Features.of(dataset.contract)
         others = {
-            "best_trial": build(best.family, best.params, tune.seed, tune.estimators),
-            "plain": plain(),
-            "tutorial": tutorial(),
+            "best_trial": build(best.family, best.params, tune.seed, features, tune.estimators),
+            "plain": plain(features),
+            "tutorial": tutorial(features),
         }
         scores = {PROCEDURE: _scores(part, training.model, training.threshold)}
         for name, model in others.items():

@@ -13,6 +13,7 @@ from pipeline.config.sections import Evaluate
 from pipeline.evaluation import bootstrap, metrics
 from pipeline.evaluation.fitting import fit
 from pipeline.evaluation.metrics import Predictions, mean, row_losses, true_class_probability
+from pipeline.models.encoders import Features
 from pipeline.models.families import BASELINES
 from pipeline.reporting import figures
 from pipeline.reporting.tables import numbered
@@ -25,6 +26,7 @@ from pipeline.results import (
     cv_metrics,
 )
 from pipeline.schema.matrix import Matrix
+from pipeline.schema.rules import decode
 
 WORST_ROWS = 20
 REPEATS = 5
@@ -42,12 +44,14 @@ def evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evalua
 
 
 def _evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evaluation:
+    features = Features.of(dataset.contract)
     predictions = metrics.predict(dataset, training.model, training.threshold)
     importance = _importance(evaluate, dataset, training.model, predictions)
     values = {name: metrics.value(name, predictions) for name in predictions.task.metrics}
     intervals = bootstrap.intervals(predictions, evaluate.resamples, evaluate.seed)
     baselines = {
-        name: _baseline(dataset, make()) for name, make in BASELINES[predictions.task.name].items()
+        name: _baseline(dataset, make(features))
+        for name, make in BASELINES[predictions.task.name].items()
     }
     return Evaluation(
         metrics=values,
@@ -152,7 +156,7 @@ def _worst_rows(dataset: Dataset, predictions: Predictions) -> pd.DataFrame:
         "predicted": classes[predictions.labels],
         "probability of the truth": of_truth,
     }
-    table = numbered(dataset.X_test)
+    table = numbered(decode(dataset.contract.columns, dataset.X_test))
     for name, values in columns.items():
         table.insert(table.shape[1], name, values, allow_duplicates=True)
     return table.iloc[np.argsort(of_truth, kind="stable")[:WORST_ROWS]]

@@ -14,6 +14,7 @@ from pipeline.datasets import row_hash
 from pipeline.evaluation.cross_validation import make_folds, predicted_rows, score
 from pipeline.evaluation.fitting import fit as fit_model
 from pipeline.evaluation.metrics import of_rows
+from pipeline.models.encoders import Features
 from pipeline.models.ensemble import assemble, mix, select_weights
 from pipeline.models.families import build
 from pipeline.models.threshold import choose_threshold, with_threshold
@@ -48,7 +49,7 @@ def train(config: Config, dataset: Dataset, tuning: Tuning) -> "tuple[Training, 
 
 def _training_rows(dataset: Dataset) -> Arrays:
     """The hashes by which rows of the training part, and their groups, are recognized elsewhere."""
-    hashes = row_hash.hash_rows(dataset.contract, dataset.X, dataset.y)
+    hashes = row_hash.hash_rows(dataset.contract, dataset.cells_of(dataset.X), dataset.y)
     trained = {"identities": hashes[dataset.X.index.isin(dataset.X_train.index)]}
     groups = dataset.metadata.of(dataset.X_train).groups
     if groups is not None:
@@ -94,9 +95,9 @@ def _assemble(
     threshold: float | None,
 ) -> Any:
     """An unfitted, stock scikit-learn classifier of the families that have weight."""
-    tune = config.tune
+    tune, features = config.tune, Features.of(dataset.contract)
     members = {
-        family: build(family, tuning.chosen[family].params, tune.seed, tune.estimators)
+        family: build(family, tuning.chosen[family].params, tune.seed, features, tune.estimators)
         for family, weight in weights.items()
         if weight > 0
     }

@@ -9,6 +9,7 @@ from pipeline.config.sections import Config
 from pipeline.config.tune import Tune
 from pipeline.errors import ContractError, SearchError
 from pipeline.evaluation.cross_validation import Fold, make_folds
+from pipeline.models.encoders import Features
 from pipeline.reporting import figures
 from pipeline.results import (
     Artifacts,
@@ -53,6 +54,7 @@ def tune(
         seed=settings.seed,
         estimators=settings.estimators,
         metadata=metadata,
+        features=Features.of(dataset.contract),
     )
     ended, in_order = Selection(settings.families), Selection(settings.families)
     trials: list[Trial] = []

@@ -21,7 +21,9 @@ from pipeline.export.compilation import Compilation
 from pipeline.inference import manifest, mlflow_flavor
 from pipeline.inference.manifest import Manifest
 from pipeline.inference.predictor import Trained
+from pipeline.inference.runtimes import behind_cells
 from pipeline.models import import_paths as packages
+from pipeline.models.cells import with_cells
 from pipeline.results import Dataset, Training
 from pipeline.tracking import model_files
 
@@ -55,9 +57,9 @@ def log(config: Config, dataset: Dataset, training: Training, compilation: Compi
             name=re.sub(r"[^\w -]", "_", dataset.name),
             artifact_path=None,
             flavor=flavor,
-            model=training.model,
+            model=with_cells(training.model, dataset.contract, dataset.cells_of(dataset.X_train)),
             contract=dataset.contract,
-            trained=Trained.on(dataset.X_train.to_numpy(), training.threshold),
+            trained=Trained.on(dataset.contract, dataset.X_train.to_numpy(), training.threshold),
             linear=compilation.linear,
             graph=compilation.graph,
             loader_module=f"{code.name}.inference.mlflow_flavor",
@@ -86,11 +88,11 @@ class _Flavor:
 
 
 def load(folder: Path) -> Any:
-    """The fitted scikit-learn classifier among a logged model's files."""
+    """The fitted scikit-learn classifier among a logged model's files, which takes codes."""
     path = list(sys.path)
     model = mlflow.sklearn.load_model(str(folder))
     sys.path[:] = path  # MLflow puts the model's own code before the project's
-    return model
+    return behind_cells(model)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def log_input(config: Config, dataset: Dataset, context: str) -> None:
         "training": (dataset.X_train, dataset.y_train),
         "testing": (dataset.X_test, dataset.y_test),
     }.get(context, (dataset.X, dataset.y))
-    table = X.assign(**{dataset.contract.target: y})
+    table = dataset.cells_of(X).assign(**{dataset.contract.target: y})
     digest = dataset.digest if len(X) == len(dataset.X) else f"{context}-{dataset.split_digest}"
     runs.log_dataset(table, config.data.source, dataset.name, digest, context)
 

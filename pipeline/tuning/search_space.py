@@ -81,7 +81,9 @@ def _classifier_params(tune: Tune, name: Family) -> Params:
     if name in tune.estimators:
         estimator = tune.estimators[name]
         params = {**custom.fixed(estimator), **custom.default(estimator)}
-    return dict(families.build(name, params, tune.seed, tune.estimators)[-1].get_params())
+    return dict(
+        families.build(name, params, tune.seed, estimators=tune.estimators)[-1].get_params()
+    )
 
 
 def _unknown_parameters(tune: Tune) -> list[str]:

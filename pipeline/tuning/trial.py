@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 from pipeline.config.tune import Estimator, Tune
 from pipeline.evaluation.cross_validation import Fold, out_of_fold, score
 from pipeline.evaluation.metrics import Predictions
+from pipeline.models.encoders import NUMBERS, Features
 from pipeline.models.families import build
 from pipeline.results import Metadata, Params, Probabilities, Trial
 from pipeline.tasks import Family
@@ -43,6 +44,7 @@ class TrialInputs:
     seed: int
     estimators: dict[str, Estimator] = field(default_factory=dict)
     metadata: Metadata = field(default_factory=Metadata)  # of the same rows
+    features: Features = NUMBERS
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def evaluate(inputs: TrialInputs, number: int, family: Family, params: Params) -
     """
     start = time.perf_counter()
     try:
-        model = build(family, params, inputs.seed, inputs.estimators)
+        model = build(family, params, inputs.seed, inputs.features, inputs.estimators)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a poor fit shows in its loss
             warnings.simplefilter("error", ConvergenceWarning)  # and this is no fit

@@ -11,7 +11,7 @@ from pipeline.config.load import load, variable
 from pipeline.config.paths import PROJECT, locate
 from pipeline.config.tune import Estimator
 from pipeline.errors import ConfigError
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 from pipeline.tasks import FAMILIES
 
 SMALL = """
@@ -73,7 +73,10 @@ def test_load_prefers_the_working_directory(tmp_path, monkeypatch):
 
 def test_load_fills_what_is_left_out_with_defaults(read):
     config = read()
-    assert config.data.columns == {"Age": Column(unit="years", range=(18, 120)), "Weight": Column()}
+    assert config.data.columns == {
+        "Age": NumberColumn(unit="years", range=(18, 120)),
+        "Weight": NumberColumn(),
+    }
     assert config.split.test_size == 0.3
     assert config.tune.timeout is None
 
@@ -386,7 +389,10 @@ def test_override_of_a_text_setting_keeps_it_as_typed(read, text):
 
 def test_override_reaches_one_setting_of_a_column(read):
     columns = read(overrides={"data.columns.Age.range": "[null, 99]"}).data.columns
-    assert columns == {"Age": Column(unit="years", range=(None, 99)), "Weight": Column()}
+    assert columns == {
+        "Age": NumberColumn(unit="years", range=(None, 99)),
+        "Weight": NumberColumn(),
+    }
 
 
 @pytest.mark.parametrize(
@@ -667,3 +673,21 @@ def test_load_does_not_reckon_in_base_60_or_8(faults, read):
         "tune.max_evals is '1:30'; it should be a valid integer"
     ]
     assert read(f"{SMALL}tune: {{max_evals: 010}}\n").tune.max_evals == 10
+
+
+@pytest.mark.parametrize(
+    ("column", "sentence"),
+    [
+        (
+            "{kind: catgory}",
+            "Weight.kind is 'catgory', did you mean 'category'?",
+        ),
+        ("{kind: category, unt: kg}", "Weight.unt is not a setting, did you mean 'unit'?"),
+        ("{kind: ordinal}", "Weight.levels is missing; the config must set it"),
+        ("{kind: ordinal, levels: [a, a]}", "Weight.levels: the level 'a' is there twice"),
+        ("{kind: date, range: [2024-03-30, 2024-01-01]}", "Weight.range: range is "),
+    ],
+)
+def test_fault_in_a_column_of_a_kind_is_named_with_the_remedy(faults, column, sentence):
+    (line,) = faults(SMALL.replace("Weight: {}", f"Weight: {column}"))
+    assert line.startswith(f"data.columns.{sentence}")

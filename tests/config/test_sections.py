@@ -12,10 +12,10 @@ from pipeline.config.sections import Config, Data, Evaluate, Registry, Split
 from pipeline.config.serve import Serve
 from pipeline.config.tune import Estimator, Tune
 from pipeline.errors import ConfigError
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 from pipeline.tasks import BINARY, FAMILIES, METRICS
 
-DATA = {"source": "people.csv", "target": "ill", "columns": {"Age": Column()}}
+DATA = {"source": "people.csv", "target": "ill", "columns": {"Age": NumberColumn()}}
 KNN = Estimator(estimator="sklearn.neighbors.KNeighborsClassifier")
 BAYES = Estimator(estimator="sklearn.naive_bayes.GaussianNB")
 
@@ -65,7 +65,6 @@ def test_registry_refuses_a_name_that_breaks_a_models_address(name):
 @pytest.mark.parametrize(
     ("section", "settings"),
     [
-        (Data, {**DATA, "columns": {}}),
         (Data, {**DATA, "source": ""}),
         (Data, {**DATA, "target": ""}),
         (Data, {**DATA, "timeout": 0}),
@@ -212,7 +211,7 @@ def test_slices_and_their_floors_come_together(one, other, value):
 
 def with_slices(*names: str) -> Config:
     gate = Gate(slices=dict.fromkeys(names, (30.0,)), slice_floors={"f1": 0.1})
-    data = Data(**{**DATA, "columns": {"Age": Column(), "BMI": Column()}})
+    data = Data(**{**DATA, "columns": {"Age": NumberColumn(), "BMI": NumberColumn()}})
     return Config(data=data, registry=Registry(model="m"), gate=gate)
 
 

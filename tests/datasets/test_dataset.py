@@ -13,7 +13,7 @@ from pipeline.config.tune import Tune
 from pipeline.datasets.dataset import build_dataset
 from pipeline.datasets.sources import open_source
 from pipeline.errors import ConfigError, ContractError
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 from tests.support.tables import source_of
 
 EACH = 20  # rows of a class
@@ -25,7 +25,7 @@ def make_config(positive=1, columns=("x",), target="y", split=None, folds=2, **d
             source="folder/people.csv",
             target=target,
             positive=positive,
-            columns={name: Column(range=(0, 1000)) for name in columns},
+            columns={name: NumberColumn(range=(0, 1000)) for name in columns},
             **data,
         ),
         split=Split(**(split or {})),

@@ -7,8 +7,13 @@ import pyarrow.compute as pc
 import pytest
 
 from pipeline.datasets.kinds import MISSING, NUMBER, TABLE_KINDS
+from pipeline.schema.columns import NumberColumn
 
-read = TABLE_KINDS["number"].read
+
+def read(cells):
+    return TABLE_KINDS["number"].read(cells, NumberColumn())
+
+
 NUMBERS = {
     **{
         "1": 1,
@@ -26,7 +31,7 @@ NUMBERS = {
 
 
 def test_numbers_and_usual_marks_of_missing_values_in_texts_become_doubles():
-    texts = [*NUMBERS, *MISSING.to_pylist(), " NA ", " ", "NAN", None]
+    texts = [*NUMBERS, *MISSING, " NA ", " ", "NAN", None]
     numbers = read(pd.Series(texts, dtype="str", name="x", index=range(5, 5 + len(texts))))
 
     assert numbers.dtype == np.float64

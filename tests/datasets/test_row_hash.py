@@ -7,14 +7,14 @@ import pytest
 from pipeline.datasets.row_hash import hash_rows
 from pipeline.errors import ContractError
 from pipeline.evaluation import metrics
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 from pipeline.schema.contract import Contract
 from tests.support.builders import make_dataset
 
 COLUMNS = {
-    "Age": Column(range=(0, 120)),
-    "Insulin": Column(missing=0),
-    "height": Column(optional=True),
+    "Age": NumberColumn(range=(0, 120)),
+    "Insulin": NumberColumn(missing=0),
+    "height": NumberColumn(optional=True),
 }
 LABELS = {
     "int": ((0, 1), [0, 1, 0, 1, 0]),
@@ -213,8 +213,8 @@ def test_no_rows_have_no_hashes():
 def test_names_of_the_columns_may_be_anything():
     names = ["a b", "", "größe", "od280/od315", "0", "10", "9"]
     X = pd.DataFrame(np.arange(21.0).reshape(3, 7), columns=names)
-    contract = make_contract({name: Column() for name in names})
-    reordered = make_contract({name: Column() for name in reversed(names)})
+    contract = make_contract({name: NumberColumn() for name in names})
+    reordered = make_contract({name: NumberColumn() for name in reversed(names)})
     assert hashes(X, contract=contract) == hashes(X[names[::-1]], contract=reordered)
 
 

@@ -302,10 +302,6 @@ class Custom(LogisticRegression):
     """A user's: it may predict in any way."""
 
 
-def with_categories():
-    return HistGradientBoostingClassifier(max_iter=3, categorical_features=["flag"])
-
-
 def with_splines(**settings):
     return make_pipeline(SplineTransformer(**settings), LogisticRegression())
 
@@ -331,7 +327,6 @@ UNTRANSLATED = [
     (CalibratedClassifierCV(SVC(kernel="poly"), ensemble=False), "SVC with the kernel poly"),
     (CalibratedClassifierCV(SVC(), ensemble=False, method="isotonic"), CALIBRATION),
     (CalibratedClassifierCV(GaussianNB(), ensemble=False), CALIBRATION),
-    (with_categories(), "HistGradientBoostingClassifier with categories"),
 ]
 
 

@@ -16,12 +16,12 @@ from pipeline.inference.mlflow_flavor import ServedModel
 from pipeline.inference.predictor import Predictor, Trained
 from pipeline.inference.runtimes import of_classifier
 from pipeline.models.families import tutorial
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 from pipeline.schema.contract import Contract
 
 COLUMNS = {
-    "age": Column(unit="years", range=(0, 120)),
-    "dose": Column(missing=0, optional=True),
+    "age": NumberColumn(unit="years", range=(0, 120)),
+    "dose": NumberColumn(missing=0, optional=True),
 }
 ROWS = pd.DataFrame({"age": np.linspace(20, 79, 60), "dose": np.tile([1.0, 2.0, 3.0], 20)})
 
@@ -43,7 +43,7 @@ def make_model(classes, positive=None):
 def make_served(classes, positive=None, model=None) -> ServedModel:
     model = make_model(classes, positive) if model is None else model
     contract = make_contract(classes, positive)
-    trained = Trained.on(ROWS.to_numpy(), None if positive is None else 0.4)
+    trained = Trained.on(contract, ROWS.to_numpy(), None if positive is None else 0.4)
     return ServedModel(Predictor(contract, of_classifier(model, contract), trained))
 
 
@@ -55,7 +55,7 @@ def save(folder, model, classes=(0, 1), positive=1, **options) -> str:
         mlflow.models.Model(),
         model,
         contract,
-        Trained.on(ROWS.to_numpy(), 0.4),
+        Trained.on(contract, ROWS.to_numpy(), 0.4),
         signature=mlflow_flavor.signature(contract, 0.4),
         pip_requirements=["scikit-learn"],
         **options,

@@ -41,7 +41,7 @@ def saved(tmp_path_factory):
         mlflow.models.Model(),
         model,
         dataset.contract,
-        Trained.on(dataset.X_train.to_numpy(), 0.4),
+        Trained.on(dataset.contract, dataset.X_train.to_numpy(), 0.4),
         graph=translate(model, 4).SerializeToString(),
         pip_requirements=["scikit-learn"],
     )
@@ -168,7 +168,7 @@ def test_another_patch_of_python_is_the_same(folder, monkeypatch):
 
 def test_folder_is_read_as_it_was_written(folder):
     dataset = make_dataset()
-    trained = Trained.on(dataset.X_train.to_numpy(), 0.4)
+    trained = Trained.on(dataset.contract, dataset.X_train.to_numpy(), 0.4)
     linear = Linear([0.0] * 4, [1.0] * 4, 0.5)
 
     model_folder.write(folder, dataset.contract, trained, linear, None)

@@ -10,6 +10,8 @@ from pipeline.inference import runtimes
 from pipeline.inference.predictor import MOST_EXPLAINED, TOO_LARGE, Params, Predictor, Trained
 from pipeline.inference.runtimes import Linear, of_classifier
 from pipeline.models import families as models
+from pipeline.schema.columns import CategoryColumn, NumberColumn, OrdinalColumn
+from pipeline.schema.contract import Contract
 from pipeline.tasks import BINARY
 from tests.support.builders import make_dataset
 
@@ -23,7 +25,7 @@ def make_predictor(labels=(0, 1), positive=1, threshold=0.4) -> Predictor:
 
 
 def predictor_of(model, dataset, threshold=0.4) -> Predictor:
-    trained = Trained.on(dataset.X_train.to_numpy(), threshold)
+    trained = Trained.on(dataset.contract, dataset.X_train.to_numpy(), threshold)
     return Predictor(dataset.contract, of_classifier(model, dataset.contract), trained)
 
 
@@ -276,8 +278,18 @@ def test_what_a_classifier_raises_on_usual_rows_is_not_blamed_on_them(dataset_of
 
 
 def test_training_part_is_measured_by_column():
-    trained = Trained.on(np.array([[1.0, np.nan], [2.0, 5.0], [-9.0, 7.0]]), 0.4)
+    columns = {
+        "a": NumberColumn(),
+        "b": NumberColumn(),
+        "kind": CategoryColumn(levels=("x", "y", "z")),
+        "size": OrdinalColumn(levels=("s", "m", "l")),
+    }
+    contract = Contract(columns=columns, target="y", classes=(0, 1), positive=1)
+    rows = [[1, np.nan, 2, 2], [2, 5, np.nan, 0], [-9, 7, 0, 1], [1, 6, 2, 2]]
+    X_train = np.array(rows, dtype=np.float64)
+
+    trained = Trained.on(contract, X_train, 0.4)
 
     assert trained.threshold == 0.4
-    assert trained.reference.tolist() == [1.0, 6.0]
-    assert trained.magnitude.tolist() == [9.0, 7.0]
+    assert trained.reference.tolist() == [1.0, 6.0, 2.0, 1.0]  # median, mode, a level there is
+    assert trained.magnitude.tolist() == [9.0, 7.0, 2.0, 2.0]

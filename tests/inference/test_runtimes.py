@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from pipeline.export.compilation import collapse
 from pipeline.export.onnx_graph import translate
 from pipeline.inference.runtimes import CHUNK, FEW, Linear, of_classifier, of_graph
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 from pipeline.schema.contract import Contract
 
 
@@ -40,7 +40,10 @@ def predict(request, model):
     if request.param == "graph":
         return of_graph(translate(model, 3).SerializeToString())
     contract = Contract(
-        columns=dict.fromkeys("abc", Column()), target="y", classes=(False, True), positive=True
+        columns=dict.fromkeys("abc", NumberColumn()),
+        target="y",
+        classes=(False, True),
+        positive=True,
     )
     named = clone(model).fit(pd.DataFrame(TRAINED, columns=list("abc")), LABELS)
     return of_classifier(named, contract)

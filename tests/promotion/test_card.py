@@ -13,7 +13,7 @@ from pipeline.evaluation import bootstrap, metrics
 from pipeline.promotion import card
 from pipeline.promotion.record import Record
 from pipeline.results import Count, Decision, RuleResult
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 from pipeline.tasks import METRICS
 from tests.support.builders import (
     COLUMNS,
@@ -237,7 +237,7 @@ def test_columns_are_told_with_meaning_range_and_unit():
     ]
 
 
-def with_columns(columns: dict[str, Column]) -> Record:
+def with_columns(columns: dict[str, NumberColumn]) -> Record:
     """A record of a table with those columns."""
     rng = np.random.default_rng(0)
     table = make_table()[["label"]].assign(**{name: rng.uniform(0, 1, 120) for name in columns})
@@ -248,23 +248,26 @@ def with_columns(columns: dict[str, Column]) -> Record:
 @pytest.mark.parametrize(
     ("column", "told"),
     [
-        (Column(range=(0, None), unit="cm"), "<code>x</code>, 0 to any cm"),
-        (Column(range=(None, 2.5)), "<code>x</code>, any to 2.5"),
-        (Column(meaning="how tall", range=(-3, 100000)), "<code>x</code>: how tall, -3 to 100000"),
-        (Column(meaning="<script>"), "<code>x</code>: &lt;script&gt;"),
-        (Column(meaning="first line\nsecond line"), None),
-        (Column(meaning="first part\n\nsecond part\n\n- third"), None),
+        (NumberColumn(range=(0, None), unit="cm"), "<code>x</code>, at least 0 cm"),
+        (NumberColumn(range=(None, 2.5)), "<code>x</code>, at most 2.5"),
+        (
+            NumberColumn(meaning="how tall", range=(-3, 100000)),
+            "<code>x</code>: how tall, -3 to 100000",
+        ),
+        (NumberColumn(meaning="<script>"), "<code>x</code>: &lt;script&gt;"),
+        (NumberColumn(meaning="first line\nsecond line"), None),
+        (NumberColumn(meaning="first part\n\nsecond part\n\n- third"), None),
     ],
 )
 def test_column_is_one_item(column, told):
-    found = items(section(page(with_columns({"x": column, "y": Column()})), "Data"))
+    found = items(section(page(with_columns({"x": column, "y": NumberColumn()})), "Data"))
     assert len(found) == 2
     assert found[0] == told or told is None
 
 
 @pytest.mark.parametrize("count", [1, 20, 21, 50])
 def test_many_columns_are_counted_after_the_first_twenty(count):
-    record = with_columns({f"x{number}": Column() for number in range(count)})
+    record = with_columns({f"x{number}": NumberColumn() for number in range(count)})
     found = items(section(page(record), "Data"))
     assert found[:20] == [f"<code>x{number}</code>" for number in range(min(count, 20))]
     assert found[20:] == ([f"and {count - 20} more"] if count > 20 else [])
@@ -329,7 +332,7 @@ def commands(found: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("name", ["height", "patient's age", 'a "b" c', "größe", "a`b", "$HOME"])
 def test_example_is_a_request_that_a_shell_hands_on(name):
-    columns = {name: Column(), "flag": Column(range=(0.0, 1.0))}
+    columns = {name: NumberColumn(), "flag": NumberColumn(range=(0.0, 1.0))}
     record = with_columns(columns)
     _, curl = commands(page(record))
     (row,) = json.loads(curl[-1])["dataframe_records"]
@@ -399,7 +402,7 @@ def test_html_runs_nothing_that_people_wrote(place, text):
     if place == "sentence":
         record = ruled(RuleResult("gate.rule", False, text))
     elif place == "meaning":
-        record = with_columns({"x": Column(meaning=text)})
+        record = with_columns({"x": NumberColumn(meaning=text)})
     else:
         record = make_record(**{place: text})
     found = card.html(page(record), {})

@@ -19,7 +19,7 @@ from pipeline.inference.predictor import Predictor
 from pipeline.inference.runtimes import of_classifier
 from pipeline.promotion import proof
 from pipeline.results import Dataset, Version
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 from tests.support import model_folders as folders
 from tests.support.builders import make_dataset
 
@@ -92,7 +92,7 @@ def test_requests_are_just_outside_of_each_range(pima: Case, name, low, high) ->
 
 
 def test_rules_of_a_wide_table_are_asked_of_forty_columns(pima: Case) -> None:
-    columns = dict.fromkeys((f"c{place}" for place in range(500)), Column())
+    columns = dict.fromkeys((f"c{place}" for place in range(500)), NumberColumn())
     asked = proof._asked(columns)
     assert 40 <= len(asked) < 80
     assert set(asked) <= set(columns)

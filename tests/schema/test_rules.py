@@ -6,11 +6,11 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from pipeline.errors import ContractError
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 from pipeline.schema.rules import Rules, check, check_names, wrong_kind
 
-AGE = {"Age": Column(unit="years", range=(18, 120))}
-MIXED = {"a": Column(), "Glucose": Column(), "spare": Column(optional=True)}
+AGE = {"Age": NumberColumn(unit="years", range=(18, 120))}
+MIXED = {"a": NumberColumn(), "Glucose": NumberColumn(), "spare": NumberColumn(optional=True)}
 EXPECTED = "expected columns: a, Glucose, spare"
 SECRET = 76543  # a value that no rule, row or column name could contain by chance
 
@@ -39,14 +39,14 @@ def sentences(columns, frame, **options):
 def test_check_gives_doubles_in_the_contracts_column_order(frame):
     before = frame.copy()
 
-    checked = check({"x": Column(), "y": Column()}, frame)
+    checked = check({"x": NumberColumn(), "y": NumberColumn()}, frame)
 
     assert_frame_equal(checked, pd.DataFrame({"x": [1.0, 2.0], "y": [0.5, 1.5]}))
     assert_frame_equal(frame, before)
 
 
 def test_absent_optional_column_becomes_nan_and_a_present_one_is_checked():
-    columns = {"a": Column(), "b": Column(optional=True, range=(0, 1))}
+    columns = {"a": NumberColumn(), "b": NumberColumn(optional=True, range=(0, 1))}
 
     checked = check(columns, pd.DataFrame({"a": [1, 2]}))
 
@@ -62,19 +62,19 @@ def test_absent_optional_column_becomes_nan_and_a_present_one_is_checked():
 @pytest.mark.parametrize(
     ("column", "value", "sentence"),
     [
-        (Column(range=(18, 120), unit="years"), 5, "must be at least 18 years (got 5)"),
-        (Column(range=(18, 120), unit="years"), 121, "must be at most 120 years (got 121)"),
-        (Column(range=(18, None)), -3.5, "must be at least 18 (got -3.5)"),
-        (Column(range=(None, 0.5)), 0.75, "must be at most 0.5 (got 0.75)"),
-        (Column(range=(1234567, None)), 1234566, "must be at least 1234567 (got 1234566)"),
-        (Column(), float("inf"), "must be finite (got inf)"),
-        (Column(), 10**400, "must be finite (got inf)"),
-        (Column(), Decimal("1e400"), "must be finite (got inf)"),
-        (Column(), "30", "must be a number (got '30')"),
-        (Column(), "a" * 5000, f"must be a number (got '{'a' * 39})"),
-        (Column(), True, "must be a number (got True)"),
-        (Column(), [30], "must be a number (got [30])"),
-        (Column(), pd.NaT.__class__, "must be a number (got <class"),
+        (NumberColumn(range=(18, 120), unit="years"), 5, "must be at least 18 years (got 5)"),
+        (NumberColumn(range=(18, 120), unit="years"), 121, "must be at most 120 years (got 121)"),
+        (NumberColumn(range=(18, None)), -3.5, "must be at least 18 (got -3.5)"),
+        (NumberColumn(range=(None, 0.5)), 0.75, "must be at most 0.5 (got 0.75)"),
+        (NumberColumn(range=(1234567, None)), 1234566, "must be at least 1234567 (got 1234566)"),
+        (NumberColumn(), float("inf"), "must be finite (got inf)"),
+        (NumberColumn(), 10**400, "must be finite (got inf)"),
+        (NumberColumn(), Decimal("1e400"), "must be finite (got inf)"),
+        (NumberColumn(), "30", "must be a number (got '30')"),
+        (NumberColumn(), "a" * 5000, f"must be a number (got '{'a' * 39})"),
+        (NumberColumn(), True, "must be a number (got True)"),
+        (NumberColumn(), [30], "must be a number (got [30])"),
+        (NumberColumn(), pd.NaT.__class__, "must be a number (got <class"),
     ],
 )
 def test_broken_rule_is_named_with_row_column_rule_unit_and_value(column, value, sentence):
@@ -92,7 +92,7 @@ def test_booleans_beside_numbers_are_no_numbers(dtype):
     """NumPy would make ones of them, to have a matrix of one type."""
     frame = pd.DataFrame({"x": [0.5, 1.5], "y": cells(True, False, dtype=dtype), "z": [1, 2]})
 
-    assert sentences({name: Column() for name in "xyz"}, frame, with_values=False) == [
+    assert sentences({name: NumberColumn() for name in "xyz"}, frame, with_values=False) == [
         "row 1, y: must be a number",
         "row 2, y: must be a number",
     ]
@@ -110,7 +110,7 @@ def test_ten_faults_are_named_and_more_end_with_a_closing_line(bad, rows):
 def test_ten_faults_are_those_of_the_first_rows_over_all_rules_and_columns():
     frame = pd.DataFrame({"x": [2] + [-1] * 50, "y": [5] * 51})
 
-    lines = sentences({name: Column(range=(0, 1)) for name in "xy"}, frame)
+    lines = sentences({name: NumberColumn(range=(0, 1)) for name in "xy"}, frame)
 
     assert lines[:3] == [
         "row 1, x: must be at most 1 (got 2)",
@@ -179,7 +179,7 @@ def test_without_names_unknown_columns_are_named_by_their_place(names, expected)
 
 
 def test_at_most_ten_column_faults_are_named():
-    columns = {f"c{place}": Column() for place in range(12)}
+    columns = {f"c{place}": NumberColumn() for place in range(12)}
 
     lines = sentences(columns, pd.DataFrame({"zzz": [1]}))
 
@@ -188,14 +188,16 @@ def test_at_most_ten_column_faults_are_named():
 
 
 def test_column_may_be_named_by_a_number():
-    assert check({"3": Column()}, pd.DataFrame({3: [1.0, 2.0]}))["3"].tolist() == [1, 2]
+    assert check({"3": NumberColumn()}, pd.DataFrame({3: [1.0, 2.0]}))["3"].tolist() == [1, 2]
 
 
 # Rules, over a whole matrix.
 
 
 def test_rules_put_nan_in_place_of_marks_and_leave_the_matrix_alone():
-    rules = Rules({"x": Column(missing=0), "y": Column(missing=-1), "z": Column()})
+    rules = Rules(
+        {"x": NumberColumn(missing=0), "y": NumberColumn(missing=-1), "z": NumberColumn()}
+    )
     X = np.array([[0.0, -1.0, 0.0], [-0.0, 0.0, -1.0]])
     before = X.copy()
 
@@ -207,7 +209,7 @@ def test_rules_take_the_largest_doubles_where_there_is_no_bound():
     largest = np.finfo(np.float64).max
     X = np.array([[largest], [-largest], [np.nan]])
 
-    np.testing.assert_array_equal(Rules({"x": Column()}).apply(X), X)
+    np.testing.assert_array_equal(Rules({"x": NumberColumn()}).apply(X), X)
 
 
 @pytest.mark.parametrize(
@@ -215,14 +217,14 @@ def test_rules_take_the_largest_doubles_where_there_is_no_bound():
 )
 def test_rule_of_the_error_is_that_of_its_first_sentence(cells, kind):
     with pytest.raises(ContractError) as error:
-        Rules({"x": Column(range=(0, 1))}).apply(np.array(cells, dtype=float)[:, None])
+        Rules({"x": NumberColumn(range=(0, 1))}).apply(np.array(cells, dtype=float)[:, None])
 
     assert error.value.rule == kind
 
 
 def test_faults_from_before_are_sorted_among_the_others():
-    rules = Rules({"x": Column(range=(0, 1)), "y": Column()})
-    before = [wrong_kind(2, "y", Column(), "SECRET")]
+    rules = Rules({"x": NumberColumn(range=(0, 1)), "y": NumberColumn()})
+    before = [wrong_kind(2, "y", NumberColumn(), "SECRET")]
 
     with pytest.raises(ContractError) as error:
         rules.apply(np.array([[5.0, 1.0], [0.0, np.nan], [7.0, 1.0]]), before)
@@ -238,9 +240,9 @@ def test_rules_and_check_come_to_the_same():
     """`check` may take a quick way: here one column at a time does not."""
     rng = np.random.default_rng(0)
     columns = {
-        "a": Column(range=(0, 3)),
-        "b": Column(range=(None, 2), missing=-1),
-        "c": Column(range=(-2, None), missing=5, unit="mm"),
+        "a": NumberColumn(range=(0, 3)),
+        "b": NumberColumn(range=(None, 2), missing=-1),
+        "c": NumberColumn(range=(-2, None), missing=5, unit="mm"),
     }
     cells_ = np.array([-1, 0, 1, 2, 2.5, np.nan, 5, np.inf])
     chances = [0.1, 0.2, 0.2, 0.2, 0.1, 0.1, 0.05, 0.05]
@@ -258,7 +260,11 @@ def test_rules_and_check_come_to_the_same():
 
 def test_few_cells_come_to_the_same_as_a_matrix():
     rng = np.random.default_rng(0)
-    columns = {"a": Column(range=(0, 3)), "b": Column(missing=-1), "c": Column(range=(None, 2))}
+    columns = {
+        "a": NumberColumn(range=(0, 3)),
+        "b": NumberColumn(missing=-1),
+        "c": NumberColumn(range=(None, 2)),
+    }
     rules = Rules(columns)
     choices = [0, 1, 2, 3, -1, 2.5, -0.0, None, 4, 2**60, 2**53 + 1]
     refused = 0
@@ -278,8 +284,8 @@ def test_few_cells_come_to_the_same_as_a_matrix():
 @pytest.mark.parametrize("integer", [2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, -(2**63) + 1])
 def test_an_integer_that_no_double_holds_is_read_in_one_way(integer):
     """Python compares it with a double exactly, NumPy and Arrow as the double nearest to it."""
-    marked = Rules({"a": Column(missing=float(integer))})
-    bounded = Rules({"a": Column(range=(float(integer), float(integer)))})
+    marked = Rules({"a": NumberColumn(missing=float(integer))})
+    bounded = Rules({"a": NumberColumn(range=(float(integer), float(integer)))})
 
     assert np.isnan(marked.few([integer])).all()
     assert np.isnan(marked.apply(np.array([[integer]], dtype=float))).all()

@@ -5,7 +5,7 @@ import pytest
 from mlflow.types import DataType
 
 from pipeline.inference.mlflow_flavor import signature
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 from pipeline.schema.contract import Contract
 from pipeline.schema.targets import TARGETS, target_of
 from pipeline.tasks import TASKS
@@ -25,7 +25,7 @@ CASES = [
 
 
 def make_contract(classes, positive):
-    return Contract(columns={"x": Column()}, target="y", classes=classes, positive=positive)
+    return Contract(columns={"x": NumberColumn()}, target="y", classes=classes, positive=positive)
 
 
 @pytest.fixture(params=CASES, ids=str)

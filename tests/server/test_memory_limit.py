@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 from pipeline.server import memory_limit, request_arrow
 from pipeline.server.http_error import HTTPError
 
 ROWS = 2**24  # 128 MiB as doubles
-COLUMNS = {"a": Column()}
+COLUMNS = {"a": NumberColumn()}
 STATUS = Path("/proc/self/status")
 resource = pytest.importorskip("resource")
 pytestmark = pytest.mark.skipif(not STATUS.exists(), reason="only Linux bounds address space")
@@ -117,7 +117,7 @@ def test_rows_are_counted_in_each_group_whatever_the_file_says_of_all():
 
 def test_as_many_rows_as_are_allowed_are_read_within_the_bound():
     numbers = np.random.default_rng(0).normal(size=(100_000, 20))
-    columns = {f"c{place}": Column() for place in range(20)}
+    columns = {f"c{place}": NumberColumn() for place in range(20)}
     file = io.BytesIO()
     pq.write_table(pa.table(dict(zip(columns, numbers.T, strict=True))), file)
     X, faults = request_arrow.read_parquet(file.getvalue(), columns, 100_000)

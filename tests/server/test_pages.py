@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from pipeline.inference import manifest
 from pipeline.inference.predictor import Params, Predictor, Trained
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 from pipeline.schema.contract import Contract
 from pipeline.server import openapi, pages
 from pipeline.server.http_error import HTTPError
@@ -143,13 +143,13 @@ def test_row_has_every_column_with_meaning_unit_range_and_mark(pima):
 @pytest.mark.parametrize(
     ("column", "schema"),
     [
-        (Column(), {}),
-        (Column(range=(0, None)), {"minimum": 0}),
-        (Column(range=(None, 0)), {"maximum": 0}),
-        (Column(range=(-1, 1)), {"minimum": -1, "maximum": 1}),
-        (Column(missing=-9), {"anyOf": [{"type": "number"}, {"enum": [-9, None]}]}),
+        (NumberColumn(), {}),
+        (NumberColumn(range=(0, None)), {"minimum": 0}),
+        (NumberColumn(range=(None, 0)), {"maximum": 0}),
+        (NumberColumn(range=(-1, 1)), {"minimum": -1, "maximum": 1}),
+        (NumberColumn(missing=-9), {"anyOf": [{"type": "number"}, {"enum": [-9, None]}]}),
         (
-            Column(range=(0, None), missing=-9),
+            NumberColumn(range=(0, None), missing=-9),
             {"anyOf": [{"type": "number", "minimum": 0}, {"enum": [-9, None]}]},
         ),
     ],
@@ -175,7 +175,7 @@ def test_threshold_is_described_where_there_is_one(pima, three):
     ("classes", "kind"), [((0, 1), "integer"), (("n", "y"), "string"), ((False, True), "boolean")]
 )
 def test_label_is_of_the_targets_type_and_one_of_its_classes(classes, kind):
-    answer = schemas(make_model({"x": Column()}, classes))["Answer"]
+    answer = schemas(make_model({"x": NumberColumn()}, classes))["Answer"]
     label = answer["properties"]["predictions"]["items"]["properties"]["label"]
     assert label == {"type": kind, "enum": list(classes)}
 
@@ -195,7 +195,7 @@ def test_example_of_the_description_is_answered_as_described(model):
 
 def test_example_may_have_gaps():
     """A column's median is none where a mark is all that it holds."""
-    model = make_model({"x": Column(), "y": Column()}, reference=[math.nan, 2.0])
+    model = make_model({"x": NumberColumn(), "y": NumberColumn()}, reference=[math.nan, 2.0])
     assert schemas(model)["Row"]["example"] == {"x": None, "y": 2.0}
 
 
@@ -249,7 +249,7 @@ def test_docs_name_each_column_with_its_range_and_marks_and_fetch_nothing(pima):
 
 
 def test_docs_show_names_of_columns_as_text(pima, monkeypatch):
-    columns = {"<script>": Column(meaning="a & b", range=(None, 1), optional=True)}
+    columns = {"<script>": NumberColumn(meaning="a & b", range=(None, 1), optional=True)}
     contract = pima.predictor.contract.model_copy(update={"columns": columns})
     monkeypatch.setattr(pima.predictor, "contract", contract)
     monkeypatch.setattr(pima.predictor, "reference", np.zeros(1))

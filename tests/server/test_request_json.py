@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config.serve import Limits
 from pipeline.inference.predictor import Params, Predictor, Trained
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 from pipeline.server.http_error import HTTPError
 from pipeline.server.request_json import Reader, media_type
 from pipeline.server.response import respond
@@ -167,7 +167,7 @@ def test_every_form_gives_the_same_matrix(reader, kind, name):
 @pytest.mark.parametrize("cell", [1, 1.0, None])
 def test_cells_of_one_kind_alone_are_doubles_too(cell, rows):
     """NumPy would make integers or objects of them, which no graph takes."""
-    columns = {f"c{place}": Column(missing=0) for place in range(8)}
+    columns = {f"c{place}": NumberColumn(missing=0) for place in range(8)}
     body = text({"inputs": [dict.fromkeys(columns, cell)] * rows})
     X = read(make_reader(columns), body).X
     assert X.dtype == np.float64
@@ -271,7 +271,11 @@ def test_null_mark_and_empty_cell_mean_missing(reader, kind, body):
     np.testing.assert_array_equal(request.X, [[6, NAN, *VALUES[2:]]])
 
 
-OPTIONAL = {"a": Column(range=(0, 9)), "b": Column(optional=True), "c": Column(optional=True)}
+OPTIONAL = {
+    "a": NumberColumn(range=(0, 9)),
+    "b": NumberColumn(optional=True),
+    "c": NumberColumn(optional=True),
+}
 
 
 @pytest.mark.parametrize(
@@ -295,7 +299,7 @@ def test_absent_optional_column_means_missing(kind, body):
 
 @pytest.mark.parametrize("name", ["x", "od280/od315: x", ":", '"', "\\", "µ", "a,b", " ", "params"])
 def test_column_may_have_any_name_and_be_the_only_one(name):
-    reader = make_reader({name: Column(range=(0, 9))})
+    reader = make_reader({name: NumberColumn(range=(0, 9))})
     quoted = '"' + name.replace('"', '""') + '"'
     bodies = {
         JSON: [
@@ -315,7 +319,7 @@ def test_column_may_have_any_name_and_be_the_only_one(name):
 
 @pytest.mark.parametrize("rows", ['["od: x"]', '"od: x"', "[[1]]", "[null]", "[3]"])
 def test_lone_column_takes_rows_and_nothing_else(rows):
-    reader = make_reader({"od: x": Column()})
+    reader = make_reader({"od: x": NumberColumn()})
     assert outcome(reader, f'{{"dataframe_records": {rows}}}'.encode())[:2] == (400, "form")
 
 
@@ -332,7 +336,7 @@ def test_lone_column_takes_rows_and_nothing_else(rows):
     ],
 )
 def test_key_that_is_there_twice_is_refused_among_names_with_colons(body):
-    assert outcome(make_reader({"od: x": Column()}), body)[:2] == (400, "duplicate_key")
+    assert outcome(make_reader({"od: x": NumberColumn()}), body)[:2] == (400, "duplicate_key")
 
 
 # The quick look and the close one.
@@ -378,9 +382,9 @@ def some_request(rng) -> bytes:
 
 
 ODD_NAMES = {
-    "a": Column(range=(0, 50)),
-    "b: c": Column(missing=0),
-    "d": Column(optional=True, range=(-5, None)),
+    "a": NumberColumn(range=(0, 50)),
+    "b: c": NumberColumn(missing=0),
+    "d": NumberColumn(optional=True, range=(-5, None)),
 }
 
 
@@ -453,6 +457,6 @@ def test_content_type_that_is_no_ascii_is_refused(header):
 
 
 def test_contract_with_as_many_columns_as_may_be_is_read():
-    columns = {f"c{place}": Column() for place in range(500)}
+    columns = {f"c{place}": NumberColumn() for place in range(500)}
     body = text({"inputs": [dict.fromkeys(columns, 1.5)] * 2})
     assert read(make_reader(columns), body).X.sum() == 1500

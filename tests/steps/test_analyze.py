@@ -115,10 +115,15 @@ def test_description_has_the_statistics_of_each_column(dataset):
 def test_columns_tell_what_the_config_says_and_what_the_data_show(dataset):
     columns = analyze(dataset).artifacts["columns.csv"].set_index("column")
     assert columns.index.tolist() == list(COLUMNS)
-    assert columns.loc["height", "unit"] == "cm"
-    assert columns.loc["gap", "meaning"] == "a quarter of it is missing"
+    assert columns.loc["height", "holds"] == "cm"
+    assert columns.loc["gap", "holds"] == "a quarter of it is missing"
     assert columns.loc["gap", "missing rows"] == dataset.X["gap"].isna().sum()
-    assert columns.loc["flag", ["valid from", "valid to", "min", "max"]].tolist() == [0, 1, 0, 1]
+    assert columns.loc["flag", ["kind", "valid", "min", "max"]].tolist() == [
+        "number",
+        "0 to 1",
+        0,
+        1,
+    ]
     assert columns.loc["flag", "distinct"] == 2
 
 

@@ -9,7 +9,7 @@ import pytest
 from pipeline.datasets.dataset import build_dataset
 from pipeline.export.compilation import compile_model
 from pipeline.results import Dataset, Evaluation, Training
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 from pipeline.steps import procedure
 from pipeline.steps.audit import audit
 from pipeline.steps.evaluate import evaluate
@@ -53,7 +53,9 @@ def drifting() -> pd.DataFrame:
 
 def run(table: pd.DataFrame, **split: Any) -> tuple[Dataset, Training, Evaluation]:
     """Ingest, tune, train and evaluate."""
-    config = make_config(columns={"badge": Column(), "bed": Column()}, split=split, tune=TUNE)
+    config = make_config(
+        columns={"badge": NumberColumn(), "bed": NumberColumn()}, split=split, tune=TUNE
+    )
     drop = {"patient": "of the split", "day": "of the split"}
     data = config.data.model_copy(update={"drop": drop})
     config = config.model_copy(update={"data": data})
@@ -92,7 +94,9 @@ def test_split_by_time_gives_the_score_that_a_split_by_chance_hides():
 @pytest.mark.parametrize("split", [{"group": "patient"}, {"time": "day"}])
 def test_audit_splits_as_the_table_is_split_outside_and_inside(split):
     config = make_config(
-        columns={"badge": Column(), "bed": Column()}, split=split, tune={**TUNE, "max_evals": 1}
+        columns={"badge": NumberColumn(), "bed": NumberColumn()},
+        split=split,
+        tune={**TUNE, "max_evals": 1},
     )
     drop = {"patient": "of the split", "day": "of the split"}
     updates = {
@@ -128,7 +132,7 @@ def test_weights_count_in_fits_and_in_every_metric():
     opposite = table.assign(bed=-table["bed"])
     both = pd.concat([table, opposite.assign(count=0.1)], ignore_index=True)
     config = make_config(
-        columns={"badge": Column(), "bed": Column()},
+        columns={"badge": NumberColumn(), "bed": NumberColumn()},
         tune={"families": ("logistic_regression", "svc"), "max_evals": 2, "folds": 3},
     )
     drop = {"patient": "of the split", "day": "of the split"}

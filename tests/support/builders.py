@@ -16,7 +16,7 @@ from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Predictions
 from pipeline.promotion.gate import Evidence, PairedComparison
 from pipeline.results import Candidate, Dataset, Event, Trial
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 from pipeline.tasks import SEARCH_METRICS, Family
 
 OPTIONS = [None, [1, 2], True, 1, 1.0, "1", {"a": 1}]
@@ -42,16 +42,16 @@ RANGES = [  # of each distribution, as the config writes them
     {"pchoice": [[0.3, None], [0.2, True], [0.2, 1], [0.3, [1, 2]]]},
 ]
 COLUMNS = {
-    "height": Column(unit="cm"),
-    "gap": Column(meaning="a quarter of it is missing", optional=True),
-    "noise": Column(),
-    "flag": Column(range=(0.0, 1.0)),
+    "height": NumberColumn(unit="cm"),
+    "gap": NumberColumn(meaning="a quarter of it is missing", optional=True),
+    "noise": NumberColumn(),
+    "flag": NumberColumn(range=(0.0, 1.0)),
 }
 
 
 def make_config(
     *,
-    columns: dict[str, Column] | None = None,
+    columns: dict[str, NumberColumn] | None = None,
     positive: Any = 1,
     split: dict[str, Any] | None = None,
     tune: dict[str, Any] | None = None,

@@ -55,7 +55,7 @@ def save(
         mlflow.models.Model(),
         model,
         dataset.contract,
-        Trained.on(dataset.X_train.to_numpy(), threshold),
+        Trained.on(dataset.contract, dataset.X_train.to_numpy(), threshold),
         None,
         graph if is_compiled else None,
         signature=mlflow_flavor.signature(dataset.contract, threshold),

@@ -10,11 +10,11 @@ import pandas as pd
 from pipeline.config.sections import Data
 from pipeline.datasets.formats import NamedFile
 from pipeline.datasets.sources import FileSource
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 
 
 def make_data(source: Any = "folder/a.csv", target: str = "b", **settings: Any) -> Data:
-    return Data(source=str(source), target=target, columns={"x": Column()}, **settings)
+    return Data(source=str(source), target=target, columns={"x": NumberColumn()}, **settings)
 
 
 def source_of(data: Data, content: bytes) -> FileSource:

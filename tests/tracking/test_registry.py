@@ -15,7 +15,7 @@ from pipeline.errors import ModelError, RegistryError
 from pipeline.inference import manifest, mlflow_flavor
 from pipeline.inference.predictor import Trained
 from pipeline.results import Candidate
-from pipeline.schema.columns import Column
+from pipeline.schema.columns import NumberColumn
 from pipeline.schema.contract import Contract
 from pipeline.tracking import durable, model_files, registry
 
@@ -191,14 +191,14 @@ ROWS = pd.DataFrame({"a": [0.0, 1.0]})
 @pytest.fixture(scope="module")
 def real(client, tmp_path_factory) -> str:
     """The id of a logged model that can answer, promoted as `real`."""
-    contract = Contract(columns={"a": Column()}, target="y", classes=(0, 1), positive=1)
+    contract = Contract(columns={"a": NumberColumn()}, target="y", classes=(0, 1), positive=1)
     folder = tmp_path_factory.mktemp("real") / "model"
     mlflow_flavor.save_model(
         str(folder),
         mlflow.models.Model(),
         LogisticRegression().fit(ROWS, [0, 1]),
         contract,
-        Trained.on(ROWS.to_numpy(), 0.5),
+        Trained.on(contract, ROWS.to_numpy(), 0.5),
         signature=mlflow_flavor.signature(contract, 0.5),
         pip_requirements=["scikit-learn"],
     )

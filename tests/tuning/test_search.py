@@ -324,6 +324,6 @@ def test_search_tries_an_estimator_of_the_config_by_cross_validation():
     task, points = real_search(estimators=estimators, families=("knn",), max_evals=3, parallelism=1)
     assert [result.trial.error for result in points] == [""] * 3
     assert points[0].trial.params == {"n_neighbors": 9}
-    model = build("knn", {"n_neighbors": 9}, 0, estimators)
+    model = build("knn", {"n_neighbors": 9}, 0, estimators=estimators)
     expected = out_of_fold(model, task.X, task.y, task.folds)
     np.testing.assert_array_equal(points[0].out_of_fold, expected)

@@ -303,5 +303,5 @@ def test_check_and_search_take_a_class_of_a_module_of_the_user(users):
     check(tune)
     searched = family_spaces(tune)["near"]
     assert searched.default == {"radius": 2.0, "weights": "distance", "n_neighbors": 3}
-    model = build("near", searched.default, 0, tune.estimators)[-1]
+    model = build("near", searched.default, 0, estimators=tune.estimators)[-1]
     assert (model.n_neighbors, model.weights, model.leaf_size) == (3, "distance", 20)
