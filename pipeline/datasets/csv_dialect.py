@@ -217,7 +217,7 @@ class _Sample:
         return max(SEPARATORS, key=lambda one: (self.fit(one), *self._content(one)))
 
     def _content(self, separator: str) -> tuple[int, bool, int]:
-        """The number of columns, whether no blank is around their names, and the count of numbers."""
+        """The count of columns, whether their names have no blank around, the count of numbers."""
         number = WITH_POINT if separator == "," else WITH_COMMA
         rows = self.rows(separator)
         header = rows[0] if rows else []
