@@ -187,7 +187,7 @@ def test_signal_lets_what_is_in_flight_end(
 ) -> None:
     with open_door(project, "--workers", workers) as door:
         replies = []
-        body = json.dumps({"inputs": {n: [v] * 90_000 for n, v in PATIENT.items()}}).encode()
+        body = json.dumps({"inputs": {n: [v] * 20_000 for n, v in PATIENT.items()}}).encode()
         sender = threading.Thread(target=lambda: replies.append(door.post(body)))
         sender.start()
         assert eventually(lambda: below(door.process.pid))

@@ -1,4 +1,4 @@
-"""Promotion as a team meets it: over a tracking server, two at once, by `mlflow run`."""
+"""Promotion as a team meets it: over a tracking server, two at once."""
 
 import json
 import subprocess
@@ -12,7 +12,6 @@ import pipeline
 from pipeline.api import execute
 from pipeline.config.load import load
 from pipeline.verbs import Options
-from tests.end_to_end.conftest import Run as RunCommand
 from tests.end_to_end.conftest import environment, served, working_in
 
 USER = {"PIPELINE_USER": "team"}
@@ -100,13 +99,3 @@ def test_rollback_and_history_over_a_server(
     assert history.count("version ") >= len(before) + 1
     assert "rolled back by team" in history
     assert "a drill" in history
-
-
-def test_rollback_is_an_entry_point_that_tells_what_it_cannot(
-    main_job: object, run: RunCommand
-) -> None:
-    printed = run(
-        "mlflow", "run", ".", "--env-manager", "local", "-e", "rollback", "-P", "version=1"
-    )
-    assert printed.returncode != 0
-    assert "version 1 is champion already" in printed.stderr

@@ -67,8 +67,8 @@ def newest(client: MlflowClient, step: str) -> str:
     """The id of the run of the step that began last."""
     experiment = client.get_experiment_by_name(MODEL).experiment_id
     order = ["attributes.start_time DESC"]
-    found = client.search_runs([experiment], f"tags.step = '{step}'", order_by=order)
-    return str(found[0].info.run_id)
+    result = client.search_runs([experiment], f"tags.step = '{step}'", order_by=order)
+    return str(result[0].info.run_id)
 
 
 def test_commands_ask_a_server_a_bounded_number_of_times(lab: Lab) -> None:

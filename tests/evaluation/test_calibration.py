@@ -72,9 +72,13 @@ def test_error_and_slope_do_not_depend_on_which_class_is_positive(positive):
 
 def test_calibration_is_of_the_positive_class():
     chance, truth = exact()
-    message = np.c_[1 - chance, np.full_like(chance, 0.5)]  # only the first column comes to pass
-    assert calibration(Predictions(truth, message, positive=0)).error < 1e-3
-    assert calibration(Predictions(truth, message, positive=1)).slope == pytest.approx(0, abs=1e-2)
+    probabilities = np.c_[
+        1 - chance, np.full_like(chance, 0.5)
+    ]  # only the first column comes to pass
+    assert calibration(Predictions(truth, probabilities, positive=0)).error < 1e-3
+    assert calibration(Predictions(truth, probabilities, positive=1)).slope == pytest.approx(
+        0, abs=1e-2
+    )
 
 
 def test_error_is_told_relative_to_the_rate_of_the_class():
@@ -114,9 +118,9 @@ def test_rows_are_separated_where_no_probability_is_on_the_wrong_side(chance, tr
 
 def of_three() -> Predictions:
     """Thirty rows that are just as probable as they were told to be."""
-    message = np.repeat([[0.5, 0.3, 0.2], [0.2, 0.2, 0.6], [0.1, 0.7, 0.2]], 10, axis=0)
+    probabilities = np.repeat([[0.5, 0.3, 0.2], [0.2, 0.2, 0.6], [0.1, 0.7, 0.2]], 10, axis=0)
     counts = (5, 3, 2, 2, 2, 6, 1, 7, 2)
-    return Predictions(np.repeat([0, 1, 2] * 3, counts), message)
+    return Predictions(np.repeat([0, 1, 2] * 3, counts), probabilities)
 
 
 def test_three_classes_that_come_to_pass_have_nothing_to_correct():

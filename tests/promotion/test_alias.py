@@ -34,15 +34,15 @@ class Killed(BaseException):
 def killed_at(method: str, call: int, after: bool) -> Iterator[None]:
     """Ends at the n-th call of a method of the client, before it or after it."""
     original: Callable[..., Any] = getattr(MlflowClient, method)
-    seen = 0
+    calls = 0
 
     def counted(*arguments: Any, **options: Any) -> Any:
-        nonlocal seen
-        seen += 1
-        if seen == call and not after:
+        nonlocal calls
+        calls += 1
+        if calls == call and not after:
             raise Killed
         result = original(*arguments, **options)
-        if seen == call:
+        if calls == call:
             raise Killed
         return result
 
@@ -166,11 +166,11 @@ def test_one_who_moves_the_alias_late_moves_it_on_to_the_last_champion(
 @pytest.fixture(scope="module")
 def trained(lab, client) -> dict[float, Candidate]:
     """Of each C the model, evaluated."""
-    found = {}
+    result = {}
     for C in (0.03, WEAK, STRONG):
         lab.promote(lab.config("trained", C), dry_run=True)
-        found[C] = candidates.of_run(latest(client).data.tags["mlflow.parentRunId"])
-    return found
+        result[C] = candidates.of_run(latest(client).data.tags["mlflow.parentRunId"])
+    return result
 
 
 @pytest.fixture
@@ -198,8 +198,8 @@ def test_rollback_goes_back_step_by_step_and_no_further_than_the_first(lab, clie
     gone, back = (client.get_model_version(three, number).tags for number in ("3", "1"))
     assert re.fullmatch(r"on 20\S+Z by .+, to version 2: it was too slow", gone["rolled_back"])
     assert re.fullmatch(r"on 20\S+Z by .+, after version 2", back["champion_again"])
-    told = client.get_model_version(three, "3").description
-    assert told.startswith(f"**Rolled back** {gone['rolled_back']}\n\n")
+    message = client.get_model_version(three, "3").description
+    assert message.startswith(f"**Rolled back** {gone['rolled_back']}\n\n")
     (run,) = client.search_runs(
         ["0"], "tags.verb = 'rollback' and tags.model_version = '2'", max_results=1
     )
@@ -273,15 +273,15 @@ def test_model_that_was_rolled_back_returns_only_when_it_is_named(lab, client, t
 
 
 @pytest.mark.parametrize(
-    ("version", "told"),
+    ("version", "message"),
     [
         ("3", "version 3 is champion already"),
         ("9", "version 9 was never champion"),
         ("", "version  was never champion"),
     ],
 )
-def test_rollback_to_what_it_cannot_is_told(lab, client, three, version, told):
-    with pytest.raises(RegistryError, match=told):
+def test_rollback_to_what_it_cannot_is_told(lab, client, three, version, message):
+    with pytest.raises(RegistryError, match=message):
         rollback(lab, three, version=version)
     assert aliases(client, three) == {"champion": "3", "previous": "2"}
 
@@ -362,8 +362,8 @@ EDITING = ("set_registered_model_tag", "set_model_version_tag", "update_model_ve
 
 
 def test_rollback_of_one_who_may_not_edit_the_model_leaves_no_entry(lab, client, three):
-    told = f"does not have the right EDIT on the registered model '{three}'"
-    with refusing(*EDITING), pytest.raises(StoreError, match=told):
+    message = f"does not have the right EDIT on the registered model '{three}'"
+    with refusing(*EDITING), pytest.raises(StoreError, match=message):
         rollback(lab, three)
     lab.promote(lab.config(three, STRONG))  # of a colleague, who may
     assert aliases(client, three) == {"champion": "3", "previous": "2"}
@@ -382,8 +382,8 @@ def test_promotion_of_one_who_may_not_edit_the_model_ends_before_the_gate(
 
 def test_one_who_may_not_write_to_the_history_is_told_whose_it_is(lab, three):
     line = promotion_log.read(three)
-    told = f"does not have the right EDIT on the run '{line.run_id}'"
-    with refusing("set_tag"), pytest.raises(StoreError, match=told):
+    message = f"does not have the right EDIT on the run '{line.run_id}'"
+    with refusing("set_tag"), pytest.raises(StoreError, match=message):
         promotion_log.check_rights(line, three)
 
 
@@ -431,8 +431,8 @@ def test_who_finishes_the_entry_of_another_is_told_whose_it_is_and_what(lab, thr
     left = replace(entry("2", "3"), action="rolled back", by="Bob")
     assert promotion_log.append(promotion_log.read(three), left) is not None  # and killed
     lab.promote(lab.config(three, STRONG))
-    told = f"finishing what was left undone: version 2, rolled back by Bob on {left.at}, after"
-    assert told in caplog.text
+    message = f"finishing what was left undone: version 2, rolled back by Bob on {left.at}, after"
+    assert message in caplog.text
 
 
 def test_one_who_may_not_delete_rolls_back_to_the_first_champion(lab, client, three):

@@ -33,21 +33,21 @@ def named(config: Path, name: str, encoding: str = "utf-8") -> None:
     config.write_text(f'[user]\n\tname = "{name}"\n', encoding=encoding)
 
 
-@pytest.mark.parametrize("told", ["Ann Dee", "  Ann Dee \n", "ann@example.org", "Jörg 李"])
-def test_author_is_who_the_variable_says(git_config, monkeypatch, told):
+@pytest.mark.parametrize("message", ["Ann Dee", "  Ann Dee \n", "ann@example.org", "Jörg 李"])
+def test_author_is_who_the_variable_says(git_config, monkeypatch, message):
     named(git_config, "of git")
-    monkeypatch.setenv(author.VARIABLE, told)
-    assert author.author() == told.strip()
+    monkeypatch.setenv(author.VARIABLE, message)
+    assert author.author() == message.strip()
 
 
-@pytest.mark.parametrize("told", [None, "", "   "])
+@pytest.mark.parametrize("message", [None, "", "   "])
 @pytest.mark.parametrize("name", ["Ann Dee", "Jörg 李"])
 def test_author_is_who_git_knows_where_the_variable_says_nothing(
-    git_config, monkeypatch, told, name
+    git_config, monkeypatch, message, name
 ):
     named(git_config, name)
-    if told is not None:
-        monkeypatch.setenv(author.VARIABLE, told)
+    if message is not None:
+        monkeypatch.setenv(author.VARIABLE, message)
     assert author.author() == name
 
 

@@ -48,9 +48,9 @@ def test_table_that_grew_is_compared_on_rows_that_the_champion_has_not_seen(lab,
     trained_on, judged_on = dataset(before).X_train, dataset(now).X_test
     expected = ~judged_on["height"].isin(trained_on["height"])
     assert 40 < expected.sum() < 150
-    found = rules(latest(client))
-    assert found["gate.rule"]["figures"]["rows"] == expected.sum()
-    assert found["gate.primary"]["passed"] is None
+    result = rules(latest(client))
+    assert result["gate.rule"]["figures"]["rows"] == expected.sum()
+    assert result["gate.primary"]["passed"] is None
 
 
 def test_table_of_other_rows_is_compared_on_the_whole_test_part(lab, client, weak):
@@ -229,7 +229,7 @@ def test_compare_of_splits_takes_the_rows_that_neither_was_trained_on(lab, clien
 
 def test_compare_without_a_row_that_neither_has_seen_is_told(lab, client, weak):
     one = weak
-    known = dataset(lab.config("any", STRONG))
-    lab.keep("seen", pd.concat([known.X_train, known.y_train], axis=1))
+    trained_on = dataset(lab.config("any", STRONG))
+    lab.keep("seen", pd.concat([trained_on.X_train, trained_on.y_train], axis=1))
     with pytest.raises(ContractError, match="there is no row that neither was trained on"):
         compare(lab, one, trained(lab, client, C=STRONG), table="seen")

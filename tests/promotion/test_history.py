@@ -17,10 +17,10 @@ LINE = (FIRST, SECOND, BACK, FOUND)
 
 def cells(page: str) -> list[list[str]]:
     """Of the rows of the only table of a page, as a browser would show them."""
-    shown = MarkdownIt("commonmark").enable("table").render(page)
-    assert shown.count("<table>") == 1
-    assert shown.strip().endswith("</table>")
-    rows = re.findall(r"<tr>(.*?)</tr>", shown, re.DOTALL)
+    text = MarkdownIt("commonmark").enable("table").render(page)
+    assert text.count("<table>") == 1
+    assert text.strip().endswith("</table>")
+    rows = re.findall(r"<tr>(.*?)</tr>", text, re.DOTALL)
     return [re.findall(r"<t[dh]>(.*?)</t[dh]>", row, re.DOTALL) for row in rows]
 
 
@@ -28,22 +28,22 @@ def cells(page: str) -> list[list[str]]:
 
 
 def test_table_has_a_row_for_each_change_the_oldest_first():
-    found = table(LINE)
-    assert found["version"].tolist() == ["1", "2", "1", "none"]
-    assert found["before"].tolist() == ["none", "1", "2", "1"]
-    assert found["action"].tolist() == ["promoted", "promoted", "rolled back", "found"]
-    assert found["at"].tolist() == [event.at for event in LINE]
-    assert found["by"].tolist() == ["Ann", "Ann", "Bob", ""]
-    assert found["why"].tolist() == [event.why for event in LINE]
-    assert found["run"].tolist() == ["e" * 32, "f" * 32, "f" * 32, ""]
-    assert found["model_id"].tolist() == ["m-1", "m-2", "m-1", ""]
+    result = table(LINE)
+    assert result["version"].tolist() == ["1", "2", "1", "none"]
+    assert result["before"].tolist() == ["none", "1", "2", "1"]
+    assert result["action"].tolist() == ["promoted", "promoted", "rolled back", "found"]
+    assert result["at"].tolist() == [event.at for event in LINE]
+    assert result["by"].tolist() == ["Ann", "Ann", "Bob", ""]
+    assert result["why"].tolist() == [event.why for event in LINE]
+    assert result["run"].tolist() == ["e" * 32, "f" * 32, "f" * 32, ""]
+    assert result["model_id"].tolist() == ["m-1", "m-2", "m-1", ""]
 
 
 def test_table_has_a_column_for_each_metric_of_any_champion():
-    found = table((FIRST, make_event(metrics={"test/roc_auc": 0.8, "cv/brier": 0.2})))
-    assert found.columns[8:].tolist() == ["cv/brier", "cv/log_loss", "test/roc_auc"]
-    assert found["cv/log_loss"].isna().tolist() == [False, True]
-    assert found.loc[1, ["test/roc_auc", "cv/brier"]].tolist() == [0.8, 0.2]
+    result = table((FIRST, make_event(metrics={"test/roc_auc": 0.8, "cv/brier": 0.2})))
+    assert result.columns[8:].tolist() == ["cv/brier", "cv/log_loss", "test/roc_auc"]
+    assert result["cv/log_loss"].isna().tolist() == [False, True]
+    assert result.loc[1, ["test/roc_auc", "cv/brier"]].tolist() == [0.8, 0.2]
 
 
 # For a terminal.
@@ -58,7 +58,7 @@ def test_text_tells_who_became_champion_when_after_whom_and_why():
 
 
 @pytest.mark.parametrize(
-    ("event", "told"),
+    ("event", "message"),
     [
         (FIRST, "2026-03-01 09:30  version 1  promoted by Ann"),
         (BACK, "2026-03-03 11:59  version 1  again, rolled back by Bob, after version 2"),
@@ -66,15 +66,15 @@ def test_text_tells_who_became_champion_when_after_whom_and_why():
         (make_event("7", None, action="found", by=""), "2026-03-01 09:30  version 7  found"),
     ],
 )
-def test_text_leaves_out_what_is_not_known(event, told):
-    assert as_text((event,)).split("\n")[0] == told
+def test_text_leaves_out_what_is_not_known(event, message):
+    assert as_text((event,)).split("\n")[0] == message
 
 
 def test_text_has_the_oldest_first_and_shows_few_metrics():
-    found = as_text((FIRST, make_event(metrics={"cv/accuracy": 0.7, "test/roc_auc": 0.8})))
-    assert found.index("version 1") < found.index("version 2")
-    assert "cv/accuracy" not in found
-    assert "test/roc_auc 0.8000" in found
+    result = as_text((FIRST, make_event(metrics={"cv/accuracy": 0.7, "test/roc_auc": 0.8})))
+    assert result.index("version 1") < result.index("version 2")
+    assert "cv/accuracy" not in result
+    assert "test/roc_auc 0.8000" in result
 
 
 def test_text_of_no_champions_is_empty():
@@ -122,5 +122,5 @@ def test_markdown_shows_few_metrics():
 )
 @pytest.mark.parametrize("field", ["why", "by"])
 def test_markdown_stays_a_table_whatever_people_write(field, text):
-    found = cells(as_markdown((FIRST, make_event(**{field: text}), BACK)))
-    assert [len(row) for row in found] == [6] * 4
+    result = cells(as_markdown((FIRST, make_event(**{field: text}), BACK)))
+    assert [len(row) for row in result] == [6] * 4

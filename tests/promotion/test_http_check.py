@@ -31,20 +31,20 @@ def _is_tracker(pid: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("result", "message"),
     [
         ((57, "", 0.2), "in 200.00 ms, beyond gate.latency 0.1 s"),
         ((57, "a request gives an answer", 0.001), "over HTTP, a request gives an answer"),
     ],
 )
 def test_server_that_is_slow_or_wrong_keeps_the_candidate_out(
-    lab, client, monkeypatch, found, told
+    lab, client, monkeypatch, result, message
 ):
-    monkeypatch.setattr(http_check, "check", lambda *_: found)
+    monkeypatch.setattr(http_check, "check", lambda *_: result)
     lab.promote(lab.config("slow", STRONG, serve_check="full"))
     rule = rules(latest(client))["gate.latency"]
     assert rule["passed"] is False
-    assert told in rule["sentence"]
+    assert message in rule["sentence"]
     assert aliases(client, "slow") == {}
 
 

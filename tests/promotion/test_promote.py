@@ -129,11 +129,11 @@ def test_run_that_is_named_is_the_candidate_though_it_is_not_the_best(lab, clien
 
 
 @pytest.mark.parametrize(
-    ("run", "told"),
+    ("run", "message"),
     [("0" * 32, "is not in the tracking store"), ("no id", "is not in the tracking store")],
 )
-def test_run_that_is_not_there_is_told(lab, run, told):
-    with pytest.raises(RegistryError, match=told):
+def test_run_that_is_not_there_is_told(lab, run, message):
+    with pytest.raises(RegistryError, match=message):
         lab.promote(lab.config("none", STRONG), run=run)
 
 

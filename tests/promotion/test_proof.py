@@ -53,8 +53,8 @@ def pima(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 
 def test_model_that_is_as_it_was_fitted_is_proven(pima: Case) -> None:
-    count, told = pima.prove()
-    assert told == ""
+    count, message = pima.prove()
+    assert message == ""
     assert count > 50
 
 
@@ -127,9 +127,9 @@ def no_mark(folder: Path) -> None:
 def test_model_that_answers_otherwise_is_told_with_the_request(
     pima: Case, tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
-    _, told = pima.prove(pima.changed(tmp_path / "model", change))
-    assert "dataframe_records" in told
-    assert ", and in the process " in told
+    _, message = pima.prove(pima.changed(tmp_path / "model", change))
+    assert "dataframe_records" in message
+    assert ", and in the process " in message
 
 
 def without_name(folder: Path) -> None:
@@ -183,8 +183,8 @@ def test_model_that_is_not_what_its_manifest_lists_is_refused(pima: Case, tmp_pa
 
 def test_model_without_an_example_is_proven_by_the_rest(pima: Case, tmp_path: Path) -> None:
     folder = pima.changed(tmp_path / "m", lambda copy: (copy / model_folder.EXAMPLE).unlink())
-    count, told = pima.prove(folder)
-    assert (count, told) == (pima.prove()[0] - 1, "")
+    count, message = pima.prove(folder)
+    assert (count, message) == (pima.prove()[0] - 1, "")
 
 
 def test_expected_outcome_of_a_pipeline_is_its_own_answer(pima: Case) -> None:

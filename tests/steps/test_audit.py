@@ -89,8 +89,8 @@ class Recorder:
 
 
 def run(config: Config, dataset: Dataset, procedure: Any = bayes) -> tuple[Report, list[OuterFold]]:
-    message: list[OuterFold] = []
-    return audit(config, dataset, procedure, message.append), message
+    folds: list[OuterFold] = []
+    return audit(config, dataset, procedure, folds.append), folds
 
 
 def assert_same(one: Report, other: Report) -> None:
@@ -196,10 +196,10 @@ def test_folds_are_those_of_the_seed_with_the_procedure_and_the_others_fitted_in
 
 
 def test_each_fold_is_told_once_with_its_rows_and_scores(case):
-    dataset, result, message = case
+    dataset, result, folds = case
     table = result.artifacts["folds.csv"]
-    assert [fold.place for fold in message] == [0, 1, 2]
-    for fold in message:
+    assert [fold.place for fold in folds] == [0, 1, 2]
+    for fold in folds:
         assert fold.rows_train + fold.rows_test == len(dataset.X)
         assert fold.rows_test == table.loc[fold.place, "rows"]
         assert fold.inner == INNER
@@ -311,16 +311,16 @@ def test_result_has_the_folds_in_order_in_whatever_order_they_end(binary, monkey
     dataset, in_order = binary
     as_they_end = step._run
     monkeypatch.setattr(step, "_run", lambda *jobs: reversed(list(as_they_end(*jobs))))
-    result, message = run(make_audit_config(), dataset)
-    assert [fold.place for fold in message] == [2, 1, 0]
+    result, folds = run(make_audit_config(), dataset)
+    assert [fold.place for fold in folds] == [2, 1, 0]
     assert result.artifacts["folds.csv"]["fold"].tolist() == [1, 2, 3]
     assert_same(result, in_order)
 
 
 def test_audit_is_the_same_in_two_processes_as_in_one(binary):
     dataset, alone = binary
-    result, message = run(make_audit_config(tune={"parallelism": 2}), dataset)
-    assert sorted(fold.place for fold in message) == [0, 1, 2]
+    result, folds = run(make_audit_config(tune={"parallelism": 2}), dataset)
+    assert sorted(fold.place for fold in folds) == [0, 1, 2]
     assert_same(result, alone)
     assert workers._pools == {}
 
@@ -394,8 +394,8 @@ def test_real_procedure_is_audited_fold_by_fold(labels, positive):
     dataset = make_dataset(labels, positive)
     families = ("logistic_regression", "spline_logistic_regression")
     config = make_audit_config(2, tune={"families": families, "max_evals": 3})
-    result, message = run(config, dataset, procedure.run)
-    for fold, part in zip(message, outer_folds(dataset, folds=2), strict=True):
+    result, audited = run(config, dataset, procedure.run)
+    for fold, part in zip(audited, outer_folds(dataset, folds=2), strict=True):
         tuning, training = procedure.run(config, part)
         best = models.build(tuning.best.family, tuning.best.params, config.tune.seed)
         best.fit(part.X_train, part.y_train)

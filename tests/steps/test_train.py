@@ -189,16 +189,6 @@ def test_metrics_of_a_fold_come_from_weights_and_threshold_chosen_without_it(mon
     assert chosen_on == [truth[r].tolist() for r in rows]
 
 
-def test_metrics_of_a_blend_are_better_than_those_of_each_family():
-    dataset = make_dataset(rows=600)
-    tuning = make_tuning(dataset, helpful=3)
-    training = fit(make_config(tune={"folds": 3}), dataset, tuning)
-    folds = make_folds(BINARY, dataset.y_train, 3, seed=0)
-    for predicted in tuning.out_of_fold.values():
-        means, _ = score(of_rows(dataset.contract, dataset.y_train, predicted, None), folds)
-        assert training.metrics["log_loss"] < means["log_loss"] - 0.02
-
-
 def test_weights_are_drawn_where_there_is_a_choice():
     _, _, training = run()
     assert isinstance(training.report.artifacts["weights.png"], Figure)

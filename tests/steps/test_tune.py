@@ -37,9 +37,9 @@ def settings(**changes) -> Config:
 
 
 def run(dataset: Dataset, finished=None, **changes) -> tuple[Tuning, list[Trial]]:
-    message: list[Trial] = []
-    tuning = tune(settings(**changes), dataset, lambda trial, _: message.append(trial), finished)
-    return tuning, message
+    trials: list[Trial] = []
+    tuning = tune(settings(**changes), dataset, lambda trial, _: trials.append(trial), finished)
+    return tuning, trials
 
 
 def without_seconds(tuning: Tuning) -> list[Trial]:
@@ -155,9 +155,13 @@ def test_trial_is_told_with_predictions_when_it_is_a_default_or_the_best_so_far(
         (FAMILIES[1], 0.8),
         order=(0, 2, 1, 3, 4, 5, 6),
     )
-    message: dict[int, bool] = {}
-    tune(settings(), dataset, lambda trial, kept: message.update({trial.number: kept is not None}))
-    assert message == {0: True, 2: True, 1: True, 3: False, 4: False, 5: False, 6: True}
+    reported: dict[int, bool] = {}
+    tune(
+        settings(),
+        dataset,
+        lambda trial, predictions: reported.update({trial.number: predictions is not None}),
+    )
+    assert reported == {0: True, 2: True, 1: True, 3: False, 4: False, 5: False, 6: True}
 
 
 def test_search_goes_on_with_what_has_finished(whole_run, dataset):

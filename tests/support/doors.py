@@ -90,9 +90,9 @@ class Door:
 
     def raw(self, content: bytes, timeout: float = 10) -> bytes:
         """All that comes back for bytes of any kind, until the server ends the connection."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as own:
-            own.sendall(content)
-            return read_all(own)
+        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as sock:
+            sock.sendall(content)
+            return read_all(sock)
 
     def lines(self) -> list[dict[str, Any]]:
         """What it has logged."""
@@ -108,12 +108,12 @@ class Door:
         raise AssertionError(f"no {event} {fields} in:\n{self.log.read_text()[-3000:]}")
 
 
-def read_all(own: socket.socket) -> bytes:
+def read_all(sock: socket.socket) -> bytes:
     """Until the other side ends the connection."""
     parts = []
     while True:
         try:
-            part = own.recv(2**16)
+            part = sock.recv(2**16)
         except ConnectionResetError:
             break
         if not part:
@@ -122,15 +122,15 @@ def read_all(own: socket.socket) -> bytes:
     return b"".join(parts)
 
 
-def read_one(own: socket.socket) -> bytes:
+def read_one(sock: socket.socket) -> bytes:
     """One answer, of a connection that stays."""
     answer = b""
     while b"\r\n\r\n" not in answer:
-        answer += own.recv(2**16)
+        answer += sock.recv(2**16)
     head, _, body = answer.partition(b"\r\n\r\n")
     length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
     while len(body) < length:
-        body += own.recv(2**16)
+        body += sock.recv(2**16)
     return head + b"\r\n\r\n" + body
 
 
@@ -213,10 +213,10 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 def children(pid: int) -> list[int]:
     """Processes that it has started, of Python's own helpers none."""
-    found = []
+    result = []
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (thread / "children").read_text().split()]
-    return [child for child in found if b"resource_tracker" not in command_line(child)]
+        result += [int(child) for child in (thread / "children").read_text().split()]
+    return [child for child in result if b"resource_tracker" not in command_line(child)]
 
 
 def command_line(pid: int) -> bytes:

@@ -58,8 +58,8 @@ def latest(client: MlflowClient, step: str = "promote") -> Run:
 
 def rules(run: Run) -> dict[str, dict[str, Any]]:
     """By rule, what the record of a decision says."""
-    told = json.loads(runs.read_artifact(run.info.run_id, "decision.json"))
-    return {rule["rule"]: rule for rule in told["rules"]}
+    message = json.loads(runs.read_artifact(run.info.run_id, "decision.json"))
+    return {rule["rule"]: rule for rule in message["rules"]}
 
 
 def aliases(client: MlflowClient, name: str) -> dict[str, str]:

@@ -101,11 +101,11 @@ class Server:
     @asynccontextmanager
     async def connect(self, source: str = "127.0.0.1") -> AsyncIterator[Client]:
         """A connection from an address of this machine."""
-        with socket.socket() as own:
-            own.bind((source, 0))
-            own.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(own, ("127.0.0.1", self.port))
-            yield Client(own)
+        with socket.socket() as sock:
+            sock.bind((source, 0))
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
+            yield Client(sock)
 
     async def exchange(self, *segments: bytes, silence: float | None = None) -> Talk:
         """All that comes back for the segments, on a connection of their own."""

@@ -21,16 +21,16 @@ from pipeline.tracking.arrays import FormatError, pack, unpack
     ids=["doubles", "integers", "booleans", "texts", "no rows", "no dimension", "by columns"],
 )
 def test_unpack_gives_back_what_was_packed(array):
-    (found,) = unpack(pack(Arrays(1, {"one": array})), 1).values()
-    assert (found.dtype, found.shape) == (array.dtype, array.shape)
-    np.testing.assert_array_equal(found, array)
+    (result,) = unpack(pack(Arrays(1, {"one": array})), 1).values()
+    assert (result.dtype, result.shape) == (array.dtype, array.shape)
+    np.testing.assert_array_equal(result, array)
 
 
 def test_names_stay_in_their_order():
     names = ["svc", "a/b", "two words", "größe", "mlp"]
-    found = unpack(pack(Arrays(1, {name: np.full(2, i) for i, name in enumerate(names)})), 1)
-    assert list(found) == names
-    assert [array[0] for array in found.values()] == [0, 1, 2, 3, 4]
+    result = unpack(pack(Arrays(1, {name: np.full(2, i) for i, name in enumerate(names)})), 1)
+    assert list(result) == names
+    assert [array[0] for array in result.values()] == [0, 1, 2, 3, 4]
 
 
 def test_nothing_packs_to_nothing():

@@ -57,13 +57,13 @@ def test_sync_takes_a_path_from_the_working_directory(folder, synced, monkeypatc
 
 
 def test_sync_changes_nothing(folder):
-    def seen() -> dict[str, str | None]:
+    def state() -> dict[str, str | None]:
         paths = sorted(folder.rglob("*"))
         return {str(path): path.read_text() if path.is_file() else None for path in paths}
 
-    before = seen()
+    before = state()
     durable.sync(folder)
-    assert seen() == before
+    assert state() == before
 
 
 def fail(handle: int) -> None:

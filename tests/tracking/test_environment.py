@@ -14,9 +14,9 @@ pytestmark = pytest.mark.usefixtures("store")
 def deleted() -> str:
     """The id of an experiment that was."""
     client = MlflowClient()
-    known = client.get_experiment_by_name("deleted")
-    if known is not None:
-        return str(known.experiment_id)
+    experiment = client.get_experiment_by_name("deleted")
+    if experiment is not None:
+        return str(experiment.experiment_id)
     number = client.create_experiment("deleted")
     client.delete_experiment(number)
     return str(number)

@@ -47,8 +47,8 @@ def test_store_that_two_open_at_once_for_the_first_time_serves_both(path):
     for process in each:
         process.stdin.write("\n")
         process.stdin.flush()
-    told = [process.communicate(timeout=120) for process in each]
-    assert [out.strip() for out, _ in told] == ["RUNNING"] * 2, told
+    outputs = [process.communicate(timeout=120) for process in each]
+    assert [out.strip() for out, _ in outputs] == ["RUNNING"] * 2, outputs
     assert files(path) == ["mlflow.db"]
 
 
@@ -82,8 +82,8 @@ def test_store_appears_whole_or_not_at_all(path, monkeypatch):
     ],
 )
 def test_store_that_was_left_half_made_is_told_with_the_file_to_move_away(path, error):
-    told = str(store.mistake(error))
-    assert told.endswith(f"move {path} away, and the next run makes a new one")
+    message = str(store.mistake(error))
+    assert message.endswith(f"move {path} away, and the next run makes a new one")
 
 
 def test_experiment_of_a_new_store_keeps_its_artifacts_where_mlflow_does(path):
@@ -134,9 +134,9 @@ def test_store_that_cannot_be_healed_is_told_with_the_file_to_move_away(path):
     mlflow.set_tracking_uri(f"sqlite:///{path.parent}/./mlflow.db")  # not opened yet
     with pytest.raises(Exception, match=r".") as raised:
         MlflowClient().search_experiments()
-    told = str(store.mistake(raised.value))
-    assert "cannot be used: its tables were left half made, or by another version" in told
-    assert told.endswith(f"move {path} away, and the next run makes a new one")
+    message = str(store.mistake(raised.value))
+    assert "cannot be used: its tables were left half made, or by another version" in message
+    assert message.endswith(f"move {path} away, and the next run makes a new one")
     path.rename(path.with_suffix(".broken"))
     mlflow.set_tracking_uri(f"sqlite:///{path}")
     local_store.make()

@@ -38,14 +38,14 @@ def test_sealed_model_is_verified_in_a_copy_that_goes(model_id):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("code/a.py", "a = 2\n", "code/a.py was changed"),
         ("code/b.py", "", "code/b.py was added"),
         ("MLmodel", None, "MLmodel is missing"),
     ],
 )
-def test_sealed_model_that_was_changed_since_is_refused(model_id, name, content, told):
+def test_sealed_model_that_was_changed_since_is_refused(model_id, name, content, message):
     model_files.seal(model_id)
     with model_files.of(model_id) as folder:
         if content is None:
@@ -54,7 +54,7 @@ def test_sealed_model_that_was_changed_since_is_refused(model_id, name, content,
             (folder / name).write_text(content)
     with (
         pytest.raises(
-            ModelError, match=f"logged model {model_id}: the model's .+ logged: {told}; "
+            ModelError, match=f"logged model {model_id}: the model's .+ logged: {message}; "
         ),
         model_files.verified(model_id),
     ):

@@ -94,15 +94,15 @@ def test_register_makes_a_version_with_its_story_once(client, tmp_path):
 
 def test_register_syncs_the_files_before_the_version_is_there(client, tmp_path, monkeypatch):
     client.create_registered_model("synced")
-    seen = []
+    calls = []
 
     def sync(folder):
-        seen.append((folder, client.search_model_versions("name = 'synced'")))
+        calls.append((folder, client.search_model_versions("name = 'synced'")))
 
     monkeypatch.setattr(durable, "sync", sync)
     model_id = log_model(client, tmp_path / "m")
     registry.register("synced", candidate(client, model_id))
-    assert seen == [(files(client, model_id), [])]
+    assert calls == [(files(client, model_id), [])]
 
 
 def test_register_refuses_a_version_that_is_not_ready(client, tmp_path, monkeypatch):
@@ -123,7 +123,7 @@ def test_register_refuses_a_version_that_is_not_ready(client, tmp_path, monkeypa
 def test_move_sets_the_champion_after_the_previous(client, monkeypatch):
     calls = []
     for method in ("set_registered_model_alias", "delete_registered_model_alias"):
-        monkeypatch.setattr(MlflowClient, method, lambda _, *told: calls.append(told))
+        monkeypatch.setattr(MlflowClient, method, lambda _, *arguments: calls.append(arguments))
     aliases = [RegisteredModelAlias("champion", "2"), RegisteredModelAlias("previous", "1")]
     model = RegisteredModel(NAME, aliases=aliases)
     monkeypatch.setattr(MlflowClient, "get_registered_model", lambda *_: model)
@@ -224,19 +224,21 @@ def test_mlflow_loads_a_model_that_was_never_promoted_and_says_so(client, real, 
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("model.pkl", b"no pickle", "model.pkl was changed"),
         ("added.pkl", b"", "added.pkl was added"),
     ],
 )
-def test_mlflow_refuses_a_promoted_model_that_was_changed_unread(client, real, name, content, told):
+def test_mlflow_refuses_a_promoted_model_that_was_changed_unread(
+    client, real, name, content, message
+):
     """What is no pickle would fail otherwise if it were read."""
     path = files(client, real) / name
     before = path.read_bytes() if path.exists() else None
     path.write_bytes(content)
     try:
-        with pytest.raises(MlflowException, match=f"files are not what was logged: {told}; "):
+        with pytest.raises(MlflowException, match=f"files are not what was logged: {message}; "):
             mlflow.pyfunc.load_model("models:/real@champion")
     finally:
         path.unlink() if before is None else path.write_bytes(before)
@@ -244,9 +246,9 @@ def test_mlflow_refuses_a_promoted_model_that_was_changed_unread(client, real, n
 
 def test_name_of_a_prompt_is_refused_with_the_remedy(client):
     client.register_prompt("greeting", "Hello {{name}}")
-    told = r"registry\.model is 'greeting', and the registry has a prompt of that name"
+    message = r"registry\.model is 'greeting', and the registry has a prompt of that name"
     for ask in (registry.check_name, registry.promoted):
-        with pytest.raises(RegistryError, match=told):
+        with pytest.raises(RegistryError, match=message):
             ask("greeting")
 
 

@@ -86,10 +86,13 @@ def test_process_that_has_ended_is_told_from_one_that_has_its_number():
 def test_runs_carry_the_process_that_made_them():
     with runs.parent_run("tune") as parent, runs.step_run("tune") as step:
         entities = [MlflowClient().get_run(run_id) for run_id in (parent, step)]
-    own = psutil.Process()
+    process = psutil.Process()
     for run in entities:
         _, pid, start = run.data.tags[runs.PROCESS].rsplit(" ", 2)
-        assert (int(pid), float(start)) == (own.pid, pytest.approx(own.create_time(), abs=1))
+        assert (int(pid), float(start)) == (
+            process.pid,
+            pytest.approx(process.create_time(), abs=1),
+        )
 
 
 @pytest.mark.parametrize("reason", [KeyboardInterrupt, SystemExit(143)])
@@ -123,9 +126,9 @@ def test_search_finds_more_runs_than_fit_on_a_page(open_run, monkeypatch):
     ]
     for run_id in made:
         MlflowClient().set_terminated(run_id)
-    found = [run.info.run_id for run in runs.search("tags.page = 'yes'")]
-    assert found == list(reversed(made))
-    assert [run.info.run_id for run in runs.search("tags.page = 'yes'", 3)] == found[:3]
+    result = [run.info.run_id for run in runs.search("tags.page = 'yes'")]
+    assert result == list(reversed(made))
+    assert [run.info.run_id for run in runs.search("tags.page = 'yes'", 3)] == result[:3]
 
 
 def test_page_is_asked_of_the_store_when_it_is_wanted(open_run, searches):

@@ -69,22 +69,22 @@ def bouncer() -> Iterator[str]:
 
 
 def test_server_that_is_not_there_is_told_without_the_password(nobody):
-    told = str(mistake(f"http://me:secret@{nobody}"))
-    assert told.startswith(f"MLFLOW_TRACKING_URI 'http://{nobody}' cannot be reached: ")
-    assert "Connection refused; is the server up, and the address right?" in told
+    message = str(mistake(f"http://me:secret@{nobody}"))
+    assert message.startswith(f"MLFLOW_TRACKING_URI 'http://{nobody}' cannot be reached: ")
+    assert "Connection refused; is the server up, and the address right?" in message
 
 
 def test_server_that_refuses_is_told_with_the_remedy(bouncer):
-    told = str(mistake(bouncer))
-    assert told.startswith(f"MLFLOW_TRACKING_URI '{bouncer}' refuses: ")
-    assert "You are not authenticated." in told
-    assert "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in told
+    message = str(mistake(bouncer))
+    assert message.startswith(f"MLFLOW_TRACKING_URI '{bouncer}' refuses: ")
+    assert "You are not authenticated." in message
+    assert "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in message
 
 
 def test_file_that_is_no_database_is_told(tmp_path: Path):
     (tmp_path / "store.db").write_text("a letter to a friend")
-    told = str(mistake(f"sqlite:///{tmp_path}/store.db"))
-    assert "store.db' cannot be used: file is not a database; is it MLflow's database" in told
+    message = str(mistake(f"sqlite:///{tmp_path}/store.db"))
+    assert "store.db' cannot be used: file is not a database; is it MLflow's database" in message
 
 
 @pytest.mark.parametrize("address", ["foo://bar", "file:///tmp/mlruns"])
@@ -92,14 +92,14 @@ def test_address_that_mlflow_does_not_take_is_told(address):
     mlflow.set_tracking_uri(address)
     with pytest.raises(MlflowException) as raised:
         MlflowClient()
-    told = str(store.mistake(raised.value))
-    assert told.startswith(f"MLFLOW_TRACKING_URI {address!r} cannot be used: ")
+    message = str(store.mistake(raised.value))
+    assert message.startswith(f"MLFLOW_TRACKING_URI {address!r} cannot be used: ")
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
 def test_file_that_cannot_be_written_is_told(number):
-    told = str(store.mistake(OSError(number, os.strerror(number), "/mnt/mlruns/0/a.json")))
-    assert told.startswith(
+    message = str(store.mistake(OSError(number, os.strerror(number), "/mnt/mlruns/0/a.json")))
+    assert message.startswith(
         f"/mnt/mlruns/0/a.json cannot be written or read: {os.strerror(number)}; mend its"
     )
 
@@ -108,15 +108,15 @@ def test_file_that_cannot_be_written_is_told(number):
 @pytest.mark.parametrize("name", [None, "/mnt/mlruns/0/a.json"])
 def test_full_disk_is_told_with_where_it_is(number, name):
     mlflow.set_tracking_uri("sqlite:////mnt/mlflow.db")
-    told = str(store.mistake(OSError(number, os.strerror(number), name)))
+    message = str(store.mistake(OSError(number, os.strerror(number), name)))
     where = name or "sqlite:////mnt/mlflow.db"
-    assert told == f"{where} cannot be written: there is no room left on the disk; make room"
+    assert message == f"{where} cannot be written: there is no room left on the disk; make room"
 
 
 @pytest.mark.parametrize("text", ["database or disk is full", "No space left on device"])
 def test_database_on_a_full_disk_is_told_and_not_taken_for_no_database(text):
-    told = str(store.mistake(OperationalError("INSERT", {}, sqlite3.OperationalError(text))))
-    assert told.endswith("there is no room left on the disk; make room")
+    message = str(store.mistake(OperationalError("INSERT", {}, sqlite3.OperationalError(text))))
+    assert message.endswith("there is no room left on the disk; make room")
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,9 @@ def test_call_that_is_forbidden_is_told_with_the_right_that_it_needs(monkeypatch
         "Response body: 'Permission denied'",
         PERMISSION_DENIED,
     )
-    told = str(store.mistake(error, "visits"))
-    assert f"the account 'bob' does not have the right {right}; ask an account that may" in told
-    assert "MLFLOW_TRACKING_PASSWORD" not in told
+    message = str(store.mistake(error, "visits"))
+    assert f"the account 'bob' does not have the right {right}; ask an account that may" in message
+    assert "MLFLOW_TRACKING_PASSWORD" not in message
 
 
 @pytest.mark.parametrize(("method", "right"), [("GET", "READ"), ("PUT", "EDIT")])
@@ -154,8 +154,8 @@ def test_artifact_that_is_forbidden_is_told_with_the_right_that_it_needs(method,
     response.url = "http://127.0.0.1/api/2.0/mlflow-artifacts/artifacts/1/run/artifacts/a.json"
     request = requests.Request(method, response.url).prepare()
     response.request = request
-    told = str(store.mistake(requests.HTTPError("403 Client Error", response=response)))
-    assert f"does not have the right {right} on the experiment" in told
+    message = str(store.mistake(requests.HTTPError("403 Client Error", response=response)))
+    assert f"does not have the right {right} on the experiment" in message
 
 
 def test_address_is_told_as_it_was_given_but_for_the_password():
@@ -192,9 +192,11 @@ def test_dialect_that_does_not_exist_is_told():
     mlflow.set_tracking_uri("postgresql+foo://me:secret@127.0.0.1/mlflow")
     with pytest.raises(Exception, match="foo") as raised:
         MlflowClient()
-    told = str(store.mistake(raised.value))
-    assert told.startswith("MLFLOW_TRACKING_URI 'postgresql+foo://127.0.0.1/mlflow' cannot be used")
-    assert "secret" not in told
+    message = str(store.mistake(raised.value))
+    assert message.startswith(
+        "MLFLOW_TRACKING_URI 'postgresql+foo://127.0.0.1/mlflow' cannot be used"
+    )
+    assert "secret" not in message
 
 
 def test_fault_of_the_program_is_none_of_the_store(tmp_path: Path):
@@ -219,6 +221,6 @@ def test_verb_tells_that_the_store_is_not_there_and_ends_with_status_2(nobody, c
 def test_mistake_in_a_setting_is_told_though_the_store_is_not_there(nobody, capsys):
     mlflow.set_tracking_uri(f"http://{nobody}")
     assert cli.main(["run", "--tune.folds", "1"]) == 2
-    told = capsys.readouterr().err
-    assert "tune.folds is 1; it should be greater than or equal to 2" in told
-    assert "cannot be reached" not in told
+    message = capsys.readouterr().err
+    assert "tune.folds is 1; it should be greater than or equal to 2" in message
+    assert "cannot be reached" not in message

@@ -69,9 +69,9 @@ def written(run_id: str, search: str, trial: Trial, predictions=None) -> None:
 )
 def test_trial_is_read_back_to_the_last_digit(run_id, search, trial):
     written(run_id, search, trial)
-    found = trial_runs.finished(search, TUNE)
-    assert {number: outcome.trial for number, outcome in found.items()} == {trial.number: trial}
-    assert type(found[trial.number].trial.params.get("class_weight")) is type(
+    result = trial_runs.finished(search, TUNE)
+    assert {number: outcome.trial for number, outcome in result.items()} == {trial.number: trial}
+    assert type(result[trial.number].trial.params.get("class_weight")) is type(
         trial.params.get("class_weight")
     )
 
@@ -162,8 +162,8 @@ def test_trials_are_read_until_the_latest_of_each_number_is_there(
             trial = make_trial(number, "raw_logistic_regression", 0.5 + repeat / 10)
             written(run_id, search, replace(trial, seconds=float(10 - repeat)))
     two = TUNE.model_copy(update={"max_evals": 2})
-    found = trial_runs.finished(search, two)
-    assert [outcome.trial.seconds for outcome in found.values()] == [7.0, 7.0]
+    result = trial_runs.finished(search, two)
+    assert [outcome.trial.seconds for outcome in result.values()] == [7.0, 7.0]
     assert searches == [3]
     assert list(trial_runs.finished(search, TUNE)) == [0, 1]
     assert searches[1:] == [3, 3, 2]
@@ -182,18 +182,18 @@ def test_predictions_are_read_of_the_trials_that_count_alone(run_id, search, mon
         return read_artifact(run_id, name)
 
     monkeypatch.setattr(runs, "read_artifact", counted)
-    found = trial_runs.finished(search, TUNE.model_copy(update={"max_evals": 2}))
-    assert [outcome.trial.seconds for outcome in found.values()] == [1.0]
+    result = trial_runs.finished(search, TUNE.model_copy(update={"max_evals": 2}))
+    assert [outcome.trial.seconds for outcome in result.values()] == [1.0]
     assert asked == [trial_runs.PREDICTIONS]
 
 
-@pytest.mark.parametrize(("limit", "kept"), [(5.0, [0]), (9.0, []), (None, [])])
-def test_trial_that_passed_a_shorter_limit_is_tried_again(run_id, search, limit, kept):
+@pytest.mark.parametrize(("limit", "numbers"), [(5.0, [0]), (9.0, []), (None, [])])
+def test_trial_that_passed_a_shorter_limit_is_tried_again(run_id, search, limit, numbers):
     trial = make_trial(0, "raw_logistic_regression", inf)
     passed = replace(trial, error="passed tune.trial_timeout of 5 s", seconds=5.0)
     written(run_id, search, passed)
     today = TUNE.model_copy(update={"trial_timeout": limit})
-    assert list(trial_runs.finished(search, today)) == kept
+    assert list(trial_runs.finished(search, today)) == numbers
 
 
 def test_trial_is_a_child_run_as_long_as_it_took(run_id, search):

@@ -29,9 +29,9 @@ def predictions(task: TrialInputs, expected: "np.ndarray | float") -> np.ndarray
     codes = np.unique(task.y, return_inverse=True)[1]
     count = codes.max() + 1
     expected = np.broadcast_to(expected, len(codes))
-    message = np.repeat(((1 - expected) / (count - 1))[:, None], count, axis=1)
-    message[np.arange(len(codes)), codes] = expected
-    return message
+    probabilities = np.repeat(((1 - expected) / (count - 1))[:, None], count, axis=1)
+    probabilities[np.arange(len(codes)), codes] = expected
+    return probabilities
 
 
 def outcome(number: int, family: str, loss: float, out_of_fold: np.ndarray | None = None):
