@@ -73,6 +73,16 @@ def lab(store: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are files of a few bytes where nobody looks at them: to draw them takes seconds."""
+
+    def savefig(_: object, target: Any, **__: object) -> None:
+        (target.write_bytes if isinstance(target, Path) else target.write)(b"picture")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
+
+
+@pytest.fixture
 def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many runs each search of the store has returned, in the order of the searches."""
     from mlflow import MlflowClient

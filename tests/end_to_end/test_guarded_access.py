@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import signal
 import ssl
 from collections.abc import Iterator
@@ -104,22 +105,16 @@ def events(door: Door, name: str) -> list[dict[str, Any]]:
     return [line for line in door.lines() if line["event"] == name]
 
 
-@pytest.mark.parametrize(
-    ("options", "variables", "words"),
-    [
-        ([], {"PIPELINE_API_KEYS": "alice:secret"}, ["PIPELINE_API_KEYS", "NAME:SHA256"]),
-        (["--registry.model=nobody"], {}, ["'nobody'", "promote one first"]),
-    ],
-)
 def test_server_that_may_not_start_ends_with_one_clear_line(
-    main_job: object, project: Path, options: list[str], variables: dict[str, str], words: list[str]
+    main_job: object, project: Path
 ) -> None:
-    done = end_of_door(project, free_port(), *options, **variables)
+    variable = {"PIPELINE_API_KEYS": "alice:secret"}
+    done = end_of_door(project, free_port(), **variable)
     output = done.stdout + done.stderr
     assert done.returncode == 2
-    assert all(word in output for word in words)
-    assert "Traceback" not in output
-    assert "secret" not in output
+    assert "PIPELINE_API_KEYS" in output
+    assert "NAME:SHA256" in output
+    assert not re.search("Traceback|secret", output)
 
 
 @pytest.fixture(scope="module")

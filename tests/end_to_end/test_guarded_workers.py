@@ -29,7 +29,7 @@ from tests.support.doors import (
     wait_until_ready,
 )
 
-SECONDS = 30
+SECONDS = 30  # less than the 60 that an upload may take
 OTHERS_COUNTS = {"PROMETHEUS_MULTIPROC_DIR": "/nonexistent"}  # as of another server
 
 
@@ -130,13 +130,13 @@ def test_signal_ends_a_server_whose_registry_hangs(project: Path) -> None:
             stop(process)
 
 
-def test_server_answers_and_ends_though_nobody_reads_its_output(
+def test_server_answers_and_ends_after_its_grace_though_nobody_reads_its_output(
     main_job: object, project: Path
 ) -> None:
     read, write = os.pipe()
     port = free_port()
     process = subprocess.Popen(
-        command(port),
+        command(port, "--serve.grace", "1", "--serve.limits.receive_seconds", "60"),
         cwd=project,
         env=environment(),
         stdout=write,
@@ -150,8 +150,14 @@ def test_server_answers_and_ends_though_nobody_reads_its_output(
         wait_until_ready(door)
         for _ in range(600):  # lines of 64 KiB and more
             door.predict()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=SECONDS) == 0
+        with door.connect() as held:
+            held.putrequest("POST", "/invocations")
+            held.putheader("Content-Type", "application/json")
+            held.putheader("Content-Length", "100")
+            held.endheaders()
+            time.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=SECONDS) == 0
     finally:
         stop(process)
         os.close(read)
@@ -203,17 +209,3 @@ def below(pid: int) -> bool:
     direct = children(pid)
     nested = [child for worker in direct for child in children(worker)]
     return any(b"spawn_main" in command_line(child) for child in [*direct, *nested])
-
-
-def test_grace_is_bounded(main_job: object, project: Path) -> None:
-    options = ["--serve.grace", "1", "--serve.limits.receive_seconds", "60"]
-    with open_door(project, *options) as door, door.connect() as held:
-        held.putrequest("POST", "/invocations")
-        held.putheader("Content-Type", "application/json")
-        held.putheader("Content-Length", "100")
-        held.endheaders()
-        time.sleep(0.3)
-        start = time.monotonic()
-        door.process.send_signal(signal.SIGTERM)
-        assert door.process.wait(timeout=SECONDS) == 0
-        assert time.monotonic() - start < 10

@@ -38,6 +38,7 @@ def store(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     no_waiting_for_the_disk: None,
+    no_pictures: None,
 ) -> Iterator[Path]:
     """The folder of an older store, in which this process is."""
     unpack(request.param, tmp_path)
@@ -45,7 +46,6 @@ def store(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("PIPELINE_USER", "Bob")
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *_, **__: None)  # saves seconds
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     mlflow.set_tracking_uri(address)
     at_sigterm, level = signal.getsignal(signal.SIGTERM), LOG.level  # which a command sets

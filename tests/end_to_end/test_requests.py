@@ -71,6 +71,7 @@ def newest(client: MlflowClient, step: str) -> str:
     return str(result[0].info.run_id)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_commands_ask_a_server_a_bounded_number_of_times(lab: Lab) -> None:
     client = MlflowClient()
     first = count("run", config(lab, WEAK))

@@ -1,15 +1,11 @@
 """One store for all promotion tests: a model that one file has trained is reused by the others."""
 
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
 
 from tests.support.stores import store_in
-
-PICTURE = b"\x89PNG"
 
 
 @pytest.fixture(scope="session")
@@ -27,13 +23,5 @@ def store(
 
 
 @pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are looked at elsewhere, and to draw them takes a third of a promotion here."""
-
-    def savefig(_: Figure, target: Path | BytesIO, **__: object) -> None:
-        if isinstance(target, Path):
-            target.write_bytes(PICTURE)
-        else:
-            target.write(PICTURE)
-
-    monkeypatch.setattr(Figure, "savefig", savefig)
+def _no_pictures(no_pictures: None) -> None:
+    """To draw them takes a third of a promotion here."""

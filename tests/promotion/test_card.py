@@ -399,3 +399,9 @@ def test_html_runs_nothing_that_people_wrote(place, text):
     assert "<script" not in html
     assert not re.search(r"<[^>]*(onerror|javascript)", html)
     assert "alert(1)" in html
+
+
+def test_classes_have_their_names_beside_them():
+    text = page(make_record(replace(make_dataset(), labels={0: "healthy", 1: "ill"})))
+    assert "(the probability of `1` (ill))" in text
+    assert "`0` (healthy) 50.0%, `1` (ill) 50.0%" in text
