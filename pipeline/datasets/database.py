@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Select
 
 QUERY = re.compile(r"\s*(select|with)\s", re.IGNORECASE)
-VARIABLE = re.compile(r"\$\{?\w+\}?")
+VARIABLE = re.compile(r"\$\{(\w+)\}")
 DRIVERS = {"psycopg": "psycopg[binary]", "MySQLdb": "mysqlclient"}  # by module, its package
 
 
@@ -27,13 +27,7 @@ def read_query(data: Data) -> TableSource:
     import sqlalchemy  # takes 0.2 s, and most sources are files
 
     with _explained(data):
-        url = sqlalchemy.make_url(os.path.expandvars(data.source))
-        password = sqlalchemy.make_url(data.source).password
-        if password is not None and not VARIABLE.fullmatch(str(password)):
-            raise SourceError(
-                f"data.source {url.render_as_string()!r} holds a password, which would be logged "
-                "with each run; put it into an environment variable and write ${NAME} in its place"
-            )
+        url = _with_variables(sqlalchemy.make_url(data.source))
         if url.get_backend_name() == "sqlite":
             url = _read_only(data, url)
         engine = sqlalchemy.create_engine(url)
@@ -44,6 +38,25 @@ def read_query(data: Data) -> TableSource:
                 return TableSource(data, pd.read_sql_query(selected, connection))
         finally:
             engine.dispose()
+
+
+def _with_variables(url: "URL") -> "URL":
+    """The address with the environment's values in place of `${NAME}`. Raises SourceError."""
+    shown = url.render_as_string()
+    if url.password is not None and not VARIABLE.fullmatch(str(url.password)):
+        raise SourceError(
+            f"data.source {shown!r} holds a password, which would be logged with each run; "
+            "put it into an environment variable and write ${NAME} in its place"
+        )
+    parts = {name: getattr(url, name) for name in ("username", "password", "host", "database")}
+    for name, text in parts.items():
+        for variable in VARIABLE.findall(str(text)):
+            if variable not in os.environ:
+                raise SourceError(
+                    f"data.source {shown!r} names {variable} of the environment, which is not set"
+                )
+        parts[name] = text and VARIABLE.sub(lambda match: os.environ[match[1]], str(text))
+    return url.set(**parts)
 
 
 def _read_only(data: Data, url: "URL") -> "URL":

@@ -13,8 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
+from sqlalchemy import make_url
 
-from pipeline.datasets import download, table_source
+from pipeline.datasets import database, download, table_source
 from pipeline.datasets.sources import SOURCES, open_source, scheme, stem
 from pipeline.datasets.table_source import TableSource
 from pipeline.errors import SourceError
@@ -424,20 +425,27 @@ def test_query_that_cannot_be_read_is_refused_with_the_reason(visits, query, rea
         ),
         ("postgresql://ann@h/d", "needs a driver: `pip install 'psycopg[binary]'`"),
         ("postgresql://ann:secret@h/d", "'postgresql://ann:***@h/d' holds a password, which would"),
-        ("mysql+pymysql://ann:${NOPE}@h/d", "needs a driver: `pip install 'pymysql'`"),
+        ("mysql+pymysql://${HOME}@h/d", "needs a driver: `pip install 'pymysql'`"),
+        ("mysql://ann:${NOPE}@h/d", "names NOPE of the environment, which is not set"),
         ("sqlite:///a?b=c:d:e@f:g", "is no file"),
     ],
 )
-def test_database_that_cannot_be_opened_is_refused_with_the_remedy(source, reason):
+def test_database_that_cannot_be_opened_is_refused_with_the_remedy(monkeypatch, source, reason):
+    for driver in ("psycopg", "pymysql"):
+        monkeypatch.setitem(sys.modules, driver, None)
+
     message = refusal(source, query="select 1")
 
     assert reason in message
     assert "secret" not in message
 
 
-def test_password_comes_from_the_environment(visits, monkeypatch):
+def test_password_comes_from_the_environment_as_it_stands_there(visits, monkeypatch):
+    monkeypatch.setenv("PASSWORD", "a/b:c@d ${e}")
     monkeypatch.setenv("FILE", visits.removeprefix("sqlite:///"))
 
+    url = database._with_variables(make_url("postgresql://ann:${PASSWORD}@h/d"))
+    assert (url.password, url.host) == ("a/b:c@d ${e}", "h")
     assert len(open_source(make_data("sqlite:///${FILE}", query="visits")).read()) == 2
 
 
