@@ -1,7 +1,6 @@
 """Reads CSV with Arrow: every cell a text, every row with one cell per column."""
 
 import io
-import logging
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
@@ -13,8 +12,6 @@ from pipeline.config.csv import Csv
 from pipeline.datasets import csv_dialect
 from pipeline.datasets.csv_dialect import HAS_MARK, WITH_COMMA, Dialect
 from pipeline.errors import SourceError
-
-log = logging.getLogger(__name__)
 
 BLOCK = 2**22  # bytes: the longest row, and the rows that are parsed at a time
 AS_TEXTS = pa.csv.ConvertOptions(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from typing import IO, TYPE_CHECKING, Any
 
+from pipeline.datasets.compression import OPEN_DOCUMENT
 from pipeline.errors import SourceError
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ def _as_text(cell: Any) -> str:
 
 
 def _rows(file: IO[bytes], sheet: str | None, what: str) -> list[tuple[Any, ...]]:
+    if zipfile.is_zipfile(file) and OPEN_DOCUMENT in zipfile.ZipFile(file).namelist():
+        raise SourceError(f"{what} is an OpenDocument spreadsheet; save it as .xlsx or CSV")
     try:
         import openpyxl
     except ModuleNotFoundError:

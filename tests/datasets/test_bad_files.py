@@ -115,6 +115,7 @@ BAD = {  # name: (bytes, settings of data, what the sentence says)
     "a name twice in Feather": (feather(TWICE), {}, "has the column 'a' twice; rename one of them"),
     "CSV called Feather": (CSV, {"source": "a.feather"}, "is not a whole Feather file: "),
     "a sheet of CSV": (CSV, {"sheet": "two"}, "data.sheet is 'two', but "),
+    "OpenDocument": (packed({"content.xml": b""}), {}, "is an OpenDocument spreadsheet; save"),
     # Encodings.
     "zero bytes": (b"a,b\n1,\0\n", {}, "holds zero bytes: it is no text, or one in UTF-16"),
     "UTF-16 without its mark": ("a,b\n1,x\n".encode("utf-16-le"), {}, "(utf-16-le, utf-16-be)"),
@@ -205,7 +206,6 @@ def workbook(rows):
         (lambda content: content, {"sheet": "two"}, "data.sheet is 'two', but "),
         (lambda content: content[:-30], {}, "is compressed and broken: File is not a zip file"),
         (lambda _: packed({"xl/workbook.xml": b"<x"}), {}, "is not a whole Excel file: "),
-        (lambda _: packed({"content.xml": b""}), {}, "is not a whole Excel file: "),
         (lambda _: CSV, {"source": "a.xlsx"}, "is not a whole Excel file: "),
         (lambda _: workbook([]), {}, "has an empty sheet; data.sheet names another"),
     ],
