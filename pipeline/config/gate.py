@@ -63,7 +63,9 @@ class Gate(Frozen):
         0.95, description="confidence of comparisons, one-sided"
     )
     rows_per_class: Count = Field(
-        10, description="fewest rows of each class for a comparison, or for a slice to be judged"
+        10,
+        description="fewest rows of each class for a comparison, or for a slice to be judged; "
+        "with split.group, fewest groups",
     )
     calibration: Positive | None = Field(
         0.1,

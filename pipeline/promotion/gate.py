@@ -267,14 +267,17 @@ def _cross_validated(name: str, comparison: PairedComparison) -> Iterator[RuleRe
 
 
 def _too_few(gate: Gate, predictions: Predictions) -> str:
-    """Why so few rows say nothing, if they do."""
-    counts = np.bincount(predictions.truth, minlength=predictions.classes)
+    """Why so few rows say nothing, if they do; where rows have groups, those are counted."""
+    codes, what = predictions.metadata.group_codes, f"{len(predictions.truth)} rows"
+    truth = predictions.truth
+    if codes is not None:
+        what += f" of {len(np.unique(codes))} groups"
+        first = np.unique(np.stack([codes, truth]), axis=1, return_index=True)[1]
+        truth = truth[first]  # a class once in each group
+    counts = np.bincount(truth, minlength=predictions.classes)
     if counts.min() >= gate.rows_per_class:
         return ""
-    return (
-        f"{counts.sum()} rows, {counts.min()} of one class, and gate.rows_per_class is "
-        f"{gate.rows_per_class}"
-    )
+    return f"{what}, {counts.min()} of one class, and gate.rows_per_class is {gate.rows_per_class}"
 
 
 def _differences(config: Config, first: Predictions, second: Predictions) -> dict[str, Difference]:

@@ -81,7 +81,7 @@ def fit(config: Config, dataset: Dataset, tuning: Tuning) -> Training:
                 **({} if threshold is None else {"threshold": threshold}),
             },
             artifacts={"weights.png": figures.weights(weights)} if len(weights) > 1 else {},
-            note=_summary(tuning, weights, means["log_loss"])
+            note=_summary(tuning, weights, means["log_loss"], _deciders(dataset))
             + (f"; {dataset.rows_note}" if dataset.rows_note else ""),
         ),
     )
@@ -147,7 +147,12 @@ class _Selection:
         return score(predictions, self.folds, thresholds)
 
 
-def _summary(tuning: Tuning, weights: dict[Family, float], loss: float) -> str:
+def _deciders(dataset: Dataset) -> str:
+    """The folds that choose the weights of a fold."""
+    return "other folds" if dataset.metadata.times is None else "folds before it"
+
+
+def _summary(tuning: Tuning, weights: dict[Family, float], loss: float, deciders: str) -> str:
     """Which model this is and why, and what its log loss and that of the best trial are."""
     best = tuning.best
     tried = sum(not trial.error for trial in tuning.trials)
@@ -155,7 +160,7 @@ def _summary(tuning: Tuning, weights: dict[Family, float], loss: float) -> str:
     if len(weights) > 1:
         return (
             f"{_shares(weights)} by ensemble selection; log loss {loss:.4f} nested (each fold by "
-            f"the weights that the other folds choose), {selected}: {_name(best)})"
+            f"the weights that the {deciders} choose), {selected}: {_name(best)})"
         )
     (family,) = weights
     trial = tuning.chosen[family]

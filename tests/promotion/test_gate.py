@@ -2,6 +2,7 @@ from dataclasses import replace
 from math import nan, nextafter
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
@@ -11,7 +12,7 @@ from pipeline.evaluation.metrics import Predictions
 from pipeline.evaluation.paired_bootstrap import Difference, differences
 from pipeline.promotion import gate
 from pipeline.promotion.gate import Evidence
-from pipeline.results import RuleResult
+from pipeline.results import Metadata, RuleResult
 from pipeline.tasks import METRICS, SEARCH_METRICS
 from tests.support.builders import (
     make_calibrated,
@@ -781,3 +782,26 @@ def test_every_ruling_tells_its_figures_in_one_line(evidence, settings):
             assert any(f"{value:{form}}" in one.sentence for form in forms), (one, name)
         if one.rule.startswith("gate.") and not one.figures:
             assert one.rule in one.sentence
+
+
+@pytest.mark.parametrize(("groups", "passed"), [(6, False), (10, True)])
+def test_groups_are_counted_where_rows_have_them(groups, passed):
+    """A hundred rows of a few patients are no more than a few witnesses."""
+    patients = pd.Series(np.arange(200) % groups)
+    sample = replace(make_calibrated(rows=200), metadata=Metadata(groups=patients))
+    result, _ = against(sample, sample, rows_per_class=10)
+    assert result.passed is passed
+    if not passed:
+        assert "200 rows of 6 groups, 6 of one class, and gate.rows_per_class is 10" in (
+            result.sentence
+        )
+
+
+def test_record_says_how_rows_were_parted_and_that_groups_were_drawn():
+    groups = pd.Series(np.arange(200) % 40)
+    sample = replace(make_calibrated(rows=200), metadata=Metadata(groups=groups))
+    evidence = make_evidence(sample, rows_note="rows of one 'patient' stay together")
+    result = result_of("rows", evidence)
+    assert result.passed is None
+    assert result.sentence.endswith("stay together; resamples draw 40 groups, not rows")
+    assert "rows" not in rules(make_evidence())

@@ -13,10 +13,10 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from pipeline.datasets import row_hash
-from pipeline.evaluation.cross_validation import make_folds, score
+from pipeline.evaluation.cross_validation import make_folds, predicted_rows, score
 from pipeline.evaluation.metrics import of_rows
 from pipeline.models import families as models
-from pipeline.results import Dataset, Training, Tuning
+from pipeline.results import Dataset, Metadata, Training, Tuning
 from pipeline.steps import train as step
 from pipeline.steps.train import fit, train
 from pipeline.tasks import BINARY
@@ -187,6 +187,32 @@ def test_metrics_of_a_fold_come_from_weights_and_threshold_chosen_without_it(mon
     first = tuning.out_of_fold["logistic_regression"][:, 0]
     assert selected_on == [first[r].tolist() for r in rows]
     assert chosen_on == [truth[r].tolist() for r in rows]
+
+
+def test_fold_in_time_has_weights_and_threshold_of_what_was_predicted_before_it(monkeypatch):
+    dataset = make_dataset()
+    day = pd.Series(dataset.X_train.reset_index().index, dataset.X_train.index, name="day")
+    dataset = replace(dataset, metadata=Metadata(times=day))
+    tuning = make_tuning(dataset)
+    folds = make_folds(BINARY, dataset.y_train, 3, seed=0, metadata=dataset.metadata)
+    is_predicted = predicted_rows(folds, len(day))
+    for predicted in tuning.out_of_fold.values():
+        predicted[~is_predicted] = np.nan
+    select, rows = step.select_weights, []
+
+    def selecting(out_of_fold, truth, metadata):
+        rows.append(sorted(metadata.times))
+        weights = select(out_of_fold, truth, metadata)
+        assert truth.size or set(weights.values()) == {1 / len(weights)}
+        return weights
+
+    monkeypatch.setattr(step, "select_weights", selecting)
+    training = fit(make_config(tune={"folds": 3}), dataset, tuning)
+
+    starts = [min(test) for _, test in folds]
+    every = list(range(starts[0], len(day)))
+    assert rows == [every, *(list(range(starts[0], start)) for start in starts)]
+    assert np.isfinite([*training.metrics.values(), training.threshold]).all()
 
 
 def test_weights_are_drawn_where_there_is_a_choice():
