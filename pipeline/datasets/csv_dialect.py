@@ -37,7 +37,6 @@ SEPARATOR_OF_EXCEL = re.compile(r"sep=(.)")  # in the first line
 EXPONENT = r"(?:[eE][+-]?\d+)?"
 GROUPED = r"[1-9]\d{0,2}(?:\.\d{3})+"  # 1.234.567
 WITH_COMMA = rf"^\s*[+-]?(?:{GROUPED}|\d+)?(?:,\d*)?{EXPONENT}\s*$"  # 1, 1,5 and 1.234,5
-HAS_MARK = rf",\d|\d,|{GROUPED}"
 WITH_POINT = rf"^\s*[+-]?\d*\.?\d*{EXPONENT}\s*$"
 
 Rows = list[list[str]]

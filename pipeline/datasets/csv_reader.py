@@ -10,7 +10,7 @@ import pyarrow.csv
 
 from pipeline.config.csv import Csv
 from pipeline.datasets import csv_dialect
-from pipeline.datasets.csv_dialect import HAS_MARK, WITH_COMMA, Dialect
+from pipeline.datasets.csv_dialect import WITH_COMMA, Dialect
 from pipeline.errors import SourceError
 
 BLOCK = 2**22  # bytes: the longest row, and the rows that are parsed at a time
@@ -143,13 +143,12 @@ def _with_points(table: pa.Table) -> pa.Table:
     There a point parts thousands, and is left out.
     """
     for place, cells in enumerate(table.columns):
-        with_digits = cells.filter(pc.match_substring_regex(cells, r"\d"))
-        is_number = pc.all(pc.match_substring_regex(with_digits, WITH_COMMA)).as_py()
-        if is_number and pc.any(pc.match_substring_regex(with_digits, HAS_MARK)).as_py():
+        if not any(pc.any(pc.match_substring(cells, mark)).as_py() for mark in ",."):
+            continue  # quick, and enough for integers
+        has_digit = pc.match_substring_regex(cells, r"\d")
+        if pc.all(pc.match_substring_regex(cells.filter(has_digit), WITH_COMMA)).as_py():
             ungrouped = pc.replace_substring(cells, ".", "")
             points = pc.replace_substring(ungrouped, ",", ".")
-            has_digit = pc.match_substring_regex(cells, r"\d")
-            table = table.set_column(
-                place, table.schema.field(place), pc.if_else(has_digit, points, cells)
-            )
+            numbers = pc.if_else(has_digit, points, cells)
+            table = table.set_column(place, table.schema.field(place), numbers)
     return table
