@@ -12,7 +12,7 @@ from pipeline.config.load import load
 from pipeline.config.sections import Config
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.tracking import credentials
-from pipeline.verbs import Options
+from pipeline.verbs import VERBS, Options
 
 HELP = ("-h", "--help")
 MISTAKE = 2  # exit status of an error that the user can mend
@@ -32,6 +32,9 @@ def main(arguments: Sequence[str]) -> int:
         if any(word in HELP for word in arguments):
             print(help_page(verb))
             return 0
+        if not VERBS[verb].reads_config:
+            _init(verb, arguments[1:])
+            return 0
         config, options = _configured(verb, arguments[1:])
         _run(verb, config, options)
     except PipelineError as error:
@@ -41,6 +44,12 @@ def main(arguments: Sequence[str]) -> int:
         print("interrupted; the same command goes on from what has finished", file=sys.stderr)
         return SIGNALLED + signal.SIGINT
     return 0
+
+
+def _init(verb: str, words: Sequence[str]) -> None:
+    from pipeline.init_config import init  # late: with pandas
+
+    init(read(verb, words)[2])
 
 
 def _log_to_stdout() -> None:

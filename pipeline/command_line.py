@@ -35,6 +35,8 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, str], Options]
     plain, texts = _split(verb, list(words))
     settings = {name: text for name, text in texts.items() if name not in OPTIONS}
     options = {name: text for name, text in texts.items() if name in OPTIONS}
+    if not VERBS[verb].reads_config:
+        plain, options = [], {**({"data": plain[0]} if plain else {}), **options}
     config, runs = _arguments(verb, plain)
     values = {name: _value(name, text) for name, text in options.items()}
     return config, settings, check_options(verb, {**values, "runs": runs})
@@ -159,11 +161,13 @@ def _verb_parser(verb: str) -> argparse.ArgumentParser:
     runs = "".join(f" {name.upper()}" for name in row.arguments)
     before = ", ".join(row.needs) if row.is_step else ""
     more = f"Settings of what it needs ({before}) count too: {PROGRAM} {before} --help"
-    parser = _formatter(
-        f"{verb} [CONFIG]{runs} [--section.key VALUE ...]", row.meaning, more if before else ""
-    )
-    config = f"a YAML file (default: {DEFAULT_CONFIG})"
-    parser.add_argument("config", nargs="?", metavar="CONFIG", help=config)
+    usage = f"{verb} [CONFIG]{runs} [--section.key VALUE ...]"
+    if not row.reads_config:
+        usage = f"{verb} SOURCE --target COLUMN"
+    parser = _formatter(usage, row.meaning, more if before else "")
+    if row.reads_config:
+        config = f"a YAML file (default: {DEFAULT_CONFIG})"
+        parser.add_argument("config", nargs="?", metavar="CONFIG", help=config)
     for name in row.arguments:
         parser.add_argument(name, metavar=name.upper(), help="the id of a run")
     for name in row.options:

@@ -18,6 +18,8 @@ from pipeline.tasks import METRICS, Family
 if TYPE_CHECKING:  # matplotlib takes a second to import, and a reused step draws nothing
     from matplotlib.figure import Figure
 
+    from pipeline.config.sections import Data
+
 DIGESTS = ("data_digest", "split_digest")
 MODEL_METRICS = ("cv/", "cv_std/", "test/", "test_95/")  # how metrics of a model itself begin
 Params = dict[str, Any]
@@ -128,6 +130,7 @@ class Dataset:
     labels: Mapping[Any, str] = field(default_factory=dict)  # class -> its name for people
     rows_note: str = ""  # how rows were parted and weighed, where not by chance and alike
     cells: pd.DataFrame | None = None
+    data: Data | None = None  # the settings, with what they left open as the table says it
 
     @property
     def digests(self) -> dict[str, str]:

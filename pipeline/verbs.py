@@ -22,6 +22,10 @@ class Options:
     run: str | None = _option(None, "the model of this run, not the best", "ID")
     version: str | None = _option(None, "to this version, not the champion before", "N")
     reason: str = _option("", "why, for the record", "TEXT")
+    target: str = _option("", "the column to predict", "COLUMN")
+    output: str = _option("", "where the config is written, not configs/NAME.yaml", "PATH")
+    force: bool = _option(False, "write over a config that is there")
+    data: str = _option("", "the table: a file, a folder or an address", "SOURCE")
     runs: tuple[str, ...] = ()  # those to compare, which stand after the config
 
 
@@ -43,10 +47,18 @@ class Verb:
     is_step: bool = True  # it leaves a run of its own below the command's
     opens_run: bool = True  # the command leaves a run
     searches: bool = False  # it tunes models
+    reads_config: bool = True  # else it takes a table
     is_reused: bool = True  # a finished run with the same inputs stands for it
 
 
 VERBS: dict[str, Verb] = {
+    "init": Verb(
+        "write the config of a table that nobody has described yet",
+        options=("data", "target", "output", "force"),
+        is_step=False,
+        opens_run=False,
+        reads_config=False,
+    ),
     "run": Verb(
         "all steps: ingest, analyze, tune, train, evaluate, promote",
         needs=("analyze", "promote"),

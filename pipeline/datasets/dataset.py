@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pipeline.config.sections import Config, Data
 from pipeline.datasets import splits
+from pipeline.datasets.column_inference import complete
 from pipeline.datasets.kinds import TABLE_KINDS
 from pipeline.datasets.metadata import column, read_metadata
 from pipeline.datasets.sources import stem
@@ -30,6 +31,7 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     _check_target(data, table)
     y = _whole_numbers(table[data.target])
     classes = _classes(data, y)
+    data = complete(data, table, classes)
     _check_positive(data, classes)
     labels = _labels(data, classes)
     _check_rows(config, y, classes)
@@ -63,6 +65,7 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
         labels=labels,
         rows_note=splits.describe(metadata, times, train, test),
         cells=_checked_cells(columns, cells, X),
+        data=data,
     )
 
 
@@ -190,6 +193,11 @@ def _check_kinds(columns: Mapping[str, Column], features: pd.DataFrame) -> None:
 
 def _short(value: Any) -> str:
     return (repr(value) if isinstance(value, str) else str(value))[:40]
+
+
+def classes_of(data: Data, table: pd.DataFrame) -> tuple[Any, ...]:
+    """The classes of the target, sorted. Raises ContractError for what are none."""
+    return _classes(data, _whole_numbers(table[data.target]))
 
 
 def _classes(data: Data, y: "pd.Series[Any]") -> tuple[Any, ...]:

@@ -1,0 +1,355 @@
+"""What the columns of a table hold, as far as the table itself says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import ceil, floor, isfinite, log10
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.config.sections import Data
+from pipeline.datasets.kinds import MISSING, NUMBER
+from pipeline.schema.columns import (
+    AnyColumn,
+    BooleanColumn,
+    CategoryColumn,
+    DateColumn,
+    IntegerColumn,
+    NumberColumn,
+    OrdinalColumn,
+)
+from pipeline.schema.contract import Label
+
+Cells: TypeAlias = "pd.Series[Any]"
+MARKS = frozenset(  # of a missing value, beside those that are always read as one
+    [
+        "?",
+        "-",
+        "--",
+        "---",
+        ".",
+        "..",
+        "*",
+        "n/a",
+        "na",
+        "none",
+        "nil",
+        "unknown",
+        "missing",
+        "#div/0!",
+        "#value!",
+        "#ref!",
+        "#num!",
+        "#name?",
+    ]
+)
+MOST_MARKS = 3  # different ones in a column
+MARGIN = 0.5  # of the range as seen, on either side
+DATE_FORMATS = (  # null for ISO 8601
+    *(None, "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y"),
+    *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y", "%d %B %Y"),
+    *("%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M:%S"),
+)
+DATE_LIKE = r"^[0-9A-Za-z]{1,9}[-/. ][0-9A-Za-z]{1,9}[-/., ]{1,2}[0-9]{2,4}"
+ISO_LIKE = r"^[0-9]{4}-[0-9]{2}(-[0-9]{2})?([T ].*)?$"
+LEADING_ZERO = r"^-?0[0-9]"
+ID_NAME = re.compile(
+    r"(^|[_. ])(id|ids|uuid|guid|key|index|row_?names?|row_?(nr|no|number)?)$", re.I
+)
+GROUPED = 0.98  # share of different values from which a column that is called an id is one
+FEW = 50  # levels that any column of texts may have
+DIFFERENT = 0.5  # share of different texts from which a column is no category
+LONG = 40.0  # characters on average from which a text is free
+TRUTHS = frozenset({"true", "false"})
+POSITIVE = frozenset(
+    [
+        "1",
+        "yes",
+        "y",
+        "true",
+        "t",
+        "positive",
+        "pos",
+        "present",
+        "ill",
+        "sick",
+        "diseased",
+        "bad",
+        "default",
+        "fraud",
+        "spam",
+        "churn",
+        "churned",
+        "died",
+        "dead",
+        "death",
+        "failure",
+        "failed",
+        "fail",
+        "case",
+        "event",
+        "left",
+        "card",
+    ]
+)
+
+
+@dataclass
+class Inferred:
+    """The columns that are features, the others each with the reason, and notes for people."""
+
+    columns: dict[str, AnyColumn] = field(default_factory=dict)
+    drop: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def complete(data: Data, table: pd.DataFrame, classes: Sequence[Label]) -> Data:
+    """The settings with what they leave open as the table says it: columns, and positive class.
+
+    A config that lists columns leaves nothing open.
+    """
+    if data.columns:
+        return data
+    inferred = infer(table, {data.target, *([data.weight] if data.weight else []), *data.drop})
+    positive = (
+        positive_class(table[data.target], classes) if data.positive is None else data.positive
+    )
+    return data.model_copy(
+        update={
+            "columns": inferred.columns,
+            "drop": {**inferred.drop, **data.drop},
+            "positive": positive if len(classes) == 2 else None,
+        }
+    )
+
+
+def infer(table: pd.DataFrame, others: set[str]) -> Inferred:
+    """The columns of a table but for some, which have another use."""
+    inferred = Inferred()
+    for place, name in enumerate(table.columns.fillna("").astype(str)):
+        if name in others:
+            continue
+        cells = table.iloc[:, place]
+        column, note = _column(name, cells)
+        if column is None:
+            inferred.drop[name] = note
+        else:
+            inferred.columns[name] = column
+            inferred.notes[name] = note
+    return inferred
+
+
+def positive_class(y: Cells, classes: Sequence[Label]) -> Label | None:
+    """The class that a yes stands for, else the rarer of two; of equals the last."""
+    named = [label for label in classes if str(label).lower() in POSITIVE]
+    if len(classes) != 2:
+        return None
+    if len(named) == 1:
+        return named[0]
+    counts = y.astype(str).value_counts()
+    return min(reversed(classes), key=lambda label: counts.get(str(label), 0))
+
+
+Guess: TypeAlias = "tuple[AnyColumn | None, str]"  # None for a column to drop; a note, or why
+
+
+def _column(name: str, cells: Cells) -> Guess:
+    if not name:
+        return None, "has no name in the header, as an index that was written along"
+    types = pd.api.types
+    if types.is_object_dtype(cells):
+        cells = _with_type(cells)
+    if isinstance(cells.dtype, pd.CategoricalDtype) and cells.cat.ordered:
+        levels = tuple(map(str, cells.cat.categories))
+        return OrdinalColumn(levels=levels), _missing(cells)
+    if isinstance(cells.dtype, pd.CategoricalDtype):
+        cells = cells.astype(cells.cat.categories.dtype)
+    if cells.isna().all():
+        return None, "has no value"
+    if types.is_bool_dtype(cells):
+        return _unless_constant(cells, BooleanColumn())
+    if types.is_datetime64_any_dtype(cells):
+        return _unless_constant(cells, DateColumn(), _span(cells))
+    if types.is_numeric_dtype(cells):
+        return _numbers(name, cells.to_numpy(dtype=np.float64, na_value=np.nan), ())
+    return _texts(
+        name, pa.chunked_array([pa.array(cells.astype("str"), pa.large_string(), from_pandas=True)])
+    )
+
+
+def _with_type(cells: Cells) -> Cells:
+    """Objects as the one type that they all have, or else as texts."""
+    typed = cells.infer_objects()
+    if not pd.api.types.is_object_dtype(typed):
+        return typed
+    values = cells.dropna()
+    if len(values) and all(isinstance(value, (bool, np.bool_)) for value in values):
+        return cells.astype("boolean")
+    numbers = pd.to_numeric(cells, errors="coerce")
+    if numbers.notna().equals(cells.notna()):
+        return numbers
+    return cells.map(str, na_action="ignore").astype("str")
+
+
+def _texts(name: str, cells: pa.ChunkedArray) -> Guess:
+    """Texts by the first of the kinds that all of them are."""
+    cells = pc.utf8_trim_whitespace(cells)
+    counted = pc.value_counts(cells).to_pylist()
+    counts = {one["values"]: one["counts"] for one in counted if one["values"] is not None}
+    there = {text: count for text, count in counts.items() if text not in MISSING}
+    missing = len(cells) - sum(there.values())
+    if not there:
+        return None, "has no value"
+    for guess in GUESSES:
+        guessed = guess(name, cells, there, missing)
+        if guessed is not None:
+            return guessed
+    return _category(name, counts, len(cells))
+
+
+Counts = dict[str, int]
+
+
+def _truths(_: str, __: pa.ChunkedArray, counts: Counts, missing: int) -> Guess | None:
+    if not {text.lower() for text in counts} <= TRUTHS:
+        return None
+    if len(counts) == 1 and not missing:
+        return None, _constant(next(iter(counts)))
+    return BooleanColumn(), _gaps(missing)
+
+
+def _numbers_as_texts(name: str, cells: pa.ChunkedArray, counts: Counts, _: int) -> Guess | None:
+    marks = [text for text in counts if not re.match(NUMBER, text)]
+    are_marks = len(marks) <= MOST_MARKS and all(text.lower() in MARKS for text in marks)
+    if not are_marks or len(marks) == len(counts):
+        return None
+    if any(re.match(LEADING_ZERO, text) and "." not in text for text in counts):
+        return None  # a code: 007 is not 7
+    gaps = pa.array([*MISSING, *marks], pa.large_string())
+    numbers = pc.cast(pc.if_else(pc.is_in(cells, value_set=gaps), None, cells), pa.float64())
+    return _numbers(name, numbers.to_numpy(), marks)
+
+
+def _dates(_: str, cells: pa.ChunkedArray, counts: Counts, missing: int) -> Guess | None:
+    marks = [text for text in counts if text.lower() in MARKS]
+    values = pd.Series([text for text in counts if text not in marks], dtype="str")
+    if not len(values) or not values.str.match(f"{DATE_LIKE}|{ISO_LIKE}").all():
+        return None
+    fitting = [one for one in DATE_FORMATS if _parsed(values, one) is not None]
+    if not fitting:
+        return None
+    parsed = _parsed(values, fitting[0])
+    gaps = missing + sum(counts[mark] for mark in marks)
+    if len(values) == 1 and not gaps:
+        return None, _constant(values.iloc[0])
+    column = DateColumn(format=fitting[0], missing=tuple(marks) or None)
+    check = f"; check the format, {fitting[1]} fits too" if len(fitting) > 1 else ""
+    return column, f"{_span(parsed)}{_gaps(gaps, ', ')}{check}"
+
+
+def _parsed(values: Cells, form: str | None) -> Cells | None:
+    try:
+        return pd.to_datetime(values, format=form or "ISO8601", utc=True).dt.tz_localize(None)
+    except (ValueError, OverflowError):
+        return None
+
+
+GUESSES: tuple[Callable[..., Guess | None], ...] = (
+    _truths,
+    _numbers_as_texts,
+    _dates,
+)
+
+
+def _category(name: str, counts: Counts, rows: int) -> Guess:
+    marks = tuple(text for text in counts if text.lower() in MARKS - {"none"})
+    levels = {text: count for text, count in counts.items() if text not in marks and text}
+    filled = sum(levels.values())
+    gaps = rows - filled
+    if len(levels) == 1 and not gaps:
+        return None, _constant(next(iter(levels)))
+    length = sum(len(text) * count for text, count in levels.items()) / filled
+    if len(levels) > FEW and length > LONG:
+        return None, f"holds free text, of {length:.0f} characters on average"
+    if len(levels) > FEW and len(levels) > DIFFERENT * filled:
+        what = "each row has another value" if len(levels) == filled else "is almost an id"
+        return None, f"{what}: {len(levels)} different ones in {filled} rows"
+    if len(levels) == filled > 2 and ID_NAME.search(name):
+        return None, f"each row has another value: {len(levels)} in {filled} rows"
+    most = sorted(levels.items(), key=lambda item: -item[1])
+    named = ", ".join(f"{text} {count}" for text, count in most[:8])
+    more = f" and {len(most) - 8} more levels" if len(most) > 8 else ""
+    return CategoryColumn(missing=marks or None), f"{named}{more}{_gaps(gaps, ', ')}"
+
+
+def _numbers(name: str, numbers: Any, marks: Sequence[str]) -> Guess:
+    values = numbers[~np.isnan(numbers)]
+    missing = len(numbers) - len(values)
+    if not len(values):
+        return None, "has no value"
+    low, high = float(values.min()), float(values.max())
+    if low == high and not missing:
+        return None, _constant(f"{low:.15g}")
+    are_whole = bool(np.isfinite(values).all() and (values % 1 == 0).all())
+    different = len(np.unique(values))
+    if are_whole and not missing and different == len(values):
+        if high - low == different - 1 and different > 2:
+            return None, f"numbers the rows: {low:.15g} to {high:.15g}"
+        if ID_NAME.search(name):
+            return None, f"each row has another value: {different} in {len(values)} rows"
+    if ID_NAME.search(name) and are_whole and different > GROUPED * len(values):
+        return None, f"looks like an id: {different} different values in {len(values)} rows"
+    kind = IntegerColumn if are_whole else NumberColumn
+    column = kind(range=_with_margin(low, high, are_whole), missing=tuple(marks) or None)
+    return column, f"{low:.6g} to {high:.6g}{_gaps(missing, ', ')}"
+
+
+def _with_margin(
+    low: float, high: float, are_whole: bool
+) -> tuple[float | None, float | None]:
+    """The range as seen with half its width on either side, in two digits; zero stays a bound.
+
+    Numbers that are 0 or 1 stay so.
+    """
+    if not (isfinite(low) and isfinite(high)):
+        return None, None
+    if are_whole and (low, high) == (0, 1):
+        return low, high
+    margin = (high - low) * MARGIN or abs(high) or 1.0
+    step = 10.0 ** max(floor(log10(margin)), 0 if are_whole else -300)
+    lower = floor((low - margin) / step) * step
+    upper = ceil((high + margin) / step) * step
+    return _tidy(0.0 if low >= 0 else lower), _tidy(0.0 if high <= 0 else upper)
+
+
+def _tidy(bound: float) -> float:
+    return float(f"{bound:.6g}")
+
+
+def _unless_constant(cells: Cells, column: AnyColumn, note: str = "") -> Guess:
+    missing = int(cells.isna().sum())
+    if not missing and cells.nunique() == 1:
+        return None, _constant(cells.iloc[0])
+    return column, f"{note}{_gaps(missing, ', ' if note else '')}"
+
+
+def _constant(value: Any) -> str:
+    return f"has one value only, {value}"
+
+
+def _span(dates: Any) -> str:
+    return f"{dates.min():%Y-%m-%d} to {dates.max():%Y-%m-%d}"
+
+
+def _missing(cells: Cells) -> str:
+    return _gaps(int(cells.isna().sum()))
+
+
+def _gaps(missing: int, before: str = "") -> str:
+    return f"{before}{missing} missing" if missing else ""

@@ -1,0 +1,155 @@
+"""A config for a table that nobody has described yet."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.config.sections import Data, model_name
+from pipeline.config.write import block, comment, scalar
+from pipeline.datasets.column_inference import Inferred, infer, positive_class
+from pipeline.datasets.sources import stem
+from pipeline.errors import ConfigError, nearest
+from pipeline.schema.columns import AnyColumn
+from pipeline.schema.contract import Label
+
+MOST_CLASSES = 20  # of a column that could be a target
+MOST_NAMED = 8
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The text of a config, and what is to be said of the table."""
+
+    text: str
+    findings: tuple[str, ...]
+
+
+def possible_targets(table: pd.DataFrame) -> list[str]:
+    """The columns that have a few values in all rows, with those values, the last column first."""
+    names = []
+    for place, name in reversed(list(enumerate(map(str, table.columns)))):
+        cells = table.iloc[:, place]
+        values = cells.dropna().astype(str).unique()
+        if name and not cells.isna().any() and 2 <= len(values) <= MOST_CLASSES:
+            few = ", ".join(sorted(values)[:MOST_NAMED])
+            more = ", ..." if len(values) > MOST_NAMED else ""
+            names.append(f"{name} ({few}{more})")
+    return names
+
+
+def propose(data: Data, table: pd.DataFrame, classes: Sequence[Label]) -> Proposal:
+    """The config of a classification of the table, with all that it says of itself.
+
+    `classes` are those of the target, sorted.
+    """
+    inferred = infer(table, {data.target})
+    if not inferred.columns:
+        raise ConfigError(f"{data.source!r} has no column beside {data.target!r} to learn from")
+    y = table[data.target]
+    positive = positive_class(y, classes)
+    counts = y.astype(str).value_counts()
+    balance = ", ".join(
+        f"{label} {counts.get(_written(label), 0)}" for label in classes[:MOST_NAMED]
+    )
+    return Proposal(
+        "\n".join([*_lines(data, inferred, classes, positive, balance), ""]),
+        tuple(_findings(data, inferred, len(table), balance, classes, positive)),
+    )
+
+
+def _written(label: Label) -> str:
+    return str(label)
+
+
+def _lines(
+    data: Data, inferred: Inferred, classes: Sequence[Label], positive: Label | None, balance: str
+) -> Iterator[str]:
+    yield from comment(
+        f"{stem(data.source)}: what the columns hold was inferred from the table; check it, and\n"
+        "complete it with meanings and units, which people see beside every answer."
+    )
+    yield "data:"
+    yield f"  source: {scalar(data.source)}"
+    settings = data.model_dump(mode="json", exclude_defaults=True)
+    for name in ("csv", "sheet", "query", "target_kind"):
+        if name in settings:
+            yield f"  {name}: {scalar(settings[name])}"
+    yield f"  target: {scalar(data.target)}  # {balance}"
+    if positive is not None:
+        other = next(label for label in classes if label != positive)
+        yield f"  positive: {scalar(positive)}  # whose probability is asked for; or {scalar(other)}"
+    yield "  columns:"
+    yield from block(
+        {name: _settings(column) for name, column in inferred.columns.items()},
+        inferred.notes,
+        "    ",
+    )
+    if inferred.drop:
+        yield "  drop:  # they stay in the file, and no model sees them"
+        yield from block(inferred.drop, {}, "    ")
+    yield "split:"
+    yield "  test_size: 0.3"
+    yield from comment(
+        "group: a column whose rows belong together, such as those of one patient\n"
+        "time: a column by which to train on the past and to test on the future",
+        "  ",
+    )
+    yield "gate:"
+    yield "  primary: log_loss  # the metric by which models are compared"
+    yield "registry:"
+    yield f"  model: {scalar(model_name(data.source) or 'model')}"
+
+
+def _settings(column: AnyColumn) -> dict[str, Any]:
+    return {"kind": column.kind, **column.model_dump(mode="json", exclude_defaults=True)}
+
+
+def _findings(
+    data: Data,
+    inferred: Inferred,
+    rows: int,
+    balance: str,
+    classes: Sequence[Label],
+    positive: Label | None,
+) -> Iterator[str]:
+    kinds = Counter(column.kind for column in inferred.columns.values())
+    counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    yield f"{rows} rows; {len(inferred.columns)} columns to learn from: {counted}"
+    yield f"{data.target}: {len(classes)} classes, {balance}" + (
+        f"; the positive one is {scalar(positive)}" if positive is not None else ""
+    )
+    marks = {n: c.marks for n, c in inferred.columns.items() if c.marks}
+    for name, reason in inferred.drop.items():
+        yield f"dropped {name!r}: {reason}"
+    for name, found in marks.items():
+        yield f"{name}: {', '.join(map(repr, found))} taken for missing"
+    for name, note in inferred.notes.items():
+        if "check" in note:
+            yield f"{name}: {note}"
+    if zeros := _zeros_lead(classes):
+        yield f"{data.target}: {zeros!r} begins with a zero, so its classes stay texts"
+
+
+def _zeros_lead(classes: Sequence[Label]) -> str | None:
+    codes = [
+        c for c in classes if isinstance(c, str) and len(c) > 1 and c[0] == "0" and c.isdigit()
+    ]
+    return codes[0] if codes else None
+
+
+def check_target(target: str, table: pd.DataFrame, source: str) -> None:
+    """Raises ConfigError for a target that is no column, or has gaps, with the remedy."""
+    names = list(map(str, table.columns))
+    if target not in names:
+        hint = nearest(target, names) or f"; the columns are {', '.join(names)}"
+        raise ConfigError(f"--target is {target!r}, which is no column of {source!r}{hint}")
+    missing = int(np.asarray(table[target].isna()).sum())
+    if missing:
+        raise ConfigError(
+            f"the target {target!r} is missing in {missing} of {len(table)} rows, which nothing "
+            "can be learnt from: leave them out of the table"
+        )

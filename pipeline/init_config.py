@@ -1,0 +1,57 @@
+"""`init`: from a file that nobody has described to a config that runs."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.config.sections import Data, model_name
+from pipeline.datasets.dataset import classes_of
+from pipeline.datasets.proposal import check_target, possible_targets, propose
+from pipeline.datasets.sources import open_source
+from pipeline.errors import ConfigError
+from pipeline.verbs import Options
+
+log = logging.getLogger(__name__)
+FOLDER = "configs"
+UNKNOWN = "(not named)"  # stands for the target while the table is read
+
+
+def init(options: Options) -> Path:
+    """Writes the config and says what it holds and what to type next; returns its path.
+
+    Raises ConfigError without a target, naming the columns that could be one.
+    """
+    if not options.data:
+        raise ConfigError("init needs a table: python -m pipeline init FILE --target COLUMN")
+    data = _data(source=options.data, target=options.target or UNKNOWN)
+    path = Path(options.output or f"{FOLDER}/{model_name(options.data) or 'model'}.yaml")
+    if path.exists() and not options.force:
+        raise ConfigError(
+            f"{path} exists; --force writes over it, --output PATH.yaml writes another"
+        )
+    table = open_source(data).read()
+    if not options.target:
+        raise ConfigError(_no_target(options.data, possible_targets(table)))
+    check_target(options.target, table, options.data)
+    proposal = propose(data, table, classes_of(data, table))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(proposal.text, encoding="utf-8")
+    for finding in proposal.findings:
+        log.info("  %s", finding)
+    log.info("%s is written: check it, then\n  python -m pipeline run %s", path, path)
+    return path
+
+
+def _no_target(source: str, names: list[str]) -> str:
+    if not names:
+        return f"no column of {source!r} has between 2 and 20 values in all rows; name --target"
+    return "\n  ".join([f"which column of {source!r} is to be predicted? --target one of", *names])
+
+
+def _data(**settings: Any) -> Data:
+    try:
+        return Data(**settings)
+    except ValidationError as error:
+        raise ConfigError(str(error)) from None
