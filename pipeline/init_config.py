@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.config.sections import Data, model_name
+from pipeline.config.load import model_name
+from pipeline.config.sections import Data
 from pipeline.datasets.dataset import classes_of
 from pipeline.datasets.proposal import check_target, possible_targets, propose
 from pipeline.datasets.sources import open_source

@@ -19,7 +19,7 @@ def test_mlproject_has_an_entry_point_for_each_verb_in_their_order():
     assert list(ENTRY_POINTS) == ["main" if verb == "run" else verb for verb in VERBS]
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if VERBS[verb].reads_config])
 def test_entry_point_hands_on_the_config_and_what_the_verb_takes_after_it(verb):
     entry_point = ENTRY_POINTS["main" if verb == "run" else verb]
     words = ("config", *VERBS[verb].arguments)
@@ -27,6 +27,12 @@ def test_entry_point_hands_on_the_config_and_what_the_verb_takes_after_it(verb):
     assert entry_point["parameters"]["config"]["default"] == "configs/pima.yaml"
     placed = " ".join(f"{{{word}}}" for word in words)
     assert entry_point["command"] == f"python -m pipeline {verb} {placed}"
+
+
+def test_entry_point_of_init_hands_on_the_table_and_the_target():
+    entry_point = ENTRY_POINTS["init"]
+    assert set(entry_point["parameters"]) <= set(VERBS["init"].options)
+    assert entry_point["command"] == "python -m pipeline init {data} --target {target}"
 
 
 @pytest.mark.parametrize("verb", VERBS)

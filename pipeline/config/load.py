@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,12 +27,28 @@ def load(path: str, overrides: Mapping[str, str]) -> Config:
     tree = _read(path)
     for key, text in {**_environment(), **overrides}.items():
         _put(tree, key, _override(key, text))
+    _name_model(tree)
     try:
         # JSON mode: strict, yet a list is a tuple there, as YAML has lists only.
         return Config.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
         lines = sentences(error.errors(include_url=False), tree)
         raise ConfigError("\n".join([f"{path} is not a valid config:", *lines])) from None
+
+
+def model_name(source: str) -> str:
+    """A name for the registered model: that of the source, without what a name cannot hold."""
+    stem = re.split(r"[/\\]", re.split("[?#]", source)[0].rstrip("/"))[-1].split(".")[0]
+    return re.sub(r"[^\w-]+", "-", stem).strip("-_").lower()
+
+
+def _name_model(tree: dict[str, Any]) -> None:
+    """The registered model is called as the table, where the config says nothing of it."""
+    data = tree.get("data")
+    if "registry" not in tree and isinstance(data, dict):
+        name = model_name(str(data.get("source", "")))
+        if name:
+            tree["registry"] = {"model": name}
 
 
 def variable(key: str) -> str:

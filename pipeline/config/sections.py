@@ -1,8 +1,7 @@
 """The frozen, strict tree of settings: every key, its meaning, its default and its rule."""
 
-import re
 from math import ceil
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -157,12 +156,6 @@ class Registry(Frozen):
     model: str = Field(description="name of the registered model", pattern=MODEL_NAME)
 
 
-def model_name(source: str) -> str:
-    """A name for a model, from the last part of the source's without what the name cannot hold."""
-    stem = re.split(r"[/\\]", re.split("[?#]", source)[0].rstrip("/"))[-1].split(".")[0]
-    return re.sub(r"[^\w-]+", "-", stem).strip("-_").lower()
-
-
 class Config(Frozen):
     """All settings of a run."""
 
@@ -176,15 +169,6 @@ class Config(Frozen):
     serve: Serve = Serve()
     audit: Audit = Audit()
     spark: Spark = Spark()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _model_is_called_as_the_table(cls, tree: Any) -> Any:
-        """The registered model's name, where none is set, is that of the table."""
-        if isinstance(tree, dict) and "registry" not in tree and isinstance(tree.get("data"), dict):
-            name = model_name(str(tree["data"].get("source", "")))
-            return {**tree, "registry": {"model": name}} if name else tree
-        return tree
 
     @model_validator(mode="after")
     def _slices_are_columns(self) -> "Config":

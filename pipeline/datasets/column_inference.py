@@ -49,6 +49,7 @@ MARKS = frozenset(  # of a missing value, beside those that are always read as o
         "#name?",
     ]
 )
+SIGNS = frozenset(mark for mark in MARKS if mark.startswith("#") or not mark.isalpha())
 MOST_MARKS = 3  # different ones in a column
 MARGIN = 0.5  # of the range as seen, on either side
 DATE_FORMATS = (  # null for ISO 8601
@@ -162,25 +163,29 @@ Guess: TypeAlias = "tuple[AnyColumn | None, str]"  # None for a column to drop; 
 def _column(name: str, cells: Cells) -> Guess:
     if not name:
         return None, "has no name in the header, as an index that was written along"
-    types = pd.api.types
-    if types.is_object_dtype(cells):
+    if pd.api.types.is_object_dtype(cells):
         cells = _with_type(cells)
-    if isinstance(cells.dtype, pd.CategoricalDtype) and cells.cat.ordered:
-        levels = tuple(map(str, cells.cat.categories))
-        return OrdinalColumn(levels=levels), _missing(cells)
-    if isinstance(cells.dtype, pd.CategoricalDtype):
+    if isinstance(cells.dtype, pd.CategoricalDtype) and not cells.cat.ordered:
         cells = cells.astype(cells.cat.categories.dtype)
     if cells.isna().all():
         return None, "has no value"
+    return _typed(name, cells)
+
+
+def _typed(name: str, cells: Cells) -> Guess:
+    """A column of a type of pandas'."""
+    types = pd.api.types
+    if isinstance(cells.dtype, pd.CategoricalDtype):  # ordered
+        column: AnyColumn = OrdinalColumn(levels=tuple(map(str, cells.cat.categories)))
+        return _unless_constant(cells, column)
     if types.is_bool_dtype(cells):
         return _unless_constant(cells, BooleanColumn())
     if types.is_datetime64_any_dtype(cells):
         return _unless_constant(cells, DateColumn(), _span(cells))
     if types.is_numeric_dtype(cells):
         return _numbers(name, cells.to_numpy(dtype=np.float64, na_value=np.nan), ())
-    return _texts(
-        name, pa.chunked_array([pa.array(cells.astype("str"), pa.large_string(), from_pandas=True)])
-    )
+    texts = pa.array(cells.astype("str"), pa.large_string(), from_pandas=True)
+    return _texts(name, texts if isinstance(texts, pa.ChunkedArray) else pa.chunked_array([texts]))
 
 
 def _with_type(cells: Cells) -> Cells:
@@ -236,7 +241,7 @@ def _numbers_as_texts(name: str, cells: pa.ChunkedArray, counts: Counts, _: int)
     return _numbers(name, numbers.to_numpy(), marks)
 
 
-def _dates(_: str, cells: pa.ChunkedArray, counts: Counts, missing: int) -> Guess | None:
+def _dates(_: str, __: pa.ChunkedArray, counts: Counts, missing: int) -> Guess | None:
     marks = [text for text in counts if text.lower() in MARKS]
     values = pd.Series([text for text in counts if text not in marks], dtype="str")
     if not len(values) or not values.str.match(f"{DATE_LIKE}|{ISO_LIKE}").all():
@@ -268,7 +273,7 @@ GUESSES: tuple[Callable[..., Guess | None], ...] = (
 
 
 def _category(name: str, counts: Counts, rows: int) -> Guess:
-    marks = tuple(text for text in counts if text.lower() in MARKS - {"none"})
+    marks = tuple(text for text in counts if text.lower() in SIGNS)
     levels = {text: count for text, count in counts.items() if text not in marks and text}
     filled = sum(levels.values())
     gaps = rows - filled
@@ -310,9 +315,7 @@ def _numbers(name: str, numbers: Any, marks: Sequence[str]) -> Guess:
     return column, f"{low:.6g} to {high:.6g}{_gaps(missing, ', ')}"
 
 
-def _with_margin(
-    low: float, high: float, are_whole: bool
-) -> tuple[float | None, float | None]:
+def _with_margin(low: float, high: float, are_whole: bool) -> tuple[float | None, float | None]:
     """The range as seen with half its width on either side, in two digits; zero stays a bound.
 
     Numbers that are 0 or 1 stay so.
@@ -345,10 +348,6 @@ def _constant(value: Any) -> str:
 
 def _span(dates: Any) -> str:
     return f"{dates.min():%Y-%m-%d} to {dates.max():%Y-%m-%d}"
-
-
-def _missing(cells: Cells) -> str:
-    return _gaps(int(cells.isna().sum()))
 
 
 def _gaps(missing: int, before: str = "") -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.config.sections import Data, model_name
+from pipeline.config.load import model_name
+from pipeline.config.sections import Data
 from pipeline.config.write import block, comment, scalar
 from pipeline.datasets.column_inference import Inferred, infer, positive_class
 from pipeline.datasets.sources import stem
@@ -57,7 +58,12 @@ def propose(data: Data, table: pd.DataFrame, classes: Sequence[Label]) -> Propos
     )
     return Proposal(
         "\n".join([*_lines(data, inferred, classes, positive, balance), ""]),
-        tuple(_findings(data, inferred, len(table), balance, classes, positive)),
+        (
+            f"{len(table)} rows; {_kinds(inferred)}",
+            _target(data, classes, positive, balance),
+            *_findings(inferred),
+            *_leading_zeros(data, classes),
+        ),
     )
 
 
@@ -81,7 +87,7 @@ def _lines(
     yield f"  target: {scalar(data.target)}  # {balance}"
     if positive is not None:
         other = next(label for label in classes if label != positive)
-        yield f"  positive: {scalar(positive)}  # whose probability is asked for; or {scalar(other)}"
+        yield f"  positive: {scalar(positive)}  # its probability is asked for; or {scalar(other)}"
     yield "  columns:"
     yield from block(
         {name: _settings(column) for name, column in inferred.columns.items()},
@@ -108,37 +114,32 @@ def _settings(column: AnyColumn) -> dict[str, Any]:
     return {"kind": column.kind, **column.model_dump(mode="json", exclude_defaults=True)}
 
 
-def _findings(
-    data: Data,
-    inferred: Inferred,
-    rows: int,
-    balance: str,
-    classes: Sequence[Label],
-    positive: Label | None,
-) -> Iterator[str]:
+def _kinds(inferred: Inferred) -> str:
     kinds = Counter(column.kind for column in inferred.columns.values())
     counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    yield f"{rows} rows; {len(inferred.columns)} columns to learn from: {counted}"
-    yield f"{data.target}: {len(classes)} classes, {balance}" + (
-        f"; the positive one is {scalar(positive)}" if positive is not None else ""
-    )
-    marks = {n: c.marks for n, c in inferred.columns.items() if c.marks}
+    return f"{len(inferred.columns)} columns to learn from: {counted}"
+
+
+def _target(data: Data, classes: Sequence[Label], positive: Label | None, balance: str) -> str:
+    chosen = "" if positive is None else f"; the positive one is {scalar(positive)}"
+    return f"{data.target}: {len(classes)} classes, {balance}{chosen}"
+
+
+def _findings(inferred: Inferred) -> Iterator[str]:
+    """What was decided, and what is to be checked."""
     for name, reason in inferred.drop.items():
         yield f"dropped {name!r}: {reason}"
-    for name, found in marks.items():
-        yield f"{name}: {', '.join(map(repr, found))} taken for missing"
-    for name, note in inferred.notes.items():
-        if "check" in note:
-            yield f"{name}: {note}"
-    if zeros := _zeros_lead(classes):
-        yield f"{data.target}: {zeros!r} begins with a zero, so its classes stay texts"
+    for name, column in inferred.columns.items():
+        if column.marks:
+            yield f"{name}: {', '.join(map(repr, column.marks))} taken for missing"
+        if "check" in inferred.notes[name]:
+            yield f"{name}: {inferred.notes[name]}"
 
 
-def _zeros_lead(classes: Sequence[Label]) -> str | None:
-    codes = [
-        c for c in classes if isinstance(c, str) and len(c) > 1 and c[0] == "0" and c.isdigit()
-    ]
-    return codes[0] if codes else None
+def _leading_zeros(data: Data, classes: Sequence[Label]) -> Iterator[str]:
+    codes = [one for one in classes if isinstance(one, str) and one[:1] == "0" and one.isdigit()]
+    if any(len(code) > 1 for code in codes):
+        yield f"{data.target}: {codes[0]!r} begins with a zero, so its classes stay texts"
 
 
 def check_target(target: str, table: pd.DataFrame, source: str) -> None:
