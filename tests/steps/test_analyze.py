@@ -186,22 +186,22 @@ def test_pictures_of_a_wide_table_show_the_columns_that_go_with_the_target_most(
     names = [f"c{place}" for place in range(60)]
     table = pd.DataFrame(rng.normal(size=(120, 60)), columns=names)
     table["label"] = np.arange(120) % 2
-    names = ["c7", "c31", "c58"]
-    table[names] += 3 * table[["label"]].to_numpy()
+    apart = ["c7", "c31", "c58"]
+    table[apart] += 3 * table[["label"]].to_numpy()
     config = make_config(columns=dict.fromkeys(names, COLUMNS["noise"]))
     analysis = analyze(build_dataset(config, table, digest="0" * 64))
 
     correlations = analysis.artifacts["correlations.csv"]
     drawn_text = correlations["column"].tolist()
     assert len(drawn_text) == step.MOST_DRAWN + 1  # and the target
-    assert set(names) <= set(drawn_text)
+    assert set(apart) <= set(drawn_text)
     assert drawn_text[:-1] == [name for name in names if name in drawn_text]
     titles = [axes.get_title() for axes in analysis.artifacts["distributions.png"].axes]
     assert titles == drawn_text[:-1]
     columns = analysis.artifacts["columns.csv"].set_index("column")
     assert len(columns) == 60
     share = columns["rank variance between classes"]
-    assert share.nlargest(3).index.sort_values().tolist() == sorted(names)
+    assert share.nlargest(3).index.sort_values().tolist() == sorted(apart)
     assert 0 <= share.min() <= share.max() <= 1
 
 
