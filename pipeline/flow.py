@@ -15,6 +15,7 @@ from mlflow.entities import Run
 
 from pipeline import fingerprint
 from pipeline.config.sections import Config
+from pipeline.config.write import as_text
 from pipeline.datasets.sources import Source, open_source
 from pipeline.datasets.table_source import TableSource
 from pipeline.models import import_paths
@@ -223,7 +224,8 @@ def _why(job: _Job, plan: _Plan) -> str:
 
 def _ingest(job: _Job, _: str) -> Report:
     records.log_input(job.config, job.dataset, "ingest")
-    return Report(tags=job.dataset.digests)
+    full = job.config.model_copy(update={"data": job.dataset.data or job.config.data})
+    return Report(tags=job.dataset.digests, artifacts={"config.yaml": as_text(full)})
 
 
 def _analyze(job: _Job, _: str) -> Report:

@@ -5,6 +5,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pipeline.config.sections import Config
+from pipeline.schema.columns import Column
+
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*( [A-Za-z0-9_./-]+)*")
 RESERVED = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "none"})
 
@@ -36,10 +39,17 @@ def comment(text: str, indent: str = "") -> Iterator[str]:
     return (f"{indent}# {line}".rstrip() for line in text.splitlines())
 
 
-def as_text(tree: Mapping[str, Any]) -> str:
-    """All settings, section by section, the columns one to a line."""
+def as_set(column: Column) -> dict[str, Any]:
+    """The kind of a column, and what was set of it."""
+    return {"kind": column.kind, **column.model_dump(mode="json", exclude_defaults=True)}
+
+
+def as_text(config: Config) -> str:
+    """All settings, section by section, the columns one to a line; of those what was set."""
+    tree = config.model_dump(mode="json")
+    columns = {name: as_set(column) for name, column in config.data.columns.items()}
     lines = []
-    for section, settings in tree.items():
+    for section, settings in {**tree, "data": {**tree["data"], "columns": columns}}.items():
         lines.append(f"{section}:")
         for name, value in settings.items():
             if name in ("columns", "drop") and value:

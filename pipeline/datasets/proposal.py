@@ -3,18 +3,16 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.config.load import model_name
 from pipeline.config.sections import Data
-from pipeline.config.write import block, comment, scalar
+from pipeline.config.write import as_set, block, comment, scalar
 from pipeline.datasets.column_inference import Inferred, infer, positive_class
 from pipeline.datasets.sources import stem
 from pipeline.errors import ConfigError, nearest
-from pipeline.schema.columns import AnyColumn
 from pipeline.schema.contract import Label
 
 MOST_CLASSES = 20  # of a column that could be a target
@@ -90,7 +88,7 @@ def _lines(
         yield f"  positive: {scalar(positive)}  # its probability is asked for; or {scalar(other)}"
     yield "  columns:"
     yield from block(
-        {name: _settings(column) for name, column in inferred.columns.items()},
+        {name: as_set(column) for name, column in inferred.columns.items()},
         inferred.notes,
         "    ",
     )
@@ -108,10 +106,6 @@ def _lines(
     yield "  primary: log_loss  # the metric by which models are compared"
     yield "registry:"
     yield f"  model: {scalar(model_name(data.source) or 'model')}"
-
-
-def _settings(column: AnyColumn) -> dict[str, Any]:
-    return {"kind": column.kind, **column.model_dump(mode="json", exclude_defaults=True)}
 
 
 def _kinds(inferred: Inferred) -> str:

@@ -110,7 +110,12 @@ def plain_requests(original: Predictor, rows: pd.DataFrame) -> list[Request]:
     """
     columns = original.contract.columns
     (row,) = _rows(rows.iloc[:1])
-    marks = {name: column.marks[0] for name, column in columns.items() if column.marks}
+    marks = {
+        name: mark
+        for name, column in columns.items()
+        for mark in column.marks  # a text among numbers is refused by MLflow itself
+        if isinstance(mark, str) == (kind_of(column).mlflow_type(column) == "string")
+    }
     beyond = {
         name: next(kind_of(column).out_of_range(column), value)
         for (name, value), column in zip(row.items(), columns.values(), strict=True)

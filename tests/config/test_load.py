@@ -198,7 +198,6 @@ def test_load_refuses_a_setting_with_name_value_and_rule(faults, section, senten
         ("Weight: {}", "Weight:", f"data.columns.Weight is null; {MAPPING}"),
         ("ill", "Age", "data: target 'Age' is among the columns; take it out of them"),
         ("source: people.csv", "", "data.source is missing; the config must set it"),
-        ("registry: {model: m}", "", "registry is missing; the config must set it"),
         (
             "{model: m}",
             "{model: a/b}",
@@ -691,3 +690,20 @@ def test_load_does_not_reckon_in_base_60_or_8(faults, read):
 def test_fault_in_a_column_of_a_kind_is_named_with_the_remedy(faults, column, sentence):
     (line,) = faults(SMALL.replace("Weight: {}", f"Weight: {column}"))
     assert line.startswith(f"data.columns.{sentence}")
+
+
+@pytest.mark.parametrize(
+    ("source", "model"),
+    [
+        ("people.csv", "people"),
+        ("data/Churn 2024.csv.gz", "churn-2024"),
+        ("https://host/a/b.parquet?x=1", "b"),
+        ("visits/*.csv", None),
+    ],
+)
+def test_model_is_called_as_the_table_where_the_config_names_none(read, faults, source, model):
+    text = SMALL.replace("registry: {model: m}", "").replace("people.csv", source)
+    if model is None:
+        assert faults(text) == ["registry is missing; the config must set it"]
+    else:
+        assert read(text).registry.model == model
