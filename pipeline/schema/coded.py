@@ -128,7 +128,7 @@ class Coded(Kind[C]):
             yield "none of the valid values"
 
     def reference(self, column: C, values: Vector) -> float:
-        """The most frequent."""
+        """The most frequent, as there is no middle."""
         codes, counts = np.unique(values[~np.isnan(values)], return_counts=True)
         return float(codes[counts.argmax()])
 
@@ -252,10 +252,8 @@ class Ordinal(Coded[OrdinalColumn]):
         """In their order."""
         return column.levels
 
+    reference = Kind.reference
+
     def valid(self, column: OrdinalColumn) -> str:
         """From low to high."""
         return super().valid(column).replace(", ", " < ")
-
-    def reference(self, column: OrdinalColumn, values: Vector) -> float:
-        """The level in the middle of the rows."""
-        return float(np.nanquantile(values, 0.5, method="lower"))

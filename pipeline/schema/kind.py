@@ -103,8 +103,8 @@ class Kind(ABC, Generic[C]):
         return str(self.cell(column, code))
 
     def reference(self, column: C, values: Vector) -> float:
-        """A usual value among some: the median."""
-        return float(np.nanmedian(values))
+        """A usual value among some: the one in the middle."""
+        return float(np.nanquantile(values, 0.5, method="lower"))
 
     def holds(self, column: C) -> str:
         """What the column holds, for people."""

@@ -131,6 +131,10 @@ class Number(Kind[NumberColumn]):
         """Whatever the column held in training: an integer would refuse null."""
         return "double"
 
+    def reference(self, column: NumberColumn, values: Vector) -> float:
+        """The median."""
+        return float(np.nanmedian(values))
+
     def holds(self, column: NumberColumn) -> str:
         """Its meaning and its unit."""
         return ", ".join(filter(None, [column.meaning, column.unit])) or self.noun(column)
@@ -164,6 +168,7 @@ class Integer(Number):
 
     json_type = "integer"
     is_whole = True
+    reference = Kind.reference
 
     def noun(self, column: NumberColumn) -> str:
         """Whole, whatever its type: 3.0 is."""
