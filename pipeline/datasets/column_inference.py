@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config.sections import Data
+from pipeline.config.sections import Config, Data
 from pipeline.datasets.kinds import MISSING, NUMBER
 from pipeline.schema.columns import (
     AnyColumn,
@@ -110,13 +110,16 @@ class Inferred:
     notes: dict[str, str] = field(default_factory=dict)
 
 
-def complete(data: Data, table: pd.DataFrame, classes: Sequence[Label]) -> Data:
+def complete(config: Config, table: pd.DataFrame, classes: Sequence[Label]) -> Data:
     """The settings with what they leave open as the table says it: columns, and positive class.
 
-    A config that lists columns leaves nothing open.
+    A config that lists columns leaves nothing open. Who rows belong to is no feature.
     """
+    data, group = config.data, config.split.group
     if data.columns:
         return data
+    if group is not None and group not in (data.target, *data.drop):
+        data = data.model_copy(update={"drop": {**data.drop, group: "it is split.group"}})
     inferred = infer(table, {data.target, *([data.weight] if data.weight else []), *data.drop})
     positive = (
         positive_class(table[data.target], classes) if data.positive is None else data.positive

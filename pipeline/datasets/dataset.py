@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.config.sections import Config, Data
 from pipeline.datasets import splits
@@ -31,7 +32,7 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     _check_target(data, table)
     y = _whole_numbers(table[data.target])
     classes = _classes(data, y)
-    data = complete(data, table, classes)
+    data = complete(config, table, classes)
     _check_positive(data, classes)
     labels = _labels(data, classes)
     _check_rows(config, y, classes)
@@ -46,7 +47,7 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     counted = train if metadata.weights is None else train[metadata.weights.iloc[train] > 0]
     _check_rows_per_class(config, y.iloc[counted], classes)
     cells = _read(data.columns, features)
-    columns = _learn(data.columns, cells.iloc[train])
+    columns = _learn(data.columns, cells, train)
     X = check(columns, cells)
     X_train, X_test = X.iloc[train], X.iloc[test]
     _check_values_per_column(X_train)
@@ -83,10 +84,14 @@ def _read(columns: Mapping[str, Column], features: pd.DataFrame) -> pd.DataFrame
     return frame
 
 
-def _learn(columns: Mapping[str, Column], cells: pd.DataFrame) -> dict[str, Any]:
+def _learn(
+    columns: Mapping[str, Column], cells: pd.DataFrame, train: NDArray[np.intp]
+) -> dict[str, Any]:
     """The columns with what their training rows say of them."""
     return {
-        name: TABLE_KINDS[column.kind].learn(column, cells[name]) if name in cells else column
+        name: TABLE_KINDS[column.kind].learn(column, cells[name], train)
+        if name in cells
+        else column
         for name, column in columns.items()
     }
 

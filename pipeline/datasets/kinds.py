@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+from numpy.typing import NDArray
 
 from pipeline.schema.columns import CategoryColumn, Column, DateColumn
 
@@ -28,14 +29,14 @@ class TableKind:
     """How a column of a table is made ready for the contract's check, and when it is hopeless.
 
     `read` makes cells of the kind of those that a file writes otherwise, and missing ones of the
-    column's marks. `learn` completes the column's description from the training part.
+    column's marks. `learn` completes the column from all cells and the places of training rows.
     """
 
     read: Callable[[Cells, Any], Cells]
     has_any: Callable[[Cells], bool]  # whether a cell is of the kind
     plural: str
     remedy: str
-    learn: Callable[[Any, Cells], Column] = lambda column, _: column
+    learn: Callable[[Any, Cells, NDArray[np.intp]], Column] = lambda column, *_: column
 
 
 def _without_marks(cells: Cells, column: Column) -> Cells:
@@ -136,11 +137,15 @@ def _as_text(cell: Any) -> str:
     return str(cell).lower() if isinstance(cell, (bool, np.bool_)) else str(cell).strip()
 
 
-def _learn_levels(column: CategoryColumn, cells: Cells) -> CategoryColumn:
-    """The column with the values of its cells as levels, where none are declared."""
+def _learn_levels(column: CategoryColumn, cells: Cells, train: NDArray[np.intp]) -> CategoryColumn:
+    """The column with the training part's values as levels, where none are declared.
+
+    Where others are refused, those of the whole table: or it would be refused itself.
+    """
     if column.levels is not None:
         return column
-    values = cells.dropna().unique().tolist()
+    learnt = cells if column.unseen == "refuse" else cells.iloc[train]
+    values = learnt.dropna().unique().tolist()
     levels = sorted(value if isinstance(value, str) else int(value) for value in values)
     return column.model_copy(update={"levels": tuple(levels)})
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
+from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -30,6 +31,7 @@ MOST_NATIVE = 250  # levels that histogram gradient boosting takes as they are (
 RARE = 10  # rows: levels with fewer are one
 WEEK, YEAR = 7.0, 365.2425  # days
 DECIMALS = 6
+INNER_FOLDS = 3  # each training part has three rows of a class
 ROLES: Mapping[str, str] = MappingProxyType(  # of a kind of column, for those who learn from it
     {
         "number": "number",
@@ -139,8 +141,8 @@ def one_hot() -> OneHotEncoder:
 
 
 def by_target(seed: int) -> TargetEncoder:
-    """The shrunk mean of the target among a level's rows."""
-    return TargetEncoder(random_state=seed)
+    """The shrunk mean of the target among a level's rows; in training those of other folds."""
+    return TargetEncoder(cv=StratifiedKFold(INNER_FOLDS, shuffle=True, random_state=seed))
 
 
 def date_parts() -> FeatureUnion:

@@ -84,7 +84,9 @@ def test_column_is_read_as_it_was_inferred(cells):
 
     table_kind = TABLE_KINDS[column.kind]
     read = table_kind.read(cells, column)
-    checked = check({"x": table_kind.learn(column, read)}, pd.DataFrame({"x": read}))
+    checked = check(
+        {"x": table_kind.learn(column, read, np.arange(ROWS))}, pd.DataFrame({"x": read})
+    )
 
     gaps = [pd.isna(c) or c in {"?", "-"} for c in cells]
     assert checked["x"].isna().tolist() == gaps
