@@ -74,8 +74,8 @@ class Gate(Frozen):
     )
     slices: dict[str, tuple[float, ...]] = Field(
         {},
-        description="by column, where its groups begin: {Age: [30, 50]} makes three; "
-        "a gap is a group of its own",
+        description="by column, where its groups begin: {Age: [30, 50]} makes three, {region: []} "
+        "one of each value; a gap is a group of its own",
     )
     slice_floors: Floors = Field({}, description="as gate.floors, for each of the slices")
     serve_check: Literal["in_process", "full"] = Field(
@@ -91,9 +91,9 @@ class Gate(Frozen):
     @classmethod
     def _cuts_rise(cls, slices: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
         for name, cuts in slices.items():
-            if not cuts or list(cuts) != sorted(set(cuts)):
+            if list(cuts) != sorted(set(cuts)):
                 raise ValueError(
-                    f"{name} is cut at {list(cuts)}; give one number or more, the smallest first"
+                    f"{name} is cut at {list(cuts)}; give each number once, the smallest first"
                 )
         return slices
 

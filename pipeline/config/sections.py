@@ -14,6 +14,8 @@ from pipeline.errors import nearest
 from pipeline.schema.columns import AnyColumn, Frozen
 from pipeline.schema.contract import Label
 
+CUT = ("number", "integer", "date")  # kinds of columns whose values are cut into groups
+
 
 class Data(Frozen):
     """Where the table comes from and what its columns hold."""
@@ -172,10 +174,14 @@ class Config(Frozen):
 
     @model_validator(mode="after")
     def _slices_are_columns(self) -> "Config":
-        for name in self.gate.slices:
-            if self.data.columns and name not in self.data.columns:
+        for name, cuts in self.gate.slices.items() if self.data.columns else ():
+            if name not in self.data.columns:
                 hint = nearest(name, self.data.columns) or "; choose from data.columns"
                 raise ValueError(f"gate.slices has {name!r}, which is no column{hint}")
+            kind = self.data.columns[name].kind
+            if bool(cuts) != (kind in CUT):
+                rule = "one number or more" if kind in CUT else "[], for a group of each value"
+                raise ValueError(f"gate.slices.{name} is {list(cuts)}; of a {kind} it is {rule}")
         return self
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ boosting. Whether a graph equals its classifier is for `compilation` to say.
 from collections.abc import Callable, Sequence
 from copy import copy
 from functools import partial
+from itertools import combinations
 from math import factorial
 from typing import Any
 
@@ -246,26 +247,58 @@ def _mlp(graph: Graph, model: MLPClassifier, X: str) -> str:
 
 
 def _calibrated(graph: Graph, model: CalibratedClassifierCV, X: str) -> str:
-    """Platt's curve over one support vector machine."""
+    """Platt's curves over one support vector machine: one for two classes, else one for each."""
     (inner,) = model.calibrated_classifiers_
-    if len(model.classes_) != 2 or inner.method != "sigmoid" or type(inner.estimator) is not SVC:
-        raise TranslationError("calibration of other than a machine of two classes by a curve")
-    (curve,) = inner.calibrators
-    decision = _support_vectors(graph, inner.estimator, X)
-    slope, shift = graph.constant(-curve.a_), graph.constant(-curve.b_)
-    return graph.link(graph("Add", graph("Mul", decision, slope), shift), 2)
+    if inner.method != "sigmoid" or type(inner.estimator) is not SVC:
+        raise TranslationError("calibration of other than a support vector machine by curves")
+    is_binary = len(model.classes_) == 2
+    decide = _support_vectors if is_binary else _one_against_rest
+    decision = decide(graph, inner.estimator, X)
+    slopes, shifts = ([-getattr(c, name) for c in inner.calibrators] for name in ("a_", "b_"))
+    margins = graph("Mul", decision, graph.constant(slopes))
+    probabilities = graph("Sigmoid", graph("Add", margins, graph.constant(shifts)))
+    if is_binary:
+        return probabilities
+    total = graph("ReduceSum", probabilities, graph.constant([1], np.int64), keepdims=1)
+    return graph("Div", probabilities, total)
 
 
-def _support_vectors(graph: Graph, model: SVC, X: str) -> str:
-    """The decision function, with exp(-gamma |x - s|^2) as kernel (|x|^2 - 2 x s + |s|^2)."""
+def _kernel(graph: Graph, model: SVC, X: str) -> str:
+    """exp(-gamma |x - s|^2) of each support vector (|x|^2 - 2 x s + |s|^2)."""
     if model.kernel != "rbf":
         raise TranslationError(f"SVC with the kernel {model.kernel}")
     vectors, gamma = model.support_vectors_, model._gamma
     squares = graph("ReduceSumSquare", X, graph.constant([1], np.int64), keepdims=1)
     squares = graph("Mul", squares, graph.constant(-gamma))
     rest = _linear(graph, X, 2 * gamma * vectors.T, -gamma * np.square(vectors).sum(axis=1))
-    kernel = graph("Exp", graph("Add", rest, squares))
-    return _linear(graph, kernel, model.dual_coef_.T, model.intercept_)
+    return graph("Exp", graph("Add", rest, squares))
+
+
+def _support_vectors(graph: Graph, model: SVC, X: str) -> str:
+    """The decision function of two classes."""
+    return _linear(graph, _kernel(graph, model, X), model.dual_coef_.T, model.intercept_)
+
+
+def _one_against_rest(graph: Graph, model: SVC, X: str) -> str:
+    """Of more classes: the votes of each pair of them, and how sure these are, as scikit-learn."""
+    count = len(model.classes_)
+    ends = np.cumsum(model.n_support_)
+    of_class = [slice(end - rows, end) for rows, end in zip(model.n_support_, ends, strict=True)]
+    pairs = list(combinations(range(count), 2))
+    weights = np.zeros((len(model.support_vectors_), len(pairs)))
+    for place, (one, other) in enumerate(pairs):
+        weights[of_class[one], place] = model.dual_coef_[other - 1, of_class[one]]
+        weights[of_class[other], place] = model.dual_coef_[one, of_class[other]]
+    towards = np.zeros((len(pairs), count))  # of a vote for the second of the pair
+    for place, (one, other) in enumerate(pairs):
+        towards[place, [one, other]] = -1, 1
+    decision = _linear(graph, _kernel(graph, model, X), weights, model.intercept_)
+    is_second = graph("Less", decision, graph.constant(0.0))
+    ballots = graph("Cast", is_second, to=TensorProto.DOUBLE)
+    votes = _linear(graph, ballots, towards, np.arange(count)[::-1])
+    sure = graph("MatMul", decision, graph.constant(-towards))
+    scale = graph("Mul", graph.constant(3.0), graph("Add", graph("Abs", sure), graph.constant(1.0)))
+    return graph("Add", votes, graph("Div", sure, scale))
 
 
 CLASSIFIERS: dict[type, Callable[..., str]] = {

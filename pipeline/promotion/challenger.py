@@ -120,6 +120,7 @@ def gather_evidence(
         X=dataset.X_test,
         comparison=None,
         classes=dataset.class_names,
+        columns=dataset.contract.columns,
         rows_note=dataset.rows_note,
     )
     if champion is None:

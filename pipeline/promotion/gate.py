@@ -1,7 +1,7 @@
 """The rules that a candidate must keep before it may become champion, each with its figures."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from pipeline.evaluation.metrics import Predictions
 from pipeline.evaluation.paired_bootstrap import Difference, differences
 from pipeline.evaluation.slices import groups
 from pipeline.results import Claim, RuleResult
+from pipeline.schema.columns import Column
 from pipeline.schema.contract import Label
 from pipeline.tasks import METRICS
 
@@ -47,6 +48,7 @@ class Evidence:
     X: pd.DataFrame  # the same rows
     comparison: Comparison  # a text: why there is none; None where there is no champion
     classes: tuple[Label, ...]  # as people call them, in the order of the columns of probabilities
+    columns: Mapping[str, Column] = field(default_factory=dict)  # of X
     rows_note: str = ""  # how rows were parted and weighed, where not by chance and alike
 
 
@@ -209,8 +211,9 @@ def _never_predicted(evidence: Evidence) -> Iterator[RuleResult]:
 
 def _slices(config: Config, evidence: Evidence) -> Iterator[RuleResult]:
     gate = config.gate
-    for column, cuts in gate.slices.items():
-        for group, where in groups(column, evidence.X[column].to_numpy(), cuts):
+    for name, cuts in gate.slices.items():
+        column, values = evidence.columns[name], evidence.X[name].to_numpy()
+        for group, where in groups(name, column, values, cuts):
             part = evidence.predictions.where(where)
             if few := _too_few(gate, part):
                 message = f"where {group}: {few}"

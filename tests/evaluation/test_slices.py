@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 
 from pipeline.evaluation.slices import groups
+from pipeline.schema.columns import CategoryColumn, NumberColumn
 
 
 def members(column, values, cuts):
     """Each group's name and the places of its rows."""
-    result = groups(column, np.array(values, dtype=float), cuts)
+    result = groups(column, NumberColumn(), np.array(values, dtype=float), cuts)
     return {name: np.flatnonzero(where).tolist() for name, where in result}
 
 
@@ -49,12 +50,23 @@ def test_group_without_rows_is_there_too():
 def test_each_row_is_in_one_group(cuts, gaps):
     values = np.round(np.random.default_rng(0).normal(size=40), 1)  # some lie on a cut
     values[:gaps] = np.nan
-    result = [where for _, where in groups("x", values, cuts)]
+    result = [where for _, where in groups("x", NumberColumn(), values, cuts)]
     assert len(result) == len(cuts) + 1 + bool(gaps)
     assert np.sum(result, axis=0).tolist() == [1] * 40
 
 
 def test_group_is_the_rows_between_its_cuts():
     values = np.random.default_rng(0).normal(size=60)
-    _, middle, _ = (where for _, where in groups("x", values, (-0.5, 0.5)))
+    _, middle, _ = (where for _, where in groups("x", NumberColumn(), values, (-0.5, 0.5)))
     assert middle.tolist() == [-0.5 <= value < 0.5 for value in values]
+
+
+def test_without_cuts_each_value_is_a_group():
+    codes = np.array([0, 1, np.nan, 0, -1])
+    result = groups("city", CategoryColumn(levels=("Oslo", "Rome")), codes, ())
+    assert {name: np.flatnonzero(where).tolist() for name, where in result} == {
+        "city = (other)": [4],
+        "city = Oslo": [0, 3],
+        "city = Rome": [1],
+        "city missing": [2],
+    }

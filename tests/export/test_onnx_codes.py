@@ -30,8 +30,6 @@ def test_family_on_columns_of_each_kind_is_translated(family, classes):
     dataset = make_mixed_dataset(classes)
     contract = dataset.contract
     model = build(family, {}, 0, Features.of(contract)).fit(dataset.X_train, dataset.y_train)
-    if family == "svc" and classes > 2:
-        pytest.skip("calibrated machines of more classes are not translated")
 
     predict = of_graph(translate(model, len(contract.columns)).SerializeToString())
 

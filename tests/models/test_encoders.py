@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
 from pipeline.inference.runtimes import behind_cells, of_classifier
 from pipeline.models.cells import with_cells
@@ -14,6 +15,14 @@ from pipeline.schema.coded import OTHER
 from pipeline.schema.rules import Rules, to_matrix
 from tests.support.builders import make_dataset
 from tests.support.mixed import make_mixed_dataset
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Threads only cost in small fits."""
+    with threadpool_limits(1):
+        yield
+
 
 FEATURES = Features.of(make_mixed_dataset().contract)
 

@@ -210,6 +210,7 @@ def make_evidence(predictions: Predictions | None = None, **changes: Any) -> Evi
         X=pd.DataFrame(rng.normal(size=shape), columns=list(COLUMNS)),
         comparison=None,
         classes=tuple(range(predictions.classes)),
+        columns=COLUMNS,
     )
     return replace(evidence, **changes)
 
