@@ -231,7 +231,9 @@ def _ingest(job: _Job, _: str) -> Report:
 def _analyze(job: _Job, _: str) -> Report:
     from pipeline.steps.analyze import analyze
 
-    return analyze(job.dataset)
+    report = analyze(job.dataset)
+    log.info("analyze: %s", report.note)
+    return report
 
 
 def _tune(job: _Job, run_id: str) -> Report:

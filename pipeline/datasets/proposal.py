@@ -1,7 +1,7 @@
 """A config for a table that nobody has described yet."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 from pipeline.config.load import model_name
 from pipeline.config.sections import Data
 from pipeline.config.write import as_set, block, comment, scalar
+from pipeline.datasets.checks.row_structure import propose_split
 from pipeline.datasets.column_inference import Inferred, infer, positive_class
 from pipeline.datasets.sources import stem
 from pipeline.errors import ConfigError, nearest
@@ -17,6 +18,10 @@ from pipeline.schema.contract import Label
 
 MOST_CLASSES = 20  # of a column that could be a target
 MOST_NAMED = 8
+SPLITS = {
+    "group": "a column whose rows belong together, such as those of one patient",
+    "time": "a column by which to train on the past and to test on the future",
+}
 
 
 @dataclass(frozen=True)
@@ -54,13 +59,20 @@ def propose(data: Data, table: pd.DataFrame, classes: Sequence[Label]) -> Propos
     balance = ", ".join(
         f"{label} {counts.get(_written(label), 0)}" for label in classes[:MOST_NAMED]
     )
+    split = propose_split(table, inferred.columns, data.target)
+    lines = [
+        *_data_lines(data, inferred, classes, positive, balance),
+        *_split_lines(split),
+        *_gate_lines(data),
+    ]
     return Proposal(
-        "\n".join([*_lines(data, inferred, classes, positive, balance), ""]),
+        "\n".join([*lines, ""]),
         (
             f"{len(table)} rows; {_kinds(inferred)}",
             _target(data, classes, positive, balance),
             *_findings(inferred),
             *_leading_zeros(data, classes),
+            *(f"split.{key} may be {name!r}: {reason}" for key, (name, reason) in split.items()),
         ),
     )
 
@@ -69,7 +81,7 @@ def _written(label: Label) -> str:
     return str(label)
 
 
-def _lines(
+def _data_lines(
     data: Data, inferred: Inferred, classes: Sequence[Label], positive: Label | None, balance: str
 ) -> Iterator[str]:
     yield from comment(
@@ -95,13 +107,21 @@ def _lines(
     if inferred.drop:
         yield "  drop:  # they stay in the file, and no model sees them"
         yield from block(inferred.drop, {}, "    ")
+
+
+def _split_lines(split: Mapping[str, tuple[str, str]]) -> Iterator[str]:
+    """The settings that part rows otherwise than by chance as comments: people know better."""
     yield "split:"
     yield "  test_size: 0.3"
-    yield from comment(
-        "group: a column whose rows belong together, such as those of one patient\n"
-        "time: a column by which to train on the past and to test on the future",
-        "  ",
-    )
+    for setting, meaning in SPLITS.items():
+        if setting in split:
+            name, reason = split[setting]
+            yield f"  # {setting}: {scalar(name)}  # {reason}"
+        else:
+            yield f"  # {setting}: {meaning}"
+
+
+def _gate_lines(data: Data) -> Iterator[str]:
     yield "gate:"
     yield "  primary: log_loss  # the metric by which models are compared"
     yield "registry:"

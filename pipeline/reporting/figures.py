@@ -1,25 +1,31 @@
 """The pictures: matplotlib figures made of plain data, drawn without a screen."""
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
 from pipeline.evaluation.corrected_t_test import Comparison
 from pipeline.evaluation.metrics import Predictions
 from pipeline.results import Trial
+from pipeline.schema.columns import Column
+from pipeline.schema.kinds import kind_of
 from pipeline.tasks import CLASSIFICATION, Family, TaskName
 
 BINS = 20
 MOST_BARS = 40  # of a picture that a person can read
+MOST_LEVELS = 8  # of a column among others
 LONGEST_LABEL = 40  # characters
+LONGEST_LEVEL = 20
 DPI = 100
 # Labels of axes: those of scikit-learn name a positive label, True, which is no class of the table.
 ROC = {"xlabel": "False positive rate", "ylabel": "True positive rate"}
@@ -66,27 +72,68 @@ def correlations(table: pd.DataFrame, which: str = "") -> Figure:
 
 
 def distributions(
-    X: pd.DataFrame, y: "pd.Series[Any]", units: dict[str, str], which: str = ""
+    X: pd.DataFrame, y: "pd.Series[Any]", columns: Mapping[str, Column], which: str = ""
 ) -> Figure:
-    """Histogram of each column by class, each class scaled to area 1."""
+    """A panel for each column, as its kind asks, with the classes apart; `which` says of which."""
     rows = -(-X.shape[1] // 3)
     figure = _sheet(12, 2.6 * rows)
     figure.suptitle(f"Distributions by class{which}")
     for place, (name, values) in enumerate(X.items()):
         axes = figure.add_subplot(rows, 3, place + 1)
         axes.set_title(_labels([name])[0])
-        axes.set_xlabel(units.get(str(name), ""))
+        column = columns[str(name)]
         present = values.dropna()
-        try:
-            edges = np.histogram_bin_edges(present, max(1, min(BINS, present.nunique()))).tolist()
-        except ValueError:  # one huge number, with no bin of finite size around it
-            continue
-        for label, part in present.groupby(y):
-            axes.hist(part, edges, density=True, alpha=0.5, label=str(label))
+        parts = {str(label): part.to_numpy() for label, part in present.groupby(y)}
+        PANELS[column.kind](axes, column, present.to_numpy(), parts)
     named = [axes for axes in figure.axes if axes.get_legend_handles_labels()[0]]
     if named:
         named[0].legend(title=str(y.name))
     return figure
+
+
+Vector = NDArray[np.float64]
+
+
+def _histogram(axes: Axes, column: Column, present: Vector, parts: Mapping[str, Vector]) -> None:
+    """Of each class, scaled to area 1."""
+    axes.set_xlabel(getattr(column, "unit", ""))
+    try:
+        edges = np.histogram_bin_edges(present, max(1, min(BINS, len(np.unique(present)))))
+    except ValueError:  # one huge number, with no bin of finite size around it
+        return
+    for label, part in parts.items():
+        axes.stairs(*np.histogram(part, edges, density=True), fill=True, alpha=0.5, label=label)
+
+
+def _date_histogram(
+    axes: Axes, column: Column, present: Vector, parts: Mapping[str, Vector]
+) -> None:
+    """As of numbers: matplotlib counts dates in days since 1970 too."""
+    _histogram(axes, column, present, parts)
+    locator = AutoDateLocator(minticks=3)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
+def _level_bars(axes: Axes, column: Column, present: Vector, parts: Mapping[str, Vector]) -> None:
+    """The share of each level in the rows of a class; of many levels, of the most frequent."""
+    codes, counts = np.unique(present, return_counts=True)
+    drawn = np.sort(codes[np.argsort(-counts, kind="stable")[:MOST_LEVELS]])[::-1]
+    places = np.arange(len(drawn))
+    height = 0.8 / max(len(parts), 1)
+    for number, (label, cells) in enumerate(parts.items()):
+        shares = [(cells == code).mean() for code in drawn]
+        axes.barh(places - number * height, shares, height, alpha=0.7, label=label)
+    names = [kind_of(column).written(column, code) for code in drawn]
+    axes.set_yticks(places - 0.4 + height / 2, _labels(names, LONGEST_LEVEL))
+    axes.set_xlabel(f"share of the class{part(len(drawn), len(codes), 'with most rows', 'levels')}")
+
+
+PANELS: Mapping[str, Callable[[Axes, Any, Vector, Mapping[str, Vector]], None]] = {
+    **dict.fromkeys(("number", "integer"), _histogram),
+    **dict.fromkeys(("boolean", "category", "ordinal"), _level_bars),
+    "date": _date_histogram,
+}
 
 
 def model_comparison(models: dict[str, Predictions], classes: Sequence[Any]) -> Figure:
@@ -238,9 +285,9 @@ def weights(table: dict[Family, float]) -> Figure:
     return figure
 
 
-def part(drawn: int, count: int, which: str) -> str:
+def part(drawn: int, count: int, which: str, what: str = "columns") -> str:
     """For a title: how many of the columns a picture shows, nothing where it shows all."""
-    return f" (the {drawn} of {count} columns {which})" if drawn < count else ""
+    return f" (the {drawn} of {count} {what} {which})" if drawn < count else ""
 
 
 def png(figure: Figure) -> bytes:
@@ -256,11 +303,11 @@ def _calibration(hits: Any, probability: Any, axes: Axes, name: str) -> None:
     )
 
 
-def _labels(names: Iterable[Any]) -> list[str]:
+def _labels(names: Iterable[Any], longest: int = LONGEST_LABEL) -> list[str]:
     """Names as they fit beside an axis, each once: bars of one name would be one bar."""
     labels: list[str] = []
     for name in map(str, names):
-        label = name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 1]}…"
+        label = name if len(name) <= longest else f"{name[: longest - 1]}…"
         labels.append(f"{label} ({len(labels) + 1})" if label in labels else label)
     return labels
 

@@ -2,19 +2,23 @@
 
 import pandas as pd
 
+from pipeline.datasets.checks.table import check_table
 from pipeline.reporting import figures
+from pipeline.reporting.findings import findings_note, findings_page
 from pipeline.reporting.tables import labelled, numbered
 from pipeline.results import Dataset, Report
 from pipeline.schema.kinds import kind_of
 
-MOST_DRAWN = 24  # columns in a picture of all
+MOST_DRAWN = 15  # columns in a picture of all, and in the report
+MOST_REPORTED = 5_000  # rows of the report
 
 
 def analyze(dataset: Dataset) -> Report:
     """Shape, head, description, balance, gaps, duplicates, correlations, distributions."""
     X, y, named_y = dataset.X, dataset.y, dataset.named_y
-    table = dataset.cells_of(X).assign(**{str(y.name): y})
+    table = pd.concat([dataset.cells_of(X), y], axis=1)
     columns = dataset.contract.columns
+    findings = [one for each in check_table(dataset).values() for one in each]
     associations = _associations(dataset)
     ranks = associations.rank(method="first", ascending=False)
     drawn = list(X.columns[ranks <= MOST_DRAWN])
@@ -30,23 +34,21 @@ def analyze(dataset: Dataset) -> Report:
             "rows_test": float(len(dataset.X_test)),
             "duplicate_rows": float(duplicates),
             "missing_share": float(X.isna().to_numpy().mean()),
+            "findings": float(len(findings)),
         },
+        note=findings_note(findings),
         artifacts={
             "overview.md": _overview(dataset, duplicates),
             "head.csv": numbered(table.head(10)),
             "describe.csv": labelled(table.describe(), "statistic"),
-            "columns.csv": _columns(dataset, associations),
+            "columns.csv": _columns(dataset, X, associations),
             "correlations.csv": labelled(correlations, "column"),
             "class_balance.png": figures.class_balance(named_y),
             "missing.png": figures.missing(X),
             "correlations.png": figures.correlations(correlations, which),
-            "distributions.png": figures.distributions(
-                X[drawn],
-                named_y,
-                {n: getattr(column, "unit", "") for n, column in columns.items()},
-                which,
-            ),
-            "report.html": _report(table, dataset.name),
+            "distributions.png": figures.distributions(X[drawn], named_y, columns, which),
+            "findings.md": findings_page(findings),
+            "report.html": _report(table[[*drawn, dataset.contract.target]], dataset.name),
         },
     )
 
@@ -61,7 +63,7 @@ def _overview(dataset: Dataset, duplicates: int) -> str:
     return f"""# {dataset.name}
 
 {len(X)} rows, {X.shape[1]} columns and the target `{y.name}`; {duplicates} duplicate rows;
-{int(X.isna().to_numpy().sum())} missing values.
+{int(X.isna().to_numpy().sum())} missing values. What the checks found is in `findings.md`.
 
 {balance}
 
@@ -76,10 +78,10 @@ def _rows(dataset: Dataset) -> str:
     return f" Rows: {dataset.rows_note}." if dataset.rows_note else ""
 
 
-def _columns(dataset: Dataset, associations: "pd.Series[float]") -> pd.DataFrame:
+def _columns(dataset: Dataset, X: pd.DataFrame, associations: "pd.Series[float]") -> pd.DataFrame:
     rows = []
     for name, column in dataset.contract.columns.items():
-        values, kind = dataset.X[name], kind_of(column)
+        values, kind = X[name], kind_of(column)
         rows.append(
             {
                 "column": name,
@@ -122,5 +124,8 @@ def _associations(dataset: Dataset) -> "pd.Series[float]":
 def _report(table: pd.DataFrame, name: str) -> str:
     from skrub import TableReport  # takes a second, and only this step needs it
 
+    if len(table) > MOST_REPORTED:
+        table = table.sample(MOST_REPORTED, random_state=0).sort_index()
+        name = f"{name} (a sample of {MOST_REPORTED} rows)"
     report = TableReport(table, title=name, verbose=0)
     return str(report.html())

@@ -12,6 +12,7 @@ from sklearn.metrics import confusion_matrix, roc_curve
 
 from pipeline.evaluation.corrected_t_test import corrected_t_test
 from pipeline.reporting import figures
+from pipeline.schema.columns import BooleanColumn, CategoryColumn, DateColumn, NumberColumn
 from tests.support.builders import make_dataset, make_dummy, make_predictions, make_sure, make_trial
 
 CLASSES = [(0, 1), ("no", "yes"), (False, True), (0, 1, 2), ("a", "b", "c")]
@@ -90,13 +91,38 @@ def test_correlations_of_many_or_constant_columns_draw():
 def test_distributions_have_a_panel_for_each_column_and_a_histogram_for_each_class(
     dataset, classes
 ):
-    figure = drawn(figures.distributions(dataset.X, dataset.y, {"height": "cm"}))
+    figure = drawn(figures.distributions(dataset.X, dataset.y, dataset.contract.columns))
     assert [axes.get_title() for axes in figure.axes] == ["height", "gap", "noise", "flag"]
     assert [axes.get_xlabel() for axes in figure.axes] == ["cm", "", "", ""]
     legend = figure.axes[0].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == [str(label) for label in classes]
-    area = sum(bar.get_width() * bar.get_height() for bar in figure.axes[0].patches)
-    assert area == pytest.approx(len(classes))
+    for histogram in figure.axes[0].patches:
+        heights, edges, _ = histogram.get_data()
+        assert (heights * np.diff(edges)).sum() == pytest.approx(1)
+
+
+LEVELS = tuple("abcdefghij")
+
+
+def test_distributions_have_bars_of_levels_and_years_of_dates():
+    rng = np.random.default_rng(0)
+    codes = np.r_[np.repeat([0.0, 1.0], 40), np.arange(20.0) % 10]
+    X = pd.DataFrame({"city": codes, "sure": codes % 2, "on": 20_000 + rng.integers(0, 900, 100)})
+    y = pd.Series(np.tile(["no", "yes"], 50), name="label")
+    columns = {
+        "city": CategoryColumn(levels=LEVELS),
+        "sure": BooleanColumn(),
+        "on": DateColumn(),
+    }
+    city, sure, on = drawn(figures.distributions(X, y, columns)).axes
+    assert city.get_xlabel().endswith("(the 8 of 10 levels with most rows)")
+    assert len(ticks(city.yaxis)) == figures.MOST_LEVELS
+    assert {"a", "b"} < set(ticks(city.yaxis))
+    assert ticks(sure.yaxis) == ["true", "false"]
+    shares = [bar.get_width() for bar in sure.patches]
+    of_no = X.loc[y == "no", "sure"].mean()
+    assert shares[:2] == pytest.approx([of_no, 1 - of_no])
+    assert "2025" in ticks(on.xaxis)
 
 
 AWKWARD = {
@@ -115,7 +141,7 @@ def test_distributions_draw_awkward_columns(name, place):
     X = pd.DataFrame({"plain": np.arange(20.0)})
     X.insert(place, "awkward", AWKWARD[name])
     y = pd.Series(np.repeat([0, 1], 10), name="label")
-    figure = drawn(figures.distributions(X, y, {}))
+    figure = drawn(figures.distributions(X, y, dict.fromkeys(X, NumberColumn())))
     assert any(axes.get_legend() for axes in figure.axes)
 
 

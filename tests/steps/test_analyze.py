@@ -14,6 +14,7 @@ from tests.support.builders import COLUMNS, make_config, make_dataset, make_tabl
 
 ARTIFACTS = {
     "overview.md": str,
+    "findings.md": str,
     "head.csv": pd.DataFrame,
     "describe.csv": pd.DataFrame,
     "columns.csv": pd.DataFrame,
@@ -56,6 +57,8 @@ def with_column(name: str) -> Dataset:
 
 def test_analyze_leaves_tables_pictures_and_pages(whole):
     assert {name: type(artifact) for name, artifact in whole.artifacts.items()} == ARTIFACTS
+    assert whole.metrics["findings"] == 0
+    assert "found nothing" in whole.artifacts["findings.md"]
 
 
 def test_analyze_reports_in_one_page_of_html(whole):
@@ -74,6 +77,7 @@ def test_analyze_counts_rows_columns_classes_gaps_and_duplicates(dataset):
         "rows_test": len(dataset.X_test),
         "duplicate_rows": 2,
         "missing_share": pytest.approx(dataset.X["gap"].isna().sum() / (4 * 124)),
+        "findings": 0,
     }
 
 

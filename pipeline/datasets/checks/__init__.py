@@ -1,0 +1,1 @@
+"""What may be wrong with a table, each with the settings that cure it."""

@@ -1,0 +1,111 @@
+"""What a check gives, and what it is given."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.config.write import as_set, block, scalar
+from pipeline.results import Dataset
+from pipeline.schema.columns import Column, NumberColumn
+from pipeline.schema.kinds import kind_of
+
+MOST_ROWS = 5_000  # that checks look at
+SEED = 0
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence for people, and what to set in the config: nothing where no setting helps."""
+
+    sentence: str
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    drop: Mapping[str, str] = field(default_factory=dict)
+    split: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def yaml(self) -> str:
+        """The settings as a config has them; empty where there are none."""
+        lines = []
+        if self.columns or self.drop:
+            lines.append("data:")
+        if self.columns:
+            columns = {name: as_set(column) for name, column in self.columns.items()}
+            lines += ["  columns:", *block(columns, {}, "    ")]
+        if self.drop:
+            lines += ["  drop:", *block(self.drop, {}, "    ")]
+        if self.split:
+            lines += ["split:", *(f"  {key}: {scalar(name)}" for key, name in self.split.items())]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A data set, and seeded rows of it where there are many.
+
+    `X` holds the doubles that stand for its cells, `y` the places of the classes.
+    """
+
+    dataset: Dataset
+    X: pd.DataFrame
+    y: NDArray[np.intp]
+    is_test: NDArray[np.bool_]
+
+    @property
+    def columns(self) -> Mapping[str, Column]:
+        """The columns, with the levels that were learnt."""
+        return self.dataset.contract.columns
+
+    @property
+    def measures(self) -> list[str]:
+        """The columns of numbers."""
+        return [n for n, column in self.columns.items() if isinstance(column, NumberColumn)]
+
+    def values(self, name: str) -> Vector:
+        """The doubles of a column, NaN where they are missing."""
+        return self._matrix[:, self._places[name]]
+
+    def setting(self, name: str, **changes: Any) -> Column:
+        """A column as the config has it, changed."""
+        data = self.dataset.data
+        columns = data.columns if data is not None and name in data.columns else self.columns
+        return columns[name].model_copy(update=changes)
+
+    def written(self, name: str, code: float) -> str:
+        """A double as people write the value."""
+        column = self.columns[name]
+        return "nothing" if np.isnan(code) else kind_of(column).written(column, code)
+
+    @cached_property
+    def _matrix(self) -> Vector:
+        return self.X.to_numpy(dtype=np.float64)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {str(name): place for place, name in enumerate(self.X.columns)}
+
+
+Check: TypeAlias = Callable[[Sample], Iterator[Finding]]
+
+
+def draw(dataset: Dataset, rows: int = MOST_ROWS) -> Sample:
+    """At most so many rows of a data set, in the order of the parts."""
+    count, trained = len(dataset.y_train) + len(dataset.y_test), len(dataset.y_train)
+    places = np.arange(count)
+    if count > rows:
+        places = np.sort(np.random.default_rng(SEED).choice(count, rows, replace=False))
+    is_test = places >= trained
+    train, test = places[~is_test], places[is_test] - trained
+    y = pd.concat([dataset.y_train.iloc[train], dataset.y_test.iloc[test]])
+    classes = list(dataset.contract.classes)
+    return Sample(
+        dataset,
+        pd.concat([dataset.X_train.iloc[train], dataset.X_test.iloc[test]]),
+        np.asarray(pd.Categorical(y, categories=classes).codes, dtype=np.intp),
+        is_test,
+    )
