@@ -4,7 +4,7 @@ import ast
 import hashlib
 import json
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +25,7 @@ UNCOUNTED = (  # they change where or how fast, not what
     "tune.backend",
     "spark.master",
 )
-EXTENT = ("tune.max_evals", "tune.timeout", "tune.trial_timeout", "tune.patience")
+EXTENT = ("tune.max_evals", "tune.timeout", "tune.trial_timeout", "tune.patience", "train.max_rows")
 
 
 def inputs(step: str, config: Config, digest: str) -> dict[str, Any]:
@@ -33,7 +33,9 @@ def inputs(step: str, config: Config, digest: str) -> dict[str, Any]:
     steps = [VERBS[name] for name in needed(step)]
     sections = [section for one in steps for section in one.sections]
     libraries = dict.fromkeys(library for one in steps for library in one.libraries)
-    settings = flatten(config, sections)
+    every = flatten(config)
+    others = {key: every[key] for one in steps for key in one.settings}
+    settings = {**flatten(config, sections), **others}
     estimators = config.tune.import_paths() if "tune" in sections else ()
     return {
         **{key: value for key, value in settings.items() if key not in UNCOUNTED},
@@ -50,9 +52,13 @@ def fingerprint(inputs: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
-def search(tune_inputs: Mapping[str, Any]) -> str:
-    """The fingerprint of a search, however far it has come: more trials go on with it."""
-    return fingerprint({key: value for key, value in tune_inputs.items() if key not in EXTENT})
+def search(tune_inputs: Mapping[str, Any], families: Sequence[str]) -> str:
+    """The fingerprint of a search of those families, however far it has come.
+
+    More trials go on with it.
+    """
+    counted = {key: value for key, value in tune_inputs.items() if key not in EXTENT}
+    return fingerprint({**counted, "tune.families": list(families)})
 
 
 def flatten(config: Config, sections: Iterable[str] | None = None) -> dict[str, Any]:

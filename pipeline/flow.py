@@ -6,6 +6,7 @@ A step is imported when it runs: with its libraries it takes a second, and reuse
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from math import nan
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Run
 
-from pipeline import fingerprint
+from pipeline import fingerprint, progress
 from pipeline.config.sections import Config
 from pipeline.config.write import as_text
 from pipeline.datasets.sources import Source, open_source
@@ -180,7 +181,10 @@ class _Job:
     @cached_property
     def search(self) -> str:
         """The fingerprint of the search, however far it has come."""
-        return fingerprint.search(fingerprint.inputs("tune", self.config, self.digest))
+        from pipeline.tuning.size_limits import fitting_families
+
+        families = fitting_families(self.config, len(self.dataset.y_train))
+        return fingerprint.search(fingerprint.inputs("tune", self.config, self.digest), families)
 
     @cached_property
     def finished_trials(self) -> "dict[int, TrialResult]":
@@ -200,7 +204,8 @@ def _follow(job: _Job, plan: _Plan) -> None:
     start = time.perf_counter()
     with runs.step_run(plan.step) as run_id:
         runs.log(run_id, plan.inputs)
-        report = STEPS[plan.step](job, run_id)
+        with nullcontext() if plan.step == "tune" else progress.stage(plan.step):  # it has a bar
+            report = STEPS[plan.step](job, run_id)
         model_id = report.tags["model_id"] if plan.step == "evaluate" else None
         records.record(run_id, report, plan.fingerprint, model_id)
     job.runs[plan.step] = runs.get(run_id)
@@ -239,7 +244,10 @@ def _analyze(job: _Job, _: str) -> Report:
 def _tune(job: _Job, run_id: str) -> Report:
     from pipeline.steps.tune import tune
     from pipeline.tracking import trial_runs
+    from pipeline.tuning import size_limits
 
+    if sizes := size_limits.describe(job.config, job.dataset):
+        log.info("tune: %s", sizes)
     on_trial = partial(trial_runs.record, run_id, job.search)
     job.tuning = tune(job.config, job.dataset, on_trial, job.finished_trials)
     return job.tuning.report.adding(records.tuning_files(job.tuning))

@@ -39,6 +39,7 @@ class Verb:
     meaning: str
     needs: tuple[str, ...] = ()  # verbs whose results it takes
     sections: tuple[str, ...] = ()  # of the config
+    settings: tuple[str, ...] = ()  # of other sections
     libraries: tuple[str, ...] = ()  # distributions whose version counts
     modules: tuple[str, ...] = ()  # of the project, whose source counts with all that they import
     options: tuple[str, ...] = ()  # fields of Options
@@ -83,6 +84,7 @@ VERBS: dict[str, Verb] = {
         "search model families and hyperparameters",
         needs=("ingest",),
         sections=("tune", "spark"),
+        settings=("train.max_rows",),  # families that cannot be fitted on so many are left out
         libraries=("hyperopt",),
         modules=("steps.tune", "tracking.arrays"),
         options=("fresh",),

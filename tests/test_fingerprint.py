@@ -122,6 +122,8 @@ def test_inputs_are_plain_values_by_name(step):
         ("tune.families", ("svc",), AFTER_TUNE),
         ("tune.patience", 3, AFTER_TUNE),
         ("tune.timeout", 3.0, AFTER_TUNE),
+        ("tune.max_rows", 500, AFTER_TUNE),
+        ("train.max_rows", 500, AFTER_TUNE),
         ("train.threshold", 0.5, AFTER_TRAIN),
         ("train.cost_false_negative", 2.0, AFTER_TRAIN),
         ("evaluate.resamples", 300, {"evaluate", "promote"}),

@@ -9,7 +9,7 @@ from pipeline.config.csv import Csv
 from pipeline.config.gate import Gate
 from pipeline.config.serve import Serve
 from pipeline.config.tune import Tune
-from pipeline.config.types import MODEL_NAME, SHA256, Count, Positive, Seed, Share
+from pipeline.config.types import MODEL_NAME, SHA256, Count, Positive, Rows, Seed, Share
 from pipeline.errors import nearest
 from pipeline.schema.columns import AnyColumn, Frozen
 from pipeline.schema.contract import Label
@@ -141,6 +141,9 @@ class Train(Frozen):
     )
     cost_false_negative: Positive = Field(1.0, description="cost of a positive that is missed")
     cost_false_positive: Positive = Field(1.0, description="cost of a false alarm")
+    max_rows: Rows | None = Field(
+        None, description="training rows that the final model is fitted on; null for all"
+    )
 
 
 class Evaluate(Frozen):

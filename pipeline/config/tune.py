@@ -13,7 +13,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from pipeline.config.ranges import parse, written
-from pipeline.config.types import Count, Positive, Seed
+from pipeline.config.types import Count, Positive, Rows, Seed
 from pipeline.errors import nearest
 from pipeline.schema.columns import Frozen
 from pipeline.tasks import BINARY, FAMILIES, Family
@@ -69,6 +69,9 @@ class Tune(Frozen):
         "e.g. {svc: {C: {loguniform: [0.1, 10]}}}",
     )
     max_evals: Count = Field(48, description="trials in all, each family's default first")
+    max_rows: Rows | None = Field(
+        20_000, description="training rows that the search sees, drawn by chance; null for all"
+    )
     folds: Annotated[int, Field(ge=2)] = Field(5, description="folds of the cross-validation")
     seed: Seed = Field(0, description="seed of the folds, the search and the models")
     timeout: Positive | None = Field(

@@ -7,6 +7,7 @@ from pydantic import Field
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Rows = Annotated[int, Field(ge=100)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 SHA256 = r"^[0-9a-f]{64}$"

@@ -14,6 +14,7 @@ from pipeline.datasets import splits
 from pipeline.datasets.column_inference import complete
 from pipeline.datasets.kinds import TABLE_KINDS
 from pipeline.datasets.metadata import column, read_metadata
+from pipeline.datasets.sampling import rows_per_class
 from pipeline.datasets.sources import stem
 from pipeline.errors import ConfigError, ContractError, nearest
 from pipeline.results import Dataset
@@ -49,7 +50,10 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     cells = _read(data.columns, features)
     columns = _learn(data.columns, cells, train)
     X = check(columns, cells)
+    coded = [name for name, column in columns.items() if not kind_of(column).plain_types]
+    cells = cells[[name for name in coded if name in cells]]
     X_train, X_test = X.iloc[train], X.iloc[test]
+    del X  # as large as both parts
     _check_values_per_column(X_train)
     return Dataset(
         name=stem(data.source),
@@ -65,7 +69,7 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
         metadata=metadata,
         labels=labels,
         rows_note=splits.describe(metadata, times, train, test),
-        cells=_checked_cells(columns, cells, X),
+        cells=cells if len(cells.columns) else None,
         data=data,
     )
 
@@ -94,17 +98,6 @@ def _learn(
         else column
         for name, column in columns.items()
     }
-
-
-def _checked_cells(
-    columns: Mapping[str, Column], cells: pd.DataFrame, X: pd.DataFrame
-) -> pd.DataFrame | None:
-    """The cells that codes stand for, beside the checked numbers; None of numbers alone."""
-    plain = [name for name, column in columns.items() if kind_of(column).plain_types]
-    if len(plain) == len(columns):
-        return None
-    coded = [name for name in cells if name not in plain]
-    return X.assign(**cells[coded])
 
 
 def _check_target(data: Data, table: pd.DataFrame) -> None:
@@ -256,7 +249,7 @@ def _labels(data: Data, classes: tuple[Any, ...]) -> dict[Any, str]:
 def _check_rows(config: Config, y: "pd.Series[Any]", classes: tuple[Any, ...]) -> None:
     """Raises ContractError for more classes than the rows of the training part can fill."""
     rows = len(y) * (1 - config.split.test_size)
-    needed = _rows_per_class(config)
+    needed = rows_per_class(config)
     if len(classes) > 2 and len(classes) * needed > rows:
         raise ContractError(
             f"{config.data.target}: has {len(classes)} classes in {len(y)} rows, such as "
@@ -268,7 +261,7 @@ def _check_rows(config: Config, y: "pd.Series[Any]", classes: tuple[Any, ...]) -
 def _check_rows_per_class(
     config: Config, y_train: "pd.Series[Any]", classes: tuple[Any, ...]
 ) -> None:
-    needed = _rows_per_class(config)
+    needed = rows_per_class(config)
     split = config.split
     remedies = "add rows of it, or leave the class out"
     if split.time is not None:
@@ -285,10 +278,6 @@ def _check_rows_per_class(
                 f"training part, and {needed} are needed for tune.folds {config.tune.folds}; "
                 f"{remedies}"
             )
-
-
-def _rows_per_class(config: Config) -> int:
-    return max(config.tune.folds, 6)  # each fold leaves three of a class to calibrate on
 
 
 def _check_values_per_column(X_train: pd.DataFrame) -> None:

@@ -6,8 +6,11 @@ from math import isclose
 
 import numpy as np
 
+from pipeline.datasets.sampling import sample
 from pipeline.evaluation.metrics import Predictions, Values, row_losses, true_class_probability
-from pipeline.tasks import TaskName
+from pipeline.tasks import METRICS, TaskName
+
+MOST_ROWS = 20_000  # of which all resamples are drawn
 
 # What Brier's sum of squares is divided by, as scikit-learn scales it.
 BRIER_SCALE: dict[TaskName, int] = {"binary": 2, "multiclass": 1}
@@ -47,13 +50,28 @@ def caveat(name: str, predictions: Predictions, resamples: int, seed: int) -> st
 
 @lru_cache(maxsize=8)  # the gate, its paired comparisons and the model card ask for the same
 def resampled(predictions: Predictions, resamples: int, seed: int) -> Mapping[str, Values]:
-    """Every metric on every resample; a seed draws the same rows of any model's predictions."""
+    """Every metric on every resample; a seed draws the same rows of any model's predictions.
+
+    Of more than 20,000 rows it is the bag of little bootstraps (Kleiner et al. 2014) with one
+    bag: resamples of the size of all rows, drawn from a stratified sample of them, and moved by
+    what the metric of the sample differs from that of all rows.
+    """
     rng = np.random.default_rng(seed)
+    rows = sample(predictions.truth, MOST_ROWS, seed, predictions.metadata)
+    is_all = len(rows) == len(predictions.truth)
+    part = predictions if is_all else predictions.where(rows)
     drawn: dict[str, list[Values]] = {name: [] for name in predictions.task.metrics}
-    for weights in _resamples(predictions, resamples, rng):
-        for name, values in _bootstrap(predictions, weights).items():
-            drawn[name].append(values)
-    return {name: np.concatenate(values) for name, values in drawn.items()}
+    for weights in _resamples(part, resamples, rng, _units(predictions)):
+        for name, each in _bootstrap(part, weights).items():
+            drawn[name].append(each)
+    metrics = {name: np.concatenate(each) for name, each in drawn.items()}
+    if is_all:
+        return metrics
+    of_all, of_part = values(predictions), values(part)
+    return {
+        name: np.clip(each + of_all[name] - of_part[name], *METRICS[name].bounds)
+        for name, each in metrics.items()
+    }
 
 
 def percentile_interval(values: Values, level: float) -> tuple[float, float]:
@@ -71,14 +89,21 @@ def _row_brier(p: Predictions) -> Values:
     return np.asarray((distance**2).sum(axis=1) / BRIER_SCALE[p.task.name])
 
 
-def _resamples(p: Predictions, count: int, rng: np.random.Generator) -> Iterator[Values]:
-    """How much each row counts, resamples x rows, in blocks of bounded memory."""
-    rows, codes = len(p.truth), p.metadata.group_codes
-    units = rows if codes is None else codes.max() + 1
+def _units(p: Predictions) -> int:
+    """How many rows, or groups of them, there are to draw from."""
+    codes = p.metadata.group_codes
+    return len(p.truth) if codes is None else int(codes.max()) + 1
+
+
+def _resamples(
+    p: Predictions, count: int, rng: np.random.Generator, draws: int
+) -> Iterator[Values]:
+    """How much each row counts in so many draws, resamples x rows, in blocks of bounded memory."""
+    rows, codes, units = len(p.truth), p.metadata.group_codes, _units(p)
     block = max(1, min(count, 4_000_000 // rows))
     for start in range(0, count, block):
         size = min(block, count - start)
-        drawn = rng.multinomial(units, np.full(units, 1 / units), size=size).astype(np.float64)
+        drawn = rng.multinomial(draws, np.full(units, 1 / units), size=size).astype(np.float64)
         yield _weighted(p, drawn if codes is None else drawn[:, codes])
 
 

@@ -21,6 +21,7 @@ from pipeline.tasks import Task, TaskName, classification
 Codes = NDArray[np.intp]
 Values = NDArray[np.float64]
 NO_METADATA = Metadata()
+PART = 100_000  # rows that a model is asked at once: its steps copy them several times
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,9 @@ LABELS: dict[TaskName, Callable[[Predictions], Codes]] = {
 
 def predict(dataset: Dataset, model: Any, threshold: float | None) -> Predictions:
     """The predictions of a fitted model on the test part."""
-    probabilities = model.predict_proba(dataset.X_test)
+    X = dataset.X_test
+    parts = [X.iloc[start : start + PART] for start in range(0, len(X), PART)]
+    probabilities = np.concatenate([model.predict_proba(part) for part in parts])
     metadata = dataset.metadata.of(dataset.X_test)
     return of_rows(dataset.contract, dataset.y_test, probabilities, threshold, metadata)
 

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.export.onnx_builder import TranslationError
 from pipeline.export.onnx_graph import translate, unscaled
-from pipeline.export.random_rows import ROWS, random_rows
+from pipeline.export.random_rows import ROWS, SEED, random_rows
 from pipeline.inference.runtimes import Linear, Predict, of_classifier, of_graph
 from pipeline.results import Dataset, Training
 from pipeline.schema.contract import Contract
@@ -20,6 +20,7 @@ from pipeline.schema.matrix import Matrix
 from pipeline.schema.targets import target_of
 
 TOLERANCE = 1e-6  # between probabilities
+MOST_ROWS = 100_000  # of the training part
 ONE_BY_ONE = 200  # rows that are asked alone, as most requests do
 
 
@@ -40,7 +41,10 @@ class Compilation:
 
 
 def compile_model(dataset: Dataset, training: Training) -> Compilation:
-    """What equals the model on the training part and on random rows, if anything does."""
+    """What equals the model on the training part and on random rows, if anything does.
+
+    Of a large training part, on a sample.
+    """
     linear = graph = None
     try:
         linear = collapse(training.model)
@@ -55,7 +59,9 @@ def compile_model(dataset: Dataset, training: Training) -> Compilation:
         return Compilation(None, None, f"{type(error).__name__}: {error}")
     if difference:
         return Compilation(None, None, difference)
-    reason = f"equal on {len(dataset.X_train)} training and {ROWS} random rows"
+    rows = len(dataset.X_train)
+    training_rows = f"{rows}" if rows <= MOST_ROWS else f"{MOST_ROWS} of {rows}"
+    reason = f"equal on {training_rows} training and {ROWS} random rows"
     return Compilation(linear, graph, reason)
 
 
@@ -84,6 +90,9 @@ def _prove(dataset: Dataset, training: Training, compiled: Predict) -> str:
         return np.concatenate([compiled(row[None]) for row in rows])
 
     X_train = dataset.X_train.to_numpy()
+    if len(X_train) > MOST_ROWS:
+        drawn = np.random.default_rng(SEED).choice(len(X_train), MOST_ROWS, replace=False)
+        X_train = X_train[drawn]
     for name, rows, predict in (
         ("training rows", X_train, compiled),
         ("random rows", random_rows(contract, X_train), compiled),

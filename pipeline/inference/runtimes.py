@@ -20,6 +20,7 @@ import onnxruntime
 Predict = Callable[[Matrix], Matrix]  # from rows x columns, NaN for missing, to rows x classes
 CHUNK = 1024  # rows at a time: what lies between the nodes of a graph stays in the cache
 CELLS = "cells"  # the first step of a pipeline that takes cells, and not their codes
+MOST_ROWS = 100_000  # at a time: the steps of a classifier copy them several times
 FEW = 8  # rows of which each is added up by itself: quicker than as many calls of NumPy
 
 
@@ -58,8 +59,9 @@ def of_classifier(classifier: Any, contract: Contract) -> Predict:
     def predict(X: Matrix) -> Matrix:
         if not len(X):  # scikit-learn refuses no rows
             return np.empty((0, len(contract.classes)))
-        probabilities: Matrix = classifier.predict_proba(pd.DataFrame(X, columns=names))
-        return probabilities
+        parts = [X[at : at + MOST_ROWS] for at in range(0, len(X), MOST_ROWS)]
+        answers = [classifier.predict_proba(pd.DataFrame(part, columns=names)) for part in parts]
+        return answers[0] if len(answers) == 1 else np.concatenate(answers)
 
     return predict
 

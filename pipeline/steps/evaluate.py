@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from pipeline.config.sections import Evaluate
+from pipeline.datasets.sampling import sample
 from pipeline.evaluation import bootstrap, metrics
 from pipeline.evaluation.fitting import fit
 from pipeline.evaluation.metrics import Predictions, mean, row_losses, true_class_probability
@@ -31,6 +32,11 @@ from pipeline.schema.rules import decode
 WORST_ROWS = 20
 REPEATS = 5
 MOST_CELLS = 2**21  # of the shuffled tables that a model is asked at once
+MOST_ASKED = 2**26  # cells of all shuffled tables
+MOST_SHUFFLED = 200_000  # rows of all shuffled tables
+FEWEST_SHUFFLED = 200  # rows of one, however many columns there are
+MOST_DRAWN = 100_000  # rows of pictures, and of metrics over thresholds
+MOST_FITTED = 100_000  # rows that a baseline is fitted on
 SHOWN: tuple[str, ...] = ("accuracy", "precision", "recall", "f1")  # over thresholds
 
 
@@ -48,6 +54,7 @@ def _evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evalu
     predictions = metrics.predict(dataset, training.model, training.threshold)
     importance = _importance(evaluate, dataset, training.model, predictions)
     values = {name: metrics.value(name, predictions) for name in predictions.task.metrics}
+    drawn = predictions.where(sample(predictions.truth, MOST_DRAWN, evaluate.seed))
     intervals = bootstrap.intervals(predictions, evaluate.resamples, evaluate.seed)
     baselines = {
         name: _baseline(dataset, make(features))
@@ -68,15 +75,17 @@ def _evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evalu
                 "importance.csv": importance,
                 "importance.png": figures.importance(importance, "rise in log loss when shuffled"),
                 "worst_rows.csv": _worst_rows(dataset, predictions),
-                **_figures(dataset, predictions, training.threshold),
+                **_figures(dataset, drawn, training.threshold),
             },
+            note=_samples(dataset, predictions),
         ),
     )
 
 
 def _baseline(dataset: Dataset, model: Any) -> dict[str, float]:
-    metadata = dataset.metadata.of(dataset.X_train)
-    fit(model, dataset.X_train, dataset.y_train, metadata)
+    rows = sample(dataset.y_train, MOST_FITTED, seed=0)
+    X, y = dataset.X_train.iloc[rows], dataset.y_train.iloc[rows]
+    fit(model, X, y, dataset.metadata.of(X))
     predictions = metrics.predict(dataset, model, None)
     return {name: metrics.value(name, predictions) for name in predictions.task.metrics}
 
@@ -114,9 +123,10 @@ def _importance(
     """How much the log loss rises when a column is shuffled (Breiman 2001), five times each.
 
     As scikit-learn's `permutation_importance`, which asks the model anew for each of those tables:
-    many small ones take it as long as one large one.
+    many small ones take it as long as one large one. Of many rows a stratified sample is shuffled.
     """
-    X = dataset.X_test.to_numpy()
+    rows = sample(predictions.truth, _rows_to_shuffle(dataset), evaluate.seed)
+    X, predictions = dataset.X_test.iloc[rows].to_numpy(), predictions.where(rows)
     rng = np.random.default_rng(evaluate.seed)
     shuffles = [rng.permutation(len(X)) for _ in range(REPEATS)]
     rises = np.empty((X.shape[1], REPEATS))
@@ -137,6 +147,13 @@ def _importance(
     return table.sort_values("mean", ascending=False)
 
 
+def _rows_to_shuffle(dataset: Dataset) -> int:
+    """So many that time and memory stay bounded: every column is shuffled in all of them."""
+    columns = dataset.X_test.shape[1]
+    most = min(MOST_SHUFFLED // columns, MOST_ASKED // columns**2) // REPEATS
+    return max(FEWEST_SHUFFLED, most)
+
+
 def _shuffled(X: Matrix, place: int, order: NDArray[np.intp]) -> Matrix:
     table = X.copy()
     table[:, place] = X[order, place]
@@ -152,14 +169,28 @@ def _worst_rows(dataset: Dataset, predictions: Predictions) -> pd.DataFrame:
     of_truth = true_class_probability(predictions.probabilities, predictions.truth)
     classes = np.asarray(dataset.contract.classes, dtype=object)
     columns: dict[str, Any] = {
-        dataset.contract.target: dataset.y_test,
+        dataset.contract.target: dataset.y_test.to_numpy(),
         "predicted": classes[predictions.labels],
         "probability of the truth": of_truth,
     }
-    table = numbered(decode(dataset.contract.columns, dataset.X_test))
+    worst = np.argsort(of_truth, kind="stable")[:WORST_ROWS]
+    table = numbered(decode(dataset.contract.columns, dataset.X_test.iloc[worst]))
     for name, values in columns.items():
-        table.insert(table.shape[1], name, values, allow_duplicates=True)
-    return table.iloc[np.argsort(of_truth, kind="stable")[:WORST_ROWS]]
+        table.insert(table.shape[1], name, values[worst], allow_duplicates=True)
+    return table
+
+
+def _samples(dataset: Dataset, predictions: Predictions) -> str:
+    """What is of a sample and not of all rows, in a sentence; empty where nothing is."""
+    tested, trained = len(predictions.truth), len(dataset.y_train)
+    sizes = (
+        ("importances are of", _rows_to_shuffle(dataset), tested),
+        ("intervals are drawn from", bootstrap.MOST_ROWS, tested),
+        ("pictures and metrics over thresholds are of", MOST_DRAWN, tested),
+        ("baselines are fitted on", MOST_FITTED, trained),
+    )
+    sampled = [f"{what} {most} of {rows} rows" for what, most, rows in sizes if rows > most]
+    return f"Drawn by chance: {'; '.join(sampled)}." if sampled else ""
 
 
 def _figures(dataset: Dataset, predictions: Predictions, threshold: float | None) -> Artifacts:

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
+from pipeline import progress
 from pipeline.config.sections import Config
 from pipeline.datasets import row_hash
+from pipeline.datasets.sampling import final_part, search_part
 from pipeline.evaluation.cross_validation import make_folds, predicted_rows, score
 from pipeline.evaluation.fitting import fit as fit_model
 from pipeline.evaluation.metrics import of_rows
@@ -30,17 +32,24 @@ from pipeline.results import (
     cv_metrics,
 )
 from pipeline.tasks import Family
+from pipeline.tuning.size_limits import describe_fit
 
 if TYPE_CHECKING:
     from pipeline.export.compilation import Compilation
+
+
+MOST_ALONE = 20_000  # rows up to which threads only cost
 
 
 def train(config: Config, dataset: Dataset, tuning: Tuning) -> "tuple[Training, Compilation]":
     """The fitted model, and what answers for it in a server; the report holds its rows' hashes."""
     from pipeline.export.compilation import compile_model  # with onnx: an audit's fits do without
 
-    training = fit(config, dataset, tuning)
-    compilation = compile_model(dataset, training)
+    rows, count = len(final_part(config, dataset).y_train), len(tuning.chosen)
+    with progress.stage(f"fits {count} families on {rows} rows"):
+        training = fit(config, dataset, tuning)
+    with progress.stage("compiles the model and proves that it answers alike"):
+        compilation = compile_model(dataset, training)
     report = training.report.adding(
         {row_hash.FILE: _training_rows(dataset)}, {"compiled": compilation.summary}
     )
@@ -58,16 +67,22 @@ def _training_rows(dataset: Dataset) -> Arrays:
 
 
 def fit(config: Config, dataset: Dataset, tuning: Tuning) -> Training:
-    """Chooses weights and threshold out of fold, then fits once on the whole training part."""
+    """Chooses weights and threshold out of fold, then fits once on the whole training part.
+
+    The rows that choose are those that the search saw; `train.max_rows` bounds those of the fit.
+    """
     families = list(tuning.chosen) if config.train.ensemble else list(tuning.chosen)[:1]
     out_of_fold = {family: tuning.out_of_fold[family] for family in families}
-    selection = _Selection(config, dataset, out_of_fold)
+    selection = _Selection(config, search_part(config, dataset), out_of_fold)
     weights, threshold = selection.on(np.flatnonzero(selection.is_predicted))
     means, spread = selection.cross_validated()
+    sizes = describe_fit(config, dataset)
     model = _assemble(config, dataset, tuning, weights, threshold)
-    with warnings.catch_warnings(), threadpool_limits(1):  # small fits: threads only cost
+    part = final_part(config, dataset)
+    threads = 1 if len(part.y_train) <= MOST_ALONE else None
+    with warnings.catch_warnings(), threadpool_limits(threads):
         warnings.simplefilter("ignore", ConvergenceWarning)
-        fit_model(model, dataset.X_train, dataset.y_train, selection.metadata)
+        fit_model(model, part.X_train, part.y_train, part.metadata.of(part.X_train))
     return Training(
         model=model,
         weights=weights,
@@ -82,7 +97,7 @@ def fit(config: Config, dataset: Dataset, tuning: Tuning) -> Training:
             },
             artifacts={"weights.png": figures.weights(weights)} if len(weights) > 1 else {},
             note=_summary(tuning, weights, means["log_loss"], _deciders(dataset))
-            + (f"; {dataset.rows_note}" if dataset.rows_note else ""),
+            + "".join(f"; {note}" for note in (dataset.rows_note, sizes) if note),
         ),
     )
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from pipeline.config.sections import Config
 from pipeline.config.tune import Tune
+from pipeline.datasets.sampling import search_part
 from pipeline.errors import ContractError, SearchError
 from pipeline.evaluation.cross_validation import Fold, make_folds
 from pipeline.models.encoders import Features
@@ -26,6 +27,7 @@ from pipeline.tasks import Task
 from pipeline.tuning.param_importance import importance
 from pipeline.tuning.search import search
 from pipeline.tuning.selection import Selection
+from pipeline.tuning.size_limits import describe, fitting_families
 from pipeline.tuning.trial import TrialInputs, TrialResult
 
 OnTrial = Callable[[Trial, Probabilities | None], None]
@@ -39,10 +41,18 @@ def tune(
 ) -> Tuning:
     """Runs the search, or goes on with one that has finished some trials, given by number.
 
+    It sees the training part, or as many rows of it as `tune.max_rows` says, and the families that
+    can be fitted on so many.
     `on_trial` gets each trial the moment it ends, with its out-of-fold predictions where it is
     its family's default or best so far. Raises SearchError, and ContractError where the folds
-    cannot be made.
+    cannot be made, and ConfigError where no family can be fitted.
     """
+    families = fitting_families(config, len(dataset.y_train))
+    sizes = describe(config, dataset)
+    config = config.model_copy(
+        update={"tune": config.tune.model_copy(update={"families": families})}
+    )
+    dataset = search_part(config, dataset)
     settings = config.tune
     finished = finished or {}
     metadata = dataset.metadata.of(dataset.X_train)
@@ -86,7 +96,7 @@ def tune(
             trials,
             {choice.trial.number for choice in chosen.values()},
             len(finished),
-            _how_validated(dataset),
+            _how_validated(dataset, sizes),
         ),
     )
 
@@ -113,12 +123,13 @@ def _check(config: Config, trials: Sequence[Trial]) -> None:
         )
 
 
-def _how_validated(dataset: Dataset) -> str:
-    """What the folds are and how rows count, where not by chance and alike."""
+def _how_validated(dataset: Dataset, sizes: str) -> str:
+    """What the folds are and how rows count, where not by chance and alike; and how many."""
+    sizes = f" Rows: {sizes}." if sizes else ""
     if not dataset.rows_note:
-        return ""
+        return sizes
     chained = "; each fold is trained on what came before it" * (dataset.metadata.times is not None)
-    return f" Rows, in folds as in the split: {dataset.rows_note}{chained}."
+    return f" Rows, in folds as in the split: {dataset.rows_note}{chained}.{sizes}"
 
 
 def _report(trials: Sequence[Trial], chosen: set[int], read_back: int, how: str) -> Report:

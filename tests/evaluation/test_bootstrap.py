@@ -178,7 +178,7 @@ def test_interval_with_some_width_has_no_caveat(sample):
 )
 def test_resamples_come_in_blocks_and_draw_as_many_rows_as_there_are(rows, count, blocks):
     sample = Predictions(np.zeros(rows, dtype=np.intp), np.ones((rows, 1)))
-    result = list(bootstrap._resamples(sample, count, np.random.default_rng(0)))
+    result = list(bootstrap._resamples(sample, count, np.random.default_rng(0), rows))
     assert [len(weights) for weights in result] == blocks
     for weights in result:
         assert (weights.sum(axis=1) == rows).all()
@@ -188,8 +188,8 @@ def test_intervals_do_not_depend_on_the_size_of_a_block(monkeypatch):
     whole = bootstrap.intervals(make_predictions(), resamples=50, seed=0)
     drawn = bootstrap._resamples
 
-    def row_by_row(rows, count, rng):
-        for block in drawn(rows, count, rng):
+    def row_by_row(*arguments):
+        for block in drawn(*arguments):
             yield from block[:, None, :]
 
     monkeypatch.setattr(bootstrap, "_resamples", row_by_row)
@@ -222,3 +222,14 @@ def test_weights_count_as_that_many_rows(sample):
     for name, expected in bootstrap.values(repeated(sample, counts)).items():
         assert values[name] == pytest.approx(expected), name
         assert metrics.value(name, weighted) == pytest.approx(expected), name
+
+
+@pytest.mark.parametrize("size", [1, 2], ids=["rows", "groups"])
+def test_intervals_of_a_sample_are_as_wide_and_lie_as_those_of_all_rows(monkeypatch, size):
+    whole = grouped(make_predictions(rows=4000), size)
+    expected = bootstrap.intervals(whole, resamples=300, seed=0)
+    monkeypatch.setattr(bootstrap, "MOST_ROWS", 1000)
+    for name, (low, high) in bootstrap.intervals(replace(whole), resamples=300, seed=0).items():
+        width = expected[name][1] - expected[name][0]
+        assert high - low == pytest.approx(width, rel=0.3), name
+        assert (low + high) / 2 == pytest.approx(sum(expected[name]) / 2, abs=0.3 * width), name

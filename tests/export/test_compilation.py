@@ -279,3 +279,9 @@ def test_proof_names_the_columns_as_the_model_does(dataset):
     renamed = replace(dataset, contract=contract, X_train=pd.DataFrame(odd))
 
     assert compile_(renamed, fitted(renamed, "extra_trees")).reason == EQUAL
+
+
+def test_proof_of_many_training_rows_is_of_a_sample_and_says_so(dataset, monkeypatch):
+    monkeypatch.setattr(compilation, "MOST_ROWS", 20)
+    compiled = compile_(dataset, fitted(dataset))
+    assert f"equal on 20 of {len(dataset.X_train)} training and" in compiled.summary

@@ -279,3 +279,20 @@ def test_figures_call_the_classes_by_their_names():
     (axes,) = artifacts["confusion.png"].axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["healthy", "ill"]
     assert "class ill" in artifacts["roc.png"].axes[0].get_legend().get_texts()[0].get_text()
+
+
+def test_metrics_are_of_all_rows_where_the_rest_is_of_a_sample_and_says_so(monkeypatch, binary):
+    dataset, training, whole = binary
+    for name in ("MOST_DRAWN", "MOST_FITTED", "FEWEST_SHUFFLED"):
+        monkeypatch.setattr(step, name, 30)
+    monkeypatch.setattr(step, "MOST_SHUFFLED", 0)
+    monkeypatch.setattr(step.metrics, "PART", 7)
+    sampled = evaluate(FEW, dataset, training)
+    assert sampled.metrics == pytest.approx(whole.metrics)
+    assert whole.report.note == ""
+    tested, trained = len(dataset.y_test), len(dataset.y_train)
+    for sentence in (f"importances are of 30 of {tested}", f"fitted on 30 of {trained}"):
+        assert sentence in sampled.report.note
+    first, second = (one.report.artifacts["importance.csv"] for one in (whole, sampled))
+    assert first["name"].iloc[0] == second["name"].iloc[0]
+    assert first["mean"].iloc[0] != second["mean"].iloc[0]

@@ -4,12 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.datasets.dataset import build_dataset
+from pipeline.datasets.sampling import search_part
 from pipeline.errors import SearchError
 from pipeline.results import Dataset, Training, Tuning
+from pipeline.schema.columns import NumberColumn
 from pipeline.steps import procedure
 from pipeline.steps.train import fit
 from pipeline.steps.tune import tune
-from tests.support.builders import make_config, make_dataset
+from tests.support.builders import COLUMNS, make_config, make_dataset, make_table
 
 FAMILIES = ("logistic_regression", "spline_logistic_regression")
 CONFIG = make_config(tune={"families": FAMILIES, "max_evals": 4, "seed": 3})
@@ -78,3 +81,23 @@ def test_procedure_says_why_when_every_trial_failed():
     config = make_config(tune={"families": ("hist_gradient_boosting",), "max_evals": 2})
     with pytest.raises(SearchError, match=r"all 2 trials failed.*ValueError"):
         procedure.run(config, empty)
+
+
+@pytest.mark.parametrize("by", ["", "group", "time"])
+def test_search_blend_and_threshold_are_of_the_same_sample(by):
+    table = make_table(rows=400)
+    table["visit"] = np.arange(len(table)) // 4
+    config = make_config(
+        columns={**COLUMNS, "visit": NumberColumn()},
+        split={by: "visit"} if by else {},
+        tune={"max_rows": 160, "folds": 3, "families": FAMILIES, "max_evals": 2},
+    )
+    dataset = build_dataset(config, table, "0" * 64)
+    tuning, training = procedure.run(config, dataset)
+    part = search_part(config, dataset)
+    rows = len(part.y_train)
+    assert 150 <= rows <= 160
+    assert {len(each) for each in tuning.out_of_fold.values()} == {rows}
+    assert f"sees {rows} of {len(dataset.y_train)} training rows" in tuning.report.note
+    assert f"chosen by {rows} " in training.report.note
+    assert training.metrics == fit(config.model_copy(), part, tuning).metrics
