@@ -28,6 +28,8 @@ def measure(
     environment: Mapping[str, str],
     log: Path,
     pss: bool = False,
+    *,
+    poll: float = POLL,
 ) -> Measurement:
     """Runs the command in the folder, its output in `log`. Raises RuntimeError when it fails.
 
@@ -49,7 +51,7 @@ def measure(
             start_new_session=True,
         )
         try:
-            while not _has_ended(process):
+            while not _has_ended(process, poll):
                 sizes = [size(pid) for pid in processes.descendants(process.pid)]
                 tree, largest = max(tree, sum(sizes)), max(largest, *sizes, 0.0)
             seconds = time.perf_counter() - start
@@ -67,10 +69,10 @@ def _cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+def _has_ended(process: subprocess.Popen[bytes], poll: float) -> bool:
     """Waits for one poll, or less when the process ends before."""
     try:
-        process.wait(POLL)
+        process.wait(poll)
     except subprocess.TimeoutExpired:
         return False
     return True

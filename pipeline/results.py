@@ -114,8 +114,8 @@ class Metadata:
 class Dataset:
     """Ingest: a checked table in two parts. X holds doubles, NaN where a value is missing.
 
-    `cells` are all rows in the source's order as the table has them, which the codes in X stand
-    for; None where all columns are numbers.
+    `cells` are what the codes in X stand for, of all rows in the source's order; None where all
+    columns are numbers.
     """
 
     name: str
@@ -149,6 +149,11 @@ class Dataset:
         return y
 
     @property
+    def rows(self) -> int:
+        """How many rows both parts have."""
+        return len(self.X_train) + len(self.X_test)
+
+    @property
     def class_names(self) -> tuple[Any, ...]:
         """The classes in their order as people call them: by name, or as they are."""
         classes = self.contract.classes
@@ -162,7 +167,7 @@ class Dataset:
 
     def cells_of(self, X: pd.DataFrame) -> pd.DataFrame:
         """Rows of X as the table has them."""
-        return X if self.cells is None else self.cells.loc[X.index]
+        return X if self.cells is None else X.assign(**self.cells.loc[X.index])
 
     def examples(self, rows: int) -> pd.DataFrame:
         """The first rows of the training part as JSON has them, complete ones where there are."""

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from math import nan
 from typing import Any
 
+import pandas as pd
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
@@ -24,6 +25,7 @@ SHARED_TAGS = (
     *("data_digest", "split_digest", "model_id"),
     *("decision", "model_version", "reasons", "claim", "decided_by", "decided_at"),
 )
+MOST_TYPED = 100_000  # rows
 MEASURED = ("tune", "train", "evaluate", "promote", "audit")
 
 
@@ -40,14 +42,20 @@ def record(run_id: str, report: Report, mark: str, model_id: str | None = None) 
 
 
 def log_input(config: Config, dataset: Dataset, context: str) -> None:
-    """The whole table, or its training or testing part, as an input of the active run."""
-    X, y = {
-        "training": (dataset.X_train, dataset.y_train),
-        "testing": (dataset.X_test, dataset.y_test),
-    }.get(context, (dataset.X, dataset.y))
+    """The whole table, or its training or testing part, as an input of the active run.
+
+    MLflow keeps no rows, and takes the types from all rows, or from the first of many.
+    """
+    part = {"training": dataset.X_train, "testing": dataset.X_test}.get(context)
+    rows = dataset.rows if part is None else len(part)
+    if part is None:
+        part = dataset.X if rows <= MOST_TYPED else dataset.X_train
+    X = part.head(MOST_TYPED)
+    y = pd.concat([dataset.y_train, dataset.y_test]).loc[X.index]
     table = dataset.cells_of(X).assign(**{dataset.contract.target: y})
-    digest = dataset.digest if len(X) == len(dataset.X) else f"{context}-{dataset.split_digest}"
-    runs.log_dataset(table, config.data.source, dataset.name, digest, context)
+    digest = dataset.digest if rows == dataset.rows else f"{context}-{dataset.split_digest}"
+    given = runs.Input(table, rows, config.data.source, dataset.name, digest)
+    runs.log_dataset(given, context)
 
 
 def tuning_files(tuning: Tuning) -> Artifacts:

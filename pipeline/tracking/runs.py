@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlflow
 import pandas as pd
@@ -24,7 +24,7 @@ from mlflow import MlflowClient
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.dataset_source import DatasetSource
 from mlflow.data.dataset_source_registry import resolve_dataset_source
-from mlflow.data.pandas_dataset import from_pandas
+from mlflow.data.pandas_dataset import PandasDataset
 from mlflow.entities import (
     LifecycleStage,
     LoggedModelOutput,
@@ -295,12 +295,35 @@ def copy_inputs(run: Run, run_id: str) -> None:
         MlflowClient().log_inputs(run_id, run.inputs.dataset_inputs)
 
 
-def log_dataset(table: pd.DataFrame, source: str, name: str, digest: str, context: str) -> None:
-    """The table as an input of the active run."""
+class _Rows(PandasDataset):
+    """So many rows, of which the table is a part."""
+
+    rows = 0
+
+    @property
+    def profile(self) -> dict[str, int]:
+        """The size as MLflow's UI shows it."""
+        return {"num_rows": self.rows, "num_elements": self.rows * self.df.shape[1]}
+
+
+class Input(NamedTuple):
+    """So many rows of a source, and a table of some of them, which says of what types they are."""
+
+    table: pd.DataFrame
+    rows: int
+    source: str
+    name: str
+    digest: str
+
+
+def log_dataset(given: Input, context: str) -> None:
+    """The rows as an input of the active run."""
     with warnings.catch_warnings():
         # MLflow warns that integer columns cannot hold gaps: these are complete.
         warnings.simplefilter("ignore", UserWarning)
-        dataset = from_pandas(table, source=_origin(source), name=name, digest=digest[:16])
+        source = _origin(given.source)
+        dataset = _Rows(given.table, source, name=given.name, digest=given.digest[:16])
+        dataset.rows = given.rows
         mlflow.log_input(dataset, context=context)
 
 

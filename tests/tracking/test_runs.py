@@ -1,5 +1,6 @@
 """Whose runs these are, and what becomes of them when the process ends before its time."""
 
+import json
 import subprocess
 import sys
 
@@ -183,7 +184,9 @@ def test_name_that_is_like_no_other_stays_readable_as_a_param():
     "source", ["a.csv", "https://h/a.csv", "sqlite:///a.db", "memory://b/a.csv"]
 )
 def test_data_set_is_logged_whatever_its_address(open_run, source):
-    runs.log_dataset(pd.DataFrame({"x": [1.5]}), source, "people", source[::-1], "training")
+    given = runs.Input(pd.DataFrame({"x": [1.5]}), 9, source, "people", source[::-1])
+    runs.log_dataset(given, "training")
     (logged,) = MlflowClient().get_run(open_run).inputs.dataset_inputs
     assert logged.dataset.name == "people"
     assert source in logged.dataset.source
+    assert json.loads(logged.dataset.profile) == {"num_rows": 9, "num_elements": 9}
