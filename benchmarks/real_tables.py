@@ -3,15 +3,17 @@
     python benchmarks/real_tables.py TABLE.csv=TARGET ... [--folds 3] [--max_evals 12]
 
 Of each table the columns are inferred, as of `data: {source, target}` alone. Every row is
-predicted once, by models that never saw it. Prints a table: the mean log loss over the outer folds
-of the procedure, of logistic regression and of histogram gradient boosting, each with scikit-learn's
-defaults on the same encoding, and by how much the procedure is better than the better of the two,
-in standard errors of the folds' differences.
+predicted once, by models that never saw it. Prints a table: the mean log loss over the outer
+folds of the procedure, of logistic regression and of histogram gradient boosting, each with
+scikit-learn's defaults on the same encoding, and by how much the procedure is better than the
+better of the two, in standard errors of the folds' differences.
 """
 
 import argparse
+import sys
 import time
 import warnings
+from contextlib import redirect_stdout
 from dataclasses import replace
 
 import numpy as np
@@ -52,7 +54,8 @@ def compare(path: str, target: str, folds: int, max_evals: int, config_path: str
             X_test=X.iloc[test],
             y_test=y.iloc[test],
         )
-        _, training = procedure.run(config, part)
+        with redirect_stdout(sys.stderr):  # hyperopt's bars
+            _, training = procedure.run(config, part)
         models = [training.model]
         with threadpool_limits(2), warnings.catch_warnings():
             warnings.simplefilter("ignore")

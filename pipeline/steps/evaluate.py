@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.metrics import classification_report, roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from pipeline.config.sections import Evaluate
@@ -17,7 +18,7 @@ from pipeline.evaluation.metrics import Predictions, mean, row_losses, true_clas
 from pipeline.models.encoders import Features
 from pipeline.models.families import BASELINES
 from pipeline.reporting import figures
-from pipeline.reporting.tables import numbered
+from pipeline.reporting.tables import labelled, numbered
 from pipeline.results import (
     Artifacts,
     Dataset,
@@ -72,6 +73,7 @@ def _evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evalu
             tags=dataset.digests,
             artifacts={
                 "metrics.csv": _table(values, intervals, baselines),
+                "classes.csv": _classes(dataset, predictions),
                 "importance.csv": importance,
                 "importance.png": figures.importance(importance, "rise in log loss when shuffled"),
                 "worst_rows.csv": _worst_rows(dataset, predictions),
@@ -115,6 +117,34 @@ def _table(values: Any, intervals: Any, baselines: dict[str, dict[str, float]]) 
         }
         for name, value in values.items()
     )
+
+
+def _classes(dataset: Dataset, predictions: Predictions) -> pd.DataFrame:
+    """Precision, recall and F1 of each class, their plain and weighted means; ROC AUC of each."""
+    places = list(range(predictions.classes))
+    report = pd.DataFrame(
+        classification_report(
+            predictions.truth,
+            predictions.labels,
+            labels=places,
+            target_names=list(map(str, dataset.class_names)),
+            sample_weight=predictions.metadata.sample_weight,
+            output_dict=True,
+            zero_division=0,
+        )
+    ).T
+    report["roc_auc, class against rest"] = pd.Series(
+        {
+            str(name): roc_auc_score(
+                predictions.truth == place,
+                predictions.probabilities[:, place],
+                sample_weight=predictions.metadata.sample_weight,
+            )
+            for place, name in enumerate(dataset.class_names)
+            if 0 < (predictions.truth == place).mean() < 1
+        }
+    )
+    return labelled(report, "class")
 
 
 def _importance(

@@ -163,8 +163,17 @@ def test_door_page_lets_the_holder_of_a_key_in(clone: Clone) -> None:
         assert "ok" in clone.sh(block, "curl -sf http://127.0.0.1:8080/ping || true; echo ok")
 
 
+def test_pages_make_a_config_of_a_table_and_show_what_is_said_of_it(clone: Clone) -> None:
+    for page in (ROOT / "README.md", ROOT / "docs/table.md"):
+        (block,) = [one for one in blocks(page) if one.startswith("python -m pipeline init")]
+        (clone.folder / "configs/mine.yaml").unlink(missing_ok=True)
+        printed = [line.strip() for line in clone.verbs(block).splitlines()]
+        lines = page.read_text("utf-8").split(block)[1].split("```")[2].strip().splitlines()
+        assert printed[: len(lines)] == lines
+
+
 def test_table_page_takes_the_table_from_elsewhere(clone: Clone) -> None:
-    (block,) = blocks(ROOT / "docs/table.md")
+    (block,) = [one for one in blocks(ROOT / "docs/table.md") if one.startswith("gzip")]
     assert "ingest took" in clone.sh(block)
 
 

@@ -112,6 +112,7 @@ def test_artifacts_are_tables_and_pictures(case):
     kinds = {name: type(artifact) for name, artifact in evaluation.report.artifacts.items()}
     expected = {
         "metrics.csv": pd.DataFrame,
+        "classes.csv": pd.DataFrame,
         "importance.csv": pd.DataFrame,
         "importance.png": Figure,
         "worst_rows.csv": pd.DataFrame,
@@ -296,3 +297,18 @@ def test_metrics_are_of_all_rows_where_the_rest_is_of_a_sample_and_says_so(monke
     first, second = (one.report.artifacts["importance.csv"] for one in (whole, sampled))
     assert first["name"].iloc[0] == second["name"].iloc[0]
     assert first["mean"].iloc[0] != second["mean"].iloc[0]
+
+
+@pytest.mark.parametrize(("labels", "positive"), [((0, 1), 1), (("a", "b", "c"), None)])
+def test_each_class_has_its_precision_recall_and_roc_auc(labels, positive):
+    dataset = make_dataset(labels, positive)
+    model = models.tutorial().fit(dataset.X_train, dataset.y_train)
+    training = Training(model, weights={}, threshold=None, metrics={}, spread={})
+    table = evaluate(Evaluate(resamples=100), dataset, training).report.artifacts["classes.csv"]
+    table = table.set_index("class")
+    predicted = model.predict(dataset.X_test)
+    for label in labels:
+        right = (predicted == label) & (dataset.y_test == label)
+        assert table.loc[str(label), "recall"] == right.sum() / (dataset.y_test == label).sum()
+    assert table["roc_auc, class against rest"].notna().sum() == len(labels)
+    assert {"macro avg", "weighted avg"} < set(table.index)
