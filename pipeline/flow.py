@@ -229,7 +229,9 @@ def _why(job: _Job, plan: _Plan) -> str:
 
 def _ingest(job: _Job, _: str) -> Report:
     records.log_input(job.config, job.dataset, "ingest")
-    full = job.config.model_copy(update={"data": job.dataset.data or job.config.data})
+    data = job.dataset.data or job.config.data  # all columns of it are listed now
+    data = data.model_copy(update={"unlisted": "refuse"})
+    full = job.config.model_copy(update={"data": data})
     return Report(tags=job.dataset.digests, artifacts={"config.yaml": as_text(full)})
 
 

@@ -65,6 +65,20 @@ def test_config_of_data_alone_is_as_the_one_that_init_writes(folder):
     assert datasets[1].data.drop == written.data.drop
 
 
+def test_columns_that_are_not_listed_are_inferred_beside_those_that_are_if_asked_for(folder):
+    text = (
+        "{source: Churn 2024.csv, target: churned, unlisted: infer, columns: {age: {missing: '?'}}}"
+    )
+    (folder / "some.yaml").write_text(f"data: {text}\n")
+    config = load("some.yaml", {})
+    source = open_source(config.data)
+
+    dataset = build_dataset(config, source.read(), source.digest())
+
+    kinds = {name: column.kind for name, column in dataset.contract.columns.items()}
+    assert kinds == {"city": "category", "since": "date", "age": "number", "code": "category"}
+
+
 def test_without_a_target_the_columns_that_could_be_one_are_named(folder, capsys):
     assert main(["init", "Churn 2024.csv"]) == 2
 

@@ -50,6 +50,11 @@ class Data(Frozen):
         description="every other column: kind, meaning, unit, range, missing, optional, ...; "
         "{} for what the table itself says of them",
     )
+    unlisted: Literal["refuse", "infer"] = Field(
+        "refuse",
+        description="what becomes of a column of the table that is neither listed nor dropped, "
+        "where any is listed: refused, or taken for what the table itself says of it",
+    )
     labels: dict[str, str] = Field(
         {}, description="names of the classes in figures, notes and cards: {0: healthy, 1: ill}"
     )

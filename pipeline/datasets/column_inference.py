@@ -113,20 +113,25 @@ class Inferred:
 def complete(config: Config, table: pd.DataFrame, classes: Sequence[Label]) -> Data:
     """The settings with what they leave open as the table says it: columns, and positive class.
 
-    A config that lists columns leaves nothing open. Who rows belong to is no feature.
+    A config that lists columns leaves nothing open, unless it says so (`data.unlisted`). Who rows
+    belong to is no feature.
     """
     data, group = config.data, config.split.group
-    if data.columns:
+    if data.columns and data.unlisted == "refuse":
         return data
     if group is not None and group not in (data.target, *data.drop):
         data = data.model_copy(update={"drop": {**data.drop, group: "it is split.group"}})
-    inferred = infer(table, {data.target, *([data.weight] if data.weight else []), *data.drop})
+    others = {data.target, *([data.weight] if data.weight else []), *data.drop}
+    inferred = infer(table, {*others, *data.columns})
+    columns = {**inferred.columns, **data.columns}
+    names = [name for name in map(str, table.columns) if name in columns]
     positive = (
         positive_class(table[data.target], classes) if data.positive is None else data.positive
     )
     return data.model_copy(
         update={
-            "columns": inferred.columns,
+            "columns": {name: columns[name] for name in (*names, *data.columns)},
+            "unlisted": "infer",
             "drop": {**inferred.drop, **data.drop},
             "positive": positive if len(classes) == 2 else None,
         }

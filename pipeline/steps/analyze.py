@@ -19,6 +19,7 @@ def analyze(dataset: Dataset) -> Report:
     table = pd.concat([dataset.cells_of(X), y], axis=1)
     columns = dataset.contract.columns
     findings = [one for each in check_table(dataset).values() for one in each]
+    are_inferred = dataset.data is not None and dataset.data.unlisted == "infer"
     associations = _associations(dataset)
     ranks = associations.rank(method="first", ascending=False)
     drawn = list(X.columns[ranks <= MOST_DRAWN])
@@ -36,7 +37,7 @@ def analyze(dataset: Dataset) -> Report:
             "missing_share": float(X.isna().to_numpy().mean()),
             "findings": float(len(findings)),
         },
-        note=findings_note(findings),
+        note=findings_note(findings, are_inferred),
         artifacts={
             "overview.md": _overview(dataset, duplicates),
             "head.csv": numbered(table.head(10)),
@@ -47,7 +48,7 @@ def analyze(dataset: Dataset) -> Report:
             "missing.png": figures.missing(X),
             "correlations.png": figures.correlations(correlations, which),
             "distributions.png": figures.distributions(X[drawn], named_y, columns, which),
-            "findings.md": findings_page(findings),
+            "findings.md": findings_page(findings, are_inferred),
             "report.html": _report(table[[*drawn, dataset.contract.target]], dataset.name),
         },
     )
