@@ -79,6 +79,27 @@ def test_columns_that_are_not_listed_are_inferred_beside_those_that_are_if_asked
     assert kinds == {"city": "category", "since": "date", "age": "number", "code": "category"}
 
 
+def test_split_by_group_and_time_is_proposed_with_why(folder, caplog):
+    caplog.set_level("INFO", "pipeline")
+    table = pd.read_csv("Churn 2024.csv", dtype=str, keep_default_na=False)
+    table["since"] = pd.date_range("2024-01-01", periods=len(table)).strftime("%Y-%m-%d")
+    table["customer id"] = [f"c{n % 50}" for n in range(len(table))]
+    table.to_csv("visits.csv", index=False)
+
+    assert main(["init", "visits.csv", "--target", "churned"]) == 0
+
+    text = (folder / "configs/visits.yaml").read_text()
+    assert "  # group: customer id  # 50 different values in 120 rows" in text
+    assert "  # time: since  # dates each row" in text
+    assert "split.group may be 'customer id'" in caplog.text
+    uncommented = text.replace("# group:", "group:").replace("# time:", "time:")
+    (folder / "configs/visits.yaml").write_text(uncommented)
+    config = load("configs/visits.yaml", {})
+    assert (config.split.group, config.split.time) == ("customer id", "since")
+    dataset = build_dataset(config, open_source(config.data).read(), "0" * 64)
+    assert dataset.metadata.names == {"groups": "customer id", "times": "since"}
+
+
 def test_without_a_target_the_columns_that_could_be_one_are_named(folder, capsys):
     assert main(["init", "Churn 2024.csv"]) == 2
 

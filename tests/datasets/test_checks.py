@@ -1,5 +1,6 @@
 """What the checks find in tables that each have one fault, and that their cure cures it."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,10 +61,10 @@ def pasted(settings: dict[str, Any], text: str) -> dict[str, Any]:
     changes = YAML(typ="safe").load(text) or {}
     data, added = settings["data"], changes.get("data", {})
     drop = {**data.get("drop", {}), **added.get("drop", {})}
-    columns = {**data["columns"], **added.get("columns", {})}
+    columns = {**data["columns"], **added.pop("columns", {})}
     columns = {name: column for name, column in columns.items() if name not in drop}
     split = {**settings.get("split", {}), **changes.get("split", {})}
-    return {**settings, "data": {**data, "columns": columns, "drop": drop}, "split": split}
+    return {**settings, "data": {**data, **added, "columns": columns, "drop": drop}, "split": split}
 
 
 def spiked(column: str, marks: list[float], rows: int = 12) -> pd.DataFrame:
@@ -226,23 +227,28 @@ def test_table_without_a_fault_has_no_finding():
     assert findings == {name: [] for name in CHECKS}
 
 
-def test_all_settings_together_cure_all_faults():
-    table = spiked("weight", [0]).assign(city=lambda t: np.where(t.index < 3, "N/A", t["city"]))
+@pytest.mark.parametrize("are_listed", [True, False])
+def test_all_settings_together_cure_all_faults(are_listed):
+    table = spiked("weight", [0]).assign(city=lambda t: np.where(t.index < 3, "unknown", t["city"]))
     table.loc[3, "city"] = "Atlantis"
     table["x"] = leak(table)
     settings = settings_of(table, {})
-    findings = [one for each in check_table(built(settings, table)).values() for one in each]
+    if not are_listed:
+        settings["data"]["columns"] = {}
+    dataset = built(settings, table)
+    findings = [one for each in check_table(dataset).values() for one in each]
     assert len(findings) == 4
 
-    whole = together(findings)
-    assert [(one.split(":")[0]) for one in whole.drop] == ["x"]
-    assert whole.columns["city"].levels == ("Bonn", "Oslo", "Rome")
-    assert whole.columns["city"].missing == "N/A"
-    cured = check_table(built(pasted(settings, whole.yaml), table))
-    assert cured == {name: [] for name in CHECKS}
-    page = findings_page(findings)
+    page = findings_page(findings, not are_listed)
     assert all(one.sentence in page for one in findings)
-    assert page.count("```yaml") == len(findings) + 1
+    *each, whole = re.findall("```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(each) == len(findings)
+    changes = YAML(typ="safe").load(whole)["data"]
+    assert list(changes["drop"]) == ["x"]
+    assert changes["columns"]["city"]["levels"] == ["Bonn", "Oslo", "Rome"]
+    assert changes["columns"]["city"]["missing"] == "unknown"
+    cured = check_table(built(pasted(settings, whole), table))
+    assert cured == {name: [] for name in CHECKS}
 
 
 def test_raw_pima_table_gets_its_five_marks():

@@ -13,6 +13,7 @@ from sklearn.metrics import confusion_matrix, roc_curve
 from pipeline.evaluation.corrected_t_test import corrected_t_test
 from pipeline.reporting import figures
 from pipeline.schema.columns import BooleanColumn, CategoryColumn, DateColumn, NumberColumn
+from pipeline.schema.kinds import KINDS
 from tests.support.builders import make_dataset, make_dummy, make_predictions, make_sure, make_trial
 
 CLASSES = [(0, 1), ("no", "yes"), (False, True), (0, 1, 2), ("a", "b", "c")]
@@ -102,6 +103,10 @@ def test_distributions_have_a_panel_for_each_column_and_a_histogram_for_each_cla
 
 
 LEVELS = tuple("abcdefghij")
+
+
+def test_each_kind_of_column_has_a_panel():
+    assert set(figures.PANELS) == set(KINDS)
 
 
 def test_distributions_have_bars_of_levels_and_years_of_dates():

@@ -95,7 +95,7 @@ Check: TypeAlias = Callable[[Sample], Iterator[Finding]]
 
 def draw(dataset: Dataset, rows: int = MOST_ROWS) -> Sample:
     """At most so many rows of a data set, in the order of the parts."""
-    count, trained = len(dataset.y_train) + len(dataset.y_test), len(dataset.y_train)
+    count, trained = dataset.rows, len(dataset.y_train)
     places = np.arange(count)
     if count > rows:
         places = np.sort(np.random.default_rng(SEED).choice(count, rows, replace=False))

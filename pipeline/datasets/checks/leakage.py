@@ -54,7 +54,7 @@ def copies(sample: Sample) -> Iterator[Finding]:
             by_content[_content(sample, name, values)].append(name)
     for first, *others in by_content.values():
         for name in others:
-            if len(sample.y) == len(sample.dataset.y) or _are_copies(sample, first, name):
+            if len(sample.y) == sample.dataset.rows or _are_copies(sample, first, name):
                 yield Finding(
                     f"{name}: has the same content as {first}, value by value",
                     drop={name: f"the same as {first}"},

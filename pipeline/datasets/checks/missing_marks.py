@@ -20,6 +20,7 @@ FEWEST_VALUES = 5  # others in a column that measures something
 NEIGHBOURS = 20  # of the values next to a code, by whose distances its own is judged
 EMPTY = 1 / 3  # of the way from zero to the 5 % quantile, in which no number lies
 CODE = r"[A-Z]{1,5}"
+MAGNITUDES = 20  # of the 95 % quantile over the 5 % quantile
 TEXTS = frozenset(
     [
         *("", "?", "??", "-", "--", "---", ".", "..", "*", "n/a", "#n/a", "na", "nan", "null"),
@@ -101,12 +102,17 @@ def _codes_above(values: Vector, alpha: float) -> list[float]:
 
 
 def _zero_is_impossible(values: Vector, alpha: float) -> bool:
-    """Whether zeros lie apart from the other numbers, which are positive and the most."""
+    """Whether zeros lie apart from the other numbers, which are positive and the most.
+
+    Numbers of many magnitudes, such as amounts of money, may well have zeros among them.
+    """
     others = values[values != 0]
     zeros = len(values) - len(others)
     if not FEWEST_ROWS <= zeros <= len(others) or others[0] < 0:
         return False
-    return others[0] > EMPTY * np.quantile(others, 0.05) and _p_value(0.0, others) < alpha
+    low, high = np.quantile(others, [0.05, 0.95])
+    is_far = others[0] > EMPTY * low and high < MAGNITUDES * low
+    return bool(is_far and _p_value(0.0, others) < alpha)
 
 
 def _p_value(code: float, others: Vector) -> float:
@@ -115,13 +121,13 @@ def _p_value(code: float, others: Vector) -> float:
     Where the density is even at the end, the first of k + 1 distances is to the mean of the others
     as an F(2, 2k) variable. A distance counts as one step of the others' grid at least.
     """
-    tail = others[: NEIGHBOURS + 1]
-    steps = np.diff(np.unique(tail))
-    if len(steps) + 1 < FEWEST_VALUES and len(np.unique(others)) < FEWEST_VALUES:
+    different = np.unique(others)
+    if len(different) < FEWEST_VALUES:
         return 1.0
+    tail = others[: NEIGHBOURS + 1]
     distances = len(tail) - 1
     even = (tail[-1] - tail[0]) / distances
-    step = float(np.median(steps)) if len(steps) else float(np.diff(np.unique(others))[0])
+    step = float(np.median(np.diff(different[: max(2, len(np.unique(tail)))])))
     return float((1 + (others[0] - code) / max(even, step) / distances) ** -distances)
 
 

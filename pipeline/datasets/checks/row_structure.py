@@ -58,14 +58,12 @@ def propose_split(
 
 def group_columns(sample: Sample) -> dict[str, str]:
     """The features by whose values rows seem to belong together, each with why."""
-    reasons = {}
+    reasons, data = {}, sample.dataset
     for name, column in sample.columns.items():
-        values = pd.Series(sample.dataset.X[name]) if _is_group_name(name) else None
-        if values is None or isinstance(column, DateColumn):
-            continue
-        reason = group_reason(name, values)
-        if reason:
-            reasons[name] = reason
+        if _is_group_name(name) and not isinstance(column, DateColumn):
+            reason = group_reason(name, pd.concat([data.X_train[name], data.X_test[name]]))
+            if reason:
+                reasons[name] = reason
     return reasons
 
 
