@@ -28,26 +28,10 @@ from pipeline.schema.contract import Label
 
 Cells: TypeAlias = "pd.Series[Any]"
 MARKS = frozenset(  # of a missing value, beside those that are always read as one
-    [
-        "?",
-        "-",
-        "--",
-        "---",
-        ".",
-        "..",
-        "*",
-        "n/a",
-        "na",
-        "none",
-        "nil",
-        "unknown",
-        "missing",
-        "#div/0!",
-        "#value!",
-        "#ref!",
-        "#num!",
-        "#name?",
-    ]
+    {
+        *("?", "-", "--", "---", ".", "..", "*", "n/a", "none", "nil", "unknown", "missing"),
+        *("#div/0!", "#value!", "#ref!", "#num!", "#name?"),
+    }
 )
 SIGNS = frozenset(mark for mark in MARKS if mark.startswith("#") or not mark.isalpha())
 MOST_MARKS = 3  # different ones in a column
@@ -69,35 +53,11 @@ DIFFERENT = 0.5  # share of different texts from which a column is no category
 LONG = 40.0  # characters on average from which a text is free
 TRUTHS = frozenset({"true", "false"})
 POSITIVE = frozenset(
-    [
-        "1",
-        "yes",
-        "y",
-        "true",
-        "t",
-        "positive",
-        "pos",
-        "present",
-        "ill",
-        "sick",
-        "diseased",
-        "bad",
-        "default",
-        "fraud",
-        "spam",
-        "churn",
-        "churned",
-        "died",
-        "dead",
-        "death",
-        "failure",
-        "failed",
-        "fail",
-        "case",
-        "event",
-        "left",
-        "card",
-    ]
+    {
+        *("1", "yes", "y", "true", "t", "positive", "pos", "present", "ja", "oui", "sim", "si"),
+        *("ill", "sick", "diseased", "case", "event", "died", "dead", "death", "fail", "failed"),
+        *("failure", "bad", "default", "fraud", "spam", "churn", "churned", "left"),
+    }
 )
 
 
