@@ -29,7 +29,7 @@ from pipeline.schema.contract import Label
 Cells: TypeAlias = "pd.Series[Any]"
 MARKS = frozenset(  # of a missing value, beside those that are always read as one
     {
-        *("?", "-", "--", "---", ".", "..", "*", "n/a", "none", "nil", "unknown", "missing"),
+        *("?", "-", "--", "---", ".", "..", "*", "n/a", "na", "none", "nil", "unknown", "missing"),
         *("#div/0!", "#value!", "#ref!", "#num!", "#name?"),
     }
 )

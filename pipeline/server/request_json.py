@@ -148,13 +148,12 @@ class Reader:
 
     def _mixed_matrix(self, rows: Sequence[Sequence[Any]]) -> Matrix | None:
         """As `_matrix`, for columns of more kinds: each cell by its column's reader."""
-        X = np.empty((len(rows), self._width))
+        readers = self.rules.readers
         try:
-            for place, read in enumerate(self.rules.readers):
-                X[:, place] = [read(row[place]) for row in rows]
+            cells = [[read(cell) for read, cell in zip(readers, row, strict=True)] for row in rows]
         except ValueError:
             return None
-        return self.rules.apply(X)
+        return self.rules.apply(np.array(cells, dtype=np.float64).reshape(-1, self._width))
 
     def _slow(self, form: str, table: Any) -> tuple[Matrix, list[Fault]]:
         """Returns the cells, NaN if one is absent or no number, with a fault for each of those."""
