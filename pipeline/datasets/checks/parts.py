@@ -37,10 +37,11 @@ def repeated_rows(sample: Sample) -> Iterator[Finding]:
         return
     groups = group_columns(sample)
     leave = "run(config, data=table.drop_duplicates(ignore_index=True)) in Python leaves them out"
+    are_all = len(rows.y) == sample.dataset.rows
     yield Finding(
-        f"{int(twins.sum())} of {int(rows.is_test.sum())} rows of the test part are in the "
-        f"training part too, such as row {_first(rows, twins)}, and learnt by heart"
-        f"{'' if groups else f'; {leave}'}",
+        f"{int(twins.sum())} of {int(rows.is_test.sum())} rows of the test part"
+        f"{'' if are_all else ' that were looked at'} are in the training part too, such as row "
+        f"{_first(rows, twins)}, and learnt by heart{'' if groups else f'; {leave}'}",
         split={"group": next(iter(groups))} if groups else {},
     )
 
@@ -107,12 +108,15 @@ def _p_value(sample: Sample, name: str, is_counted: NDArray[np.bool_]) -> float:
 
 
 def _change(sample: Sample, name: str) -> str:
-    """The median of a number in both parts, or the level whose share differs most."""
+    """The number, date or level up to which, or of which, the parts' shares differ most."""
     values = sample.values(name)
     parts = [values[part & ~np.isnan(values)] for part in (~sample.is_test, sample.is_test)]
-    if isinstance(sample.columns[name], NumberColumn | DateColumn):
-        train, test = (sample.written(name, float(np.median(part))) for part in parts)
-        return f"median {train} and {test}"
-    shares = {level: [(part == level).mean() for part in parts] for level in np.unique(values)}
-    level, (train, test) = max(shares.items(), key=lambda one: abs(one[1][0] - one[1][1]))
-    return f"{sample.written(name, level)!r} in {train:.1%} and {test:.1%}"
+    different = np.unique(np.concatenate(parts))
+    is_ordered = isinstance(sample.columns[name], NumberColumn | DateColumn)
+    places = [np.searchsorted(different, part) for part in parts]
+    shares = np.array([np.bincount(each, minlength=len(different)) / len(each) for each in places])
+    shares = shares.cumsum(axis=1) if is_ordered else shares
+    most = int(np.abs(shares[0] - shares[1]).argmax())
+    value = sample.written(name, float(different[most]))
+    train, test = shares[:, most]
+    return f"{'up to ' if is_ordered else ''}{value} in {train:.1%} and {test:.1%} of the rows"
