@@ -311,11 +311,13 @@ def test_class_of_a_few_rows_is_named():
     assert not finding.yaml
 
 
-def test_large_table_is_checked_by_a_seeded_sample():
-    dataset = built(settings_of(spiked("weight", [0], 40), {}), spiked("weight", [0], 40))
+def test_large_table_is_checked_by_a_seeded_sample_with_rows_of_rare_classes():
+    table = clean_table(rows=2000).assign(y=lambda t: (t.index % 100 == 7).astype(int))
+    dataset = built(settings_of(table, {}), table)
     first, again = (draw(dataset, 300) for _ in range(2))
     assert first.X.index.tolist() == again.X.index.tolist()
-    assert len(first.X) == len(first.y) == 300
+    assert 300 <= len(first.X) == len(first.y) < 330
+    assert first.y.sum() == 20
     assert (first.y == dataset.y.loc[first.X.index]).all()
     assert set(first.X.index[first.is_test]) <= set(dataset.X_test.index)
 

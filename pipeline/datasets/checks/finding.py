@@ -10,11 +10,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.config.write import as_set, block, scalar
+from pipeline.datasets.sampling import sample
 from pipeline.results import Dataset
 from pipeline.schema.columns import Column, NumberColumn
 from pipeline.schema.kinds import kind_of
 
 MOST_ROWS = 5_000  # that checks look at
+LEAST = 100  # rows of a class that has them
 SEED = 0
 Vector = NDArray[np.float64]
 
@@ -94,18 +96,16 @@ Check: TypeAlias = Callable[[Sample], Iterator[Finding]]
 
 
 def draw(dataset: Dataset, rows: int = MOST_ROWS) -> Sample:
-    """At most so many rows of a data set, in the order of the parts."""
-    count, trained = dataset.rows, len(dataset.y_train)
-    places = np.arange(count)
-    if count > rows:
-        places = np.sort(np.random.default_rng(SEED).choice(count, rows, replace=False))
+    """About so many rows of a data set at most, in the order of the parts, some of each class."""
+    trained = len(dataset.y_train)
+    y = pd.concat([dataset.y_train, dataset.y_test])
+    places = sample(y, rows, SEED, least=LEAST)
     is_test = places >= trained
     train, test = places[~is_test], places[is_test] - trained
-    y = pd.concat([dataset.y_train.iloc[train], dataset.y_test.iloc[test]])
     classes = list(dataset.contract.classes)
     return Sample(
         dataset,
         pd.concat([dataset.X_train.iloc[train], dataset.X_test.iloc[test]]),
-        np.asarray(pd.Categorical(y, categories=classes).codes, dtype=np.intp),
+        np.asarray(pd.Categorical(y.iloc[places], categories=classes).codes, dtype=np.intp),
         is_test,
     )

@@ -25,7 +25,7 @@ def leaks(sample: Sample) -> Iterator[Finding]:
     Each is cross-validated with the class shares of its levels, or of its quantile bins. A gap
     is a level: a value that is there only for some class gives it away.
     """
-    counts = np.bincount(sample.y)
+    counts = np.bincount(sample.y, minlength=2)
     if np.sort(counts)[-2] < FEWEST:
         return
     target = sample.dataset.contract.target
