@@ -1,6 +1,10 @@
 """Analyze: what the table looks like, before any model sees it."""
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pipeline.datasets.checks.table import check_table
 from pipeline.reporting import figures
@@ -11,40 +15,46 @@ from pipeline.schema.kinds import kind_of
 
 MOST_DRAWN = 15  # columns in a picture of all, and in the report
 MOST_REPORTED = 5_000  # rows of the report
+MOST_RANKED = 100_000  # rows that are ranked, described and drawn
+SEED = 0
 
 
 def analyze(dataset: Dataset) -> Report:
     """Shape, head, description, balance, gaps, duplicates, correlations, distributions."""
-    X, y, named_y = dataset.X, dataset.y, dataset.named_y
+    X = _sample(dataset)
+    y, named_y = dataset.y.loc[X.index], dataset.named_y.loc[X.index]
     table = pd.concat([dataset.cells_of(X), y], axis=1)
     columns = dataset.contract.columns
+    described = _columns(dataset)
     findings = [one for each in check_table(dataset).values() for one in each]
     are_inferred = dataset.data is not None and dataset.data.unlisted == "infer"
-    associations = _associations(dataset)
+    associations = _associations(X, y)
+    described["rank variance between classes"] = associations.to_numpy()
     ranks = associations.rank(method="first", ascending=False)
     drawn = list(X.columns[ranks <= MOST_DRAWN])
     which = figures.part(len(drawn), X.shape[1], "that go with the target most")
-    correlations = _correlations(dataset, drawn)
-    duplicates = int(table.duplicated().sum())
+    correlations = _correlations(dataset, X[drawn], y)
+    duplicates = _duplicates(dataset)
+    missing = int(described["missing rows"].sum())
     return Report(
         metrics={
-            "rows": float(len(table)),
-            "columns": float(X.shape[1]),
-            "classes": float(y.nunique()),
+            "rows": float(dataset.rows),
+            "columns": float(len(columns)),
+            "classes": float(dataset.y.nunique()),
             "rows_train": float(len(dataset.X_train)),
             "rows_test": float(len(dataset.X_test)),
             "duplicate_rows": float(duplicates),
-            "missing_share": float(X.isna().to_numpy().mean()),
+            "missing_share": missing / (dataset.rows * len(columns)),
             "findings": float(len(findings)),
         },
         note=findings_note(findings, are_inferred),
         artifacts={
-            "overview.md": _overview(dataset, duplicates),
-            "head.csv": numbered(table.head(10)),
+            "overview.md": _overview(dataset, duplicates, missing),
+            "head.csv": numbered(_head(dataset)),
             "describe.csv": labelled(table.describe(), "statistic"),
-            "columns.csv": _columns(dataset, X, associations),
+            "columns.csv": described,
             "correlations.csv": labelled(correlations, "column"),
-            "class_balance.png": figures.class_balance(named_y),
+            "class_balance.png": figures.class_balance(dataset.named_y),
             "missing.png": figures.missing(X),
             "correlations.png": figures.correlations(correlations, which),
             "distributions.png": figures.distributions(X[drawn], named_y, columns, which),
@@ -54,8 +64,51 @@ def analyze(dataset: Dataset) -> Report:
     )
 
 
-def _overview(dataset: Dataset, duplicates: int) -> str:
-    X, y = dataset.X, dataset.y
+def _sample(dataset: Dataset) -> pd.DataFrame:
+    """At most 100,000 rows in the source's order: what ranks and pictures need no more than."""
+    if dataset.rows <= MOST_RANKED:
+        return dataset.X
+    rng = np.random.default_rng(SEED)
+    index = dataset.X_train.index.append(dataset.X_test.index)
+    return _rows_at(dataset, rng.choice(index, MOST_RANKED, replace=False))
+
+
+def _rows_at(dataset: Dataset, index: NDArray[Any]) -> pd.DataFrame:
+    parts = (dataset.X_train, dataset.X_test)
+    return pd.concat([part.loc[part.index.isin(index)] for part in parts]).sort_index()
+
+
+def _head(dataset: Dataset) -> pd.DataFrame:
+    """The first ten rows as the table has them."""
+    index = np.sort(dataset.X_train.index.append(dataset.X_test.index))[:10]
+    X = _rows_at(dataset, index)
+    return pd.concat([dataset.cells_of(X), dataset.y.loc[X.index]], axis=1)
+
+
+def _duplicates(dataset: Dataset) -> int:
+    """How many rows have the values and the label of one before, by 64 bits of each."""
+    classes = list(dataset.contract.classes)
+    total = np.asarray(pd.Categorical(_both(dataset, None), categories=classes).codes, np.uint64)
+    for name in dataset.contract.columns:
+        values = _both(dataset, name).to_numpy() + 0.0  # one kind of zero, and of NaN
+        values[np.isnan(values)] = np.nan
+        total = pd.util.hash_array(total) + pd.util.hash_array(values)
+    return int(dataset.rows - len(np.unique(total)))
+
+
+def _both(dataset: Dataset, name: str | None) -> "pd.Series[Any]":
+    """A column of both parts, or the labels, the training part first."""
+    parts = [dataset.y_train, dataset.y_test]
+    if name is not None:
+        parts = [dataset.X_train[name], dataset.X_test[name]]
+    both: pd.Series[Any] = pd.concat(parts)
+    return both
+
+
+def _overview(dataset: Dataset, duplicates: int, missing: int) -> str:
+    y, columns = dataset.y, len(dataset.contract.columns)
+    is_sampled = dataset.rows > MOST_RANKED
+    sampled = f" Ranks and pictures are of {MOST_RANKED} rows drawn by chance." * is_sampled
     names = {label: f" ({name})" for label, name in dataset.labels.items()}
     balance = "\n".join(
         f"- `{label}`{names.get(label, '')}: {count} rows ({count / len(y):.1%})"
@@ -63,8 +116,8 @@ def _overview(dataset: Dataset, duplicates: int) -> str:
     )
     return f"""# {dataset.name}
 
-{len(X)} rows, {X.shape[1]} columns and the target `{y.name}`; {duplicates} duplicate rows;
-{int(X.isna().to_numpy().sum())} missing values. What the checks found is in `findings.md`.
+{len(y)} rows, {columns} columns and the target `{y.name}`; {duplicates} duplicate rows;
+{missing} missing values.{sampled} What the checks found is in `findings.md`.
 
 {balance}
 
@@ -79,10 +132,11 @@ def _rows(dataset: Dataset) -> str:
     return f" Rows: {dataset.rows_note}." if dataset.rows_note else ""
 
 
-def _columns(dataset: Dataset, X: pd.DataFrame, associations: "pd.Series[float]") -> pd.DataFrame:
+def _columns(dataset: Dataset) -> pd.DataFrame:
+    """What is said of each column, and what its cells are, in all rows."""
     rows = []
     for name, column in dataset.contract.columns.items():
-        values, kind = X[name], kind_of(column)
+        values, kind = _both(dataset, name), kind_of(column)
         rows.append(
             {
                 "column": name,
@@ -94,30 +148,27 @@ def _columns(dataset: Dataset, X: pd.DataFrame, associations: "pd.Series[float]"
                 "distinct": values.nunique(),
                 "min": kind.cell(column, values.min()),
                 "max": kind.cell(column, values.max()),
-                "rank variance between classes": associations[name],
             }
         )
     return pd.DataFrame(rows)
 
 
-def _correlations(dataset: Dataset, columns: list[str]) -> pd.DataFrame:
+def _correlations(dataset: Dataset, X: pd.DataFrame, y: "pd.Series[Any]") -> pd.DataFrame:
     """Spearman's correlations, with the positive class as a column where there is one."""
-    table = dataset.X[columns]
     if dataset.contract.task.has_positive:
-        table = table.assign(
-            **{dataset.contract.target: (dataset.y == dataset.contract.positive).astype(float)}
-        )
-    return table.corr(method="spearman")
+        is_positive = (y == dataset.contract.positive).astype(float)
+        X = X.assign(**{dataset.contract.target: is_positive})
+    return X.corr(method="spearman")
 
 
-def _associations(dataset: Dataset) -> "pd.Series[float]":
+def _associations(X: pd.DataFrame, y: "pd.Series[Any]") -> "pd.Series[float]":
     """How much each column goes with the target, from 0 to 1.
 
     The share of the variance of its ranks that lies between the classes, which is the H of
     Kruskal and Wallis (1952) over the number of rows less one, but for ties.
     """
-    ranks = dataset.X.rank()
-    within = ranks - ranks.groupby(dataset.y.to_numpy()).transform("mean")
+    ranks = X.rank()
+    within = ranks - ranks.groupby(y.to_numpy()).transform("mean")
     variance = ranks.var(ddof=0)
     return (1 - within.var(ddof=0) / variance.where(variance > 0)).fillna(0.0)
 
