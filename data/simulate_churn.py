@@ -1,6 +1,6 @@
 """Makes `churn.csv`: customers of a telephone company, all of them invented.
 
-    python data/simulate_churn.py > data/churn.csv
+python data/simulate_churn.py > data/churn.csv
 """
 
 import sys
