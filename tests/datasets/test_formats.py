@@ -194,6 +194,7 @@ def test_column_of_excel_with_a_text_in_it_is_one_of_texts():
         *(CSV, gzip.compress(CSV), "a;b\n1,5;x\n2,5;y\n".encode("utf-16")),
         *(as_parquet(TYPED), as_feather(), as_parquet(TYPED, row_group_size=1)),
     ],
+    ids=["csv", "gzip", "utf-16", "parquet", "feather", "row groups"],
 )
 @pytest.mark.parametrize("rows", [1, 2, 3])
 def test_batches_hold_the_rows_of_the_whole_table(content, rows):

@@ -46,7 +46,9 @@ def test_sample_with_times_is_of_all_of_the_time():
 
 
 @pytest.mark.parametrize(
-    ("part", "section"), [(search_part, "tune"), (final_part, "train")], ids=str
+    ("part", "section"),
+    [(search_part, "tune"), (final_part, "train")],
+    ids=["tune", "train"],
 )
 def test_training_part_is_bounded_by_its_setting(part, section):
     dataset = make_dataset(rows=400)
