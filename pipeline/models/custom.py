@@ -13,11 +13,13 @@ from pipeline.config.ranges import Distribution, written
 from pipeline.config.tune import Estimator
 from pipeline.errors import ConfigError, nearest
 from pipeline.evaluation.fitting import takes_weights
-from pipeline.models.encoders import ENCODERS, Features, encoded
+from pipeline.models.encoders import ENCODERS, NUMBERS, Features, encoded
 from pipeline.results import Params
 
 
-def build(estimator: Estimator, params: Params, seed: int, features: Features) -> Pipeline:
+def build(
+    estimator: Estimator, params: Params, seed: int, features: Features = NUMBERS
+) -> Pipeline:
     """An unfitted pipeline: preprocessing, then the classifier.
 
     Where the class has them, `random_state` is the seed and `n_jobs` 1 unless the config says

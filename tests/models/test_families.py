@@ -177,16 +177,16 @@ OTHERS = {
 
 
 def test_family_of_the_others_is_built_from_the_config():
-    model = build("knn", {"n_neighbors": 9}, 5, OTHERS)
+    model = build("knn", {"n_neighbors": 9}, 5, estimators=OTHERS)
     assert [type(step) for _, step in model.steps] == [StandardScaler, KNeighborsClassifier]
     assert (model[-1].n_neighbors, model[-1].p) == (9, 1)
-    assert build("trees", {}, 5, OTHERS)[-1].random_state == 5
+    assert build("trees", {}, 5, estimators=OTHERS)[-1].random_state == 5
 
 
 @pytest.mark.parametrize("others", [None, OTHERS], ids=["none", "others"])
 def test_family_that_is_nowhere_is_not_built(others):
     with pytest.raises(KeyError, match="boosting"):
-        build("boosting", {}, 0, others)
+        build("boosting", {}, 0, estimators=others)
 
 
 def test_plain_model_is_scikit_learns_logistic_regression_behind_an_imputer_and_a_scaler():
