@@ -14,7 +14,6 @@ import sys
 import time
 import warnings
 from contextlib import redirect_stdout
-from dataclasses import replace
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -44,16 +43,9 @@ def compare(path: str, target: str, folds: int, max_evals: int, config_path: str
     source = open_source(config.data)
     dataset = build_dataset(config, source.read(), source.digest())
     features = Features.of(dataset.contract)
-    X, y = dataset.X, dataset.y
     losses = []
-    for train, test in make_folds(dataset.contract.task, y, folds, 0):
-        part = replace(
-            dataset,
-            X_train=X.iloc[train],
-            y_train=y.iloc[train],
-            X_test=X.iloc[test],
-            y_test=y.iloc[test],
-        )
+    for train, test in make_folds(dataset.contract.task, dataset.y, folds, 0):
+        part = dataset.parted(train, test)
         with redirect_stdout(sys.stderr):  # hyperopt's bars
             _, training = procedure.run(config, part)
         models = [training.model]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.sections import Config
+from pipeline.config.write import as_set
 from pipeline.models import import_paths
-from pipeline.schema.columns import Column
 from pipeline.verbs import VERBS, needed
 
 PACKAGE = Path(__file__).resolve().parent
@@ -74,14 +74,11 @@ def flatten(config: Config, sections: Iterable[str] | None = None) -> dict[str, 
                 flat[f"{section}.{name}"] = value
     if sections is None or "data" in sections:
         for name, column in config.data.columns.items():
-            flat[f"data.columns.{name}"] = as_set(column)
+            settings = as_set(column)
+            if column.kind == "number":
+                del settings["kind"]  # where none is said, as in every earlier run
+            flat[f"data.columns.{name}"] = settings
     return flat
-
-
-def as_set(column: Column) -> dict[str, Any]:
-    """What was set of a column, and its kind where it is not a number."""
-    kind = {} if column.kind == "number" else {"kind": column.kind}
-    return {**kind, **column.model_dump(mode="json", exclude_defaults=True)}
 
 
 def _code(step: str) -> str:

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from pipeline.config.load import model_name
 from pipeline.config.sections import Data
-from pipeline.datasets.dataset import classes_of
-from pipeline.datasets.proposal import check_target, possible_targets, propose
+from pipeline.datasets.dataset import check_target, classes_of
+from pipeline.datasets.proposal import possible_targets, propose
 from pipeline.datasets.sources import open_source
 from pipeline.errors import ConfigError
 from pipeline.verbs import Options
@@ -35,7 +35,7 @@ def init(options: Options) -> Path:
     table = open_source(data).read()
     if not options.target:
         raise ConfigError(_no_target(options.data, possible_targets(table)))
-    check_target(options.target, table, options.data)
+    check_target(data, table)
     proposal = propose(data, table, classes_of(data, table))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(proposal.text, encoding="utf-8")

@@ -150,6 +150,17 @@ class Dataset:
         values[places[:count]], values[places[count:]] = self.X_train, self.X_test
         return pd.DataFrame(values, index=index[order], columns=self.X_train.columns)
 
+    def parted(self, train: NDArray[np.intp], test: NDArray[np.intp]) -> Dataset:
+        """The data set with other parts, by the places of their rows in `X`."""
+        X, y = self.X, self.y
+        return replace(
+            self,
+            X_train=X.iloc[train],
+            y_train=y.iloc[train],
+            X_test=X.iloc[test],
+            y_test=y.iloc[test],
+        )
+
     @property
     def y(self) -> pd.Series[Any]:
         """All labels in the source's order."""

@@ -30,7 +30,7 @@ NO_AMOUNTS = "An amount cannot be predicted yet, only classes"
 def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     """The checked and split data set. Raises ContractError, and ConfigError for `positive`."""
     data = config.data
-    _check_target(data, table)
+    check_target(data, table)
     y = _whole_numbers(table[data.target])
     classes = _classes(data, y)
     data = complete(config, table, classes)
@@ -100,7 +100,8 @@ def _learn(
     }
 
 
-def _check_target(data: Data, table: pd.DataFrame) -> None:
+def check_target(data: Data, table: pd.DataFrame) -> None:
+    """Raises ContractError for a target that is no column, or has a missing value; for no rows."""
     names = list(map(str, table.columns))
     if data.target not in names:
         hint = nearest(data.target, names) or f"; the columns are {', '.join(names)}"

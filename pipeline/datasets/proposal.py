@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from pipeline.config.load import model_name
@@ -13,7 +12,7 @@ from pipeline.config.write import as_set, block, comment, scalar
 from pipeline.datasets.checks.row_structure import propose_split
 from pipeline.datasets.column_inference import Inferred, infer, positive_class
 from pipeline.datasets.sources import stem
-from pipeline.errors import ConfigError, nearest
+from pipeline.errors import ConfigError
 from pipeline.schema.contract import Label
 
 MOST_CLASSES = 20  # of a column that could be a target
@@ -56,9 +55,7 @@ def propose(data: Data, table: pd.DataFrame, classes: Sequence[Label]) -> Propos
     y = table[data.target]
     positive = positive_class(y, classes)
     counts = y.astype(str).value_counts()
-    balance = ", ".join(
-        f"{label} {counts.get(_written(label), 0)}" for label in classes[:MOST_NAMED]
-    )
+    balance = ", ".join(f"{label} {counts.get(str(label), 0)}" for label in classes[:MOST_NAMED])
     split = propose_split(table, inferred.columns, data.target)
     lines = [
         *_data_lines(data, inferred, classes, positive, balance),
@@ -75,10 +72,6 @@ def propose(data: Data, table: pd.DataFrame, classes: Sequence[Label]) -> Propos
             *(f"split.{key} may be {name!r}: {reason}" for key, (name, reason) in split.items()),
         ),
     )
-
-
-def _written(label: Label) -> str:
-    return str(label)
 
 
 def _data_lines(
@@ -154,17 +147,3 @@ def _leading_zeros(data: Data, classes: Sequence[Label]) -> Iterator[str]:
     codes = [one for one in classes if isinstance(one, str) and one[:1] == "0" and one.isdigit()]
     if any(len(code) > 1 for code in codes):
         yield f"{data.target}: {codes[0]!r} begins with a zero, so its classes stay texts"
-
-
-def check_target(target: str, table: pd.DataFrame, source: str) -> None:
-    """Raises ConfigError for a target that is no column, or has gaps, with the remedy."""
-    names = list(map(str, table.columns))
-    if target not in names:
-        hint = nearest(target, names) or f"; the columns are {', '.join(names)}"
-        raise ConfigError(f"--target is {target!r}, which is no column of {source!r}{hint}")
-    missing = int(np.asarray(table[target].isna()).sum())
-    if missing:
-        raise ConfigError(
-            f"the target {target!r} is missing in {missing} of {len(table)} rows, which nothing "
-            "can be learnt from: leave them out of the table"
-        )

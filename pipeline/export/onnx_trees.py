@@ -52,7 +52,8 @@ def boosting(graph: Graph, model: HistGradientBoostingClassifier, X: str) -> str
     """The sum of the trees' margins, of which some split by a set of categories."""
     if model.is_categorical_ is not None:  # scikit-learn moves them to the front
         order = np.argsort(~model.is_categorical_, kind="stable")
-        X = graph("Gather", X, graph.constant(order, np.int64), axis=1)
+        if np.any(np.diff(order) != 1):
+            X = graph("Gather", X, graph.constant(order, np.int64), axis=1)
     sets = LevelSets(_categories(model), model.n_features_in_)
     trees = [
         _boosted_tree(predictor, output, sets)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from pipeline.schema.columns import BooleanColumn, CategoryColumn, Column, Level, OrdinalColumn
-from pipeline.schema.kind import NULL_AS_TEXT, Kind, Read
+from pipeline.schema.kind import NULL_AS_TEXT, Kind, Read, is_text_type
 from pipeline.schema.matrix import Vector
 
 if TYPE_CHECKING:
@@ -111,12 +111,7 @@ class Coded(Kind[C]):
         types = pa.types
         if types.is_dictionary(kind):
             kind = kind.value_type
-        return bool(
-            types.is_string(kind)
-            or types.is_large_string(kind)
-            or types.is_integer(kind)
-            or types.is_null(kind)
-        )
+        return is_text_type(kind) or bool(types.is_integer(kind))
 
     def invalid_cells(self, column: C) -> Iterator[Any]:
         """A truth value, and a list."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.schema.columns import DateColumn
 from pipeline.schema.dates import DAY, EPOCH, epoch_days, iso
-from pipeline.schema.kind import NULL_AS_TEXT, BrokenRule, Kind, Read, read_missing
+from pipeline.schema.kind import NULL_AS_TEXT, BrokenRule, Kind, Read, is_text_type, read_missing
 from pipeline.schema.matrix import Vector
 
 if TYPE_CHECKING:
@@ -89,14 +89,8 @@ class Date(Kind[DateColumn]):
         """Dates, times, texts, or nothing but nulls."""
         import pyarrow as pa
 
-        types = pa.types
-        return bool(
-            types.is_date(kind)
-            or types.is_timestamp(kind)
-            or types.is_string(kind)
-            or types.is_large_string(kind)
-            or types.is_null(kind)
-        )
+        is_date = pa.types.is_date(kind) or pa.types.is_timestamp(kind)
+        return is_text_type(kind) or bool(is_date)
 
     def invalid_cells(self, column: DateColumn) -> Iterator[Any]:
         """A text, a number and a truth value."""

@@ -122,6 +122,14 @@ def read_missing(read: Read, marks: tuple[Mark, ...]) -> Read:
     return read_or_missing
 
 
+def is_text_type(kind: pa.DataType) -> bool:
+    """Whether an Arrow column of the type holds texts, or nothing but nulls."""
+    import pyarrow as pa
+
+    types = pa.types
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind))
+
+
 def _each_value(read: Read, cells: pa.ChunkedArray) -> tuple[Vector, NDArray[np.intp]]:
     """Each different value read once; NaN in place of those that are invalid, with their places."""
     import pyarrow as pa

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
@@ -143,14 +143,7 @@ def _fold(
     procedure: Procedure, config: Config, dataset: Dataset, place: int, fold: Fold
 ) -> OuterFold:
     train, test = fold
-    X, y = dataset.X, dataset.y
-    part = replace(
-        dataset,
-        X_train=X.iloc[train],
-        y_train=y.iloc[train],
-        X_test=X.iloc[test],
-        y_test=y.iloc[test],
-    )
+    part = dataset.parted(train, test)
     # hyperopt's progress bars go to standard output: of ten searches they would be a muddle.
     with threadpool_limits(1), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore", UserWarning)
