@@ -61,10 +61,12 @@ class Coded(Kind[C]):
         return self.reader(column)
 
     def cell(self, column: C, code: float) -> Any:
-        """The value in the place; `(other)` for one that is no level."""
+        """The value in the place; for one that is no level another, `(other)` among texts."""
         if isnan(code):
             return None
-        return OTHER_NAME if code == OTHER else self.values(column)[int(code)]
+        if code != OTHER:
+            return self.values(column)[int(code)]
+        return max(self.values(column)) + 1 if self._are_integers(column) else OTHER_NAME
 
     def read_series(self, column: C, cells: pd.Series[Any]) -> Vector | None:
         """Each different value is read once; None where a value may hide behind an equal one."""
@@ -96,9 +98,7 @@ class Coded(Kind[C]):
 
     def mlflow_type(self, column: C) -> str:
         """A text: `boolean` would make false of null, and pandas' categories are refused."""
-        values = self.values(column)
-        are_numbers = bool(values) and all(type(value) is int for value in values)
-        return "double" if are_numbers else "string"
+        return "double" if self._are_integers(column) else "string"
 
     def valid(self, column: C) -> str:
         """The values."""
@@ -142,6 +142,10 @@ class Coded(Kind[C]):
     def _others(self, column: C) -> Callable[[Any], bool] | None:
         """Which values are taken for others than the levels; None where all are refused."""
         return None
+
+    def _are_integers(self, column: C) -> bool:
+        values = self.values(column)
+        return bool(values) and all(type(value) is int for value in values)
 
     def _json_type_of(self, value: Any) -> str:
         return "string" if isinstance(value, str) else "integer"
@@ -227,7 +231,7 @@ class Category(Coded[CategoryColumn]):
         """Any text, where others than the levels are welcome."""
         if column.unseen == "refuse":
             return super().noun(column)
-        return "a whole number" if self.mlflow_type(column) == "double" else "a text"
+        return "a whole number" if self._are_integers(column) else "a text"
 
     def valid(self, column: CategoryColumn) -> str:
         """The levels, and whether others are welcome."""
@@ -237,7 +241,7 @@ class Category(Coded[CategoryColumn]):
     def _others(self, column: CategoryColumn) -> Callable[[Any], bool] | None:
         if column.unseen == "refuse":
             return None
-        return _is_whole if self.mlflow_type(column) == "double" else _is_text
+        return _is_whole if self._are_integers(column) else _is_text
 
 
 class Ordinal(Coded[OrdinalColumn]):

@@ -23,6 +23,7 @@ from pipeline.inference.mlflow_flavor import signature
 from pipeline.inference.predictor import Predictor, Trained
 from pipeline.models.cells import READERS, with_cells
 from pipeline.models.encoders import ROLES
+from pipeline.schema.coded import OTHER
 from pipeline.schema.columns import (
     AnyColumn,
     BooleanColumn,
@@ -439,3 +440,10 @@ def test_null_that_mlflow_writes_as_a_text_is_missing_where_it_is_no_level():
     for name in ("boolean", "category", "ordinal", "date"):
         assert np.isnan(read[name]("None"))
     assert of_none("None") == 0
+
+
+@pytest.mark.parametrize("levels", [("a", "b"), (1, 5)])
+def test_value_that_stands_for_others_is_read_as_one(levels):
+    """An example may hold one: of integers, a text would be refused."""
+    column, kind = CategoryColumn(levels=levels), KINDS["category"]
+    assert kind.reader(column)(kind.cell(column, OTHER)) == OTHER
