@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from pipeline.schema import json_schema
 from pipeline.schema.columns import BooleanColumn, CategoryColumn, Column, Level, OrdinalColumn
 from pipeline.schema.kind import NULL_AS_TEXT, Kind, Read, is_text_type
 from pipeline.schema.matrix import Vector
@@ -90,10 +91,10 @@ class Coded(Kind[C]):
     def json_schema(self, column: C) -> dict[str, Any]:
         """The values, where no other is welcome."""
         values = list(self.values(column))
-        types = sorted({self._json_type_of(value) for value in values} or {"string"})
-        schema: dict[str, Any] = {"type": [*types, "null"], "description": column.meaning}
         if self._others(column) is None:
-            return {**schema, "enum": [*values, *column.marks, None]}
+            return json_schema.cell(json_schema.enums(values), column.marks, column.meaning)
+        types = sorted(set(map(json_schema.type_of, values)) or {"string"})
+        schema = json_schema.cell([{"type": each} for each in types], column.marks, column.meaning)
         return {**schema, "examples": values[:MOST_NAMED]}
 
     def mlflow_type(self, column: C) -> str:
@@ -147,9 +148,6 @@ class Coded(Kind[C]):
         values = self.values(column)
         return bool(values) and all(type(value) is int for value in values)
 
-    def _json_type_of(self, value: Any) -> str:
-        return "string" if isinstance(value, str) else "integer"
-
 
 def _other_writing(value: Level) -> Any:
     """The text of an integer, and the integer that a text writes plainly, else the text itself."""
@@ -187,10 +185,7 @@ class Boolean(Coded[BooleanColumn]):
 
     def json_schema(self, column: BooleanColumn) -> dict[str, Any]:
         """Without a list of the two."""
-        schema = {"type": ["boolean", "null"], "description": column.meaning}
-        if not column.marks:
-            return schema
-        return {**schema, "type": ["boolean", "null", "string", "number"]}
+        return json_schema.cell({"type": "boolean"}, column.marks, column.meaning)
 
     def is_arrow_type(self, kind: pa.DataType) -> bool:
         """Booleans, or nothing but nulls."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.schema import json_schema
 from pipeline.schema.columns import DateColumn
 from pipeline.schema.dates import DAY, EPOCH, epoch_days, iso
 from pipeline.schema.kind import NULL_AS_TEXT, BrokenRule, Kind, Read, is_text_type, read_missing
@@ -70,7 +71,8 @@ class Date(Kind[DateColumn]):
         """JSON Schema has no order of dates: the range stands in the description."""
         valid = "" if column.range == (None, None) else self.valid(column)
         description = ", ".join(filter(None, [column.meaning, valid]))
-        return {"type": ["string", "null"], "description": description, "examples": ["2024-12-31"]}
+        schema = json_schema.cell({"type": "string"}, column.marks, description)
+        return {**schema, "examples": ["2024-12-31"]}
 
     def mlflow_type(self, column: DateColumn) -> str:
         """A text: MLflow's door cannot read CSV with a signature that holds its own type."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.schema import json_schema
 from pipeline.schema.columns import NumberColumn
 from pipeline.schema.kind import BrokenRule, Kind, Read, read_missing
 from pipeline.schema.matrix import Vector
@@ -118,14 +119,9 @@ class Number(Kind[NumberColumn]):
         description = ", ".join(filter(None, [column.meaning, column.unit]))
         valid = {"minimum": low, "maximum": high}
         valid = {name: bound for name, bound in valid.items() if bound is not None}
-        if not column.marks:
-            return {"type": [self.json_type, "null"], "description": description, **valid}
-        marks = " or ".join(map(_mark, column.marks))
-        return {
-            "type": list(dict.fromkeys([self.json_type, *map(_json_type, column.marks), "null"])),
-            "description": f"{description} ({marks}: missing)",
-            "anyOf": [{"type": self.json_type, **valid}, {"enum": [*column.marks, None]}],
-        }
+        if column.marks:
+            description += f" ({' or '.join(map(_mark, column.marks))}: missing)"
+        return json_schema.cell({"type": self.json_type, **valid}, column.marks, description)
 
     def mlflow_type(self, column: NumberColumn) -> str:
         """Whatever the column held in training: an integer would refuse null."""
@@ -227,7 +223,3 @@ def _with_texts(read: Read, column: NumberColumn) -> Read:
 
 def _mark(mark: Any) -> str:
     return repr(mark) if isinstance(mark, str) else f"{mark:g}"
-
-
-def _json_type(mark: Any) -> str:
-    return "string" if isinstance(mark, str) else "number"

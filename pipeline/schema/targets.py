@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
+from pipeline.schema import json_schema
 from pipeline.schema.contract import Contract, Label
 from pipeline.schema.matrix import Matrix
 from pipeline.tasks import TaskName
 
-LABEL_TYPES = {bool: ("boolean", "boolean"), int: ("integer", "long"), str: ("string", "string")}
+MLFLOW_TYPES = {bool: "boolean", int: "long", str: "string"}  # of a label
 HALF = 0.5  # the threshold of a model that has none
 
 
@@ -98,8 +99,7 @@ def target_of(contract: Contract) -> Target:
 
 
 def _label(classes: Sequence[Label]) -> AnswerColumn:
-    json_type, mlflow_type = LABEL_TYPES[type(classes[0])]
-    return AnswerColumn("label", mlflow_type, {"type": json_type, "enum": list(classes)})
+    return AnswerColumn("label", MLFLOW_TYPES[type(classes[0])], json_schema.enum(classes))
 
 
 def _probability(name: str) -> AnswerColumn:

@@ -1,30 +1,48 @@
-"""The OpenAPI description of `/invocations`, with the model's columns, types and ranges."""
+"""The OpenAPI description of the server, in the forms of which generators make clients."""
 
 from collections.abc import Mapping
-from itertools import chain
 from typing import Any
 
-from pipeline.schema.columns import Column
+from pipeline.schema import json_schema
+from pipeline.schema.json_schema import Schema
 from pipeline.schema.kinds import kind_of
 from pipeline.server.loaded_model import LoadedModel
 
-COLUMN_FORMS = ("inputs", "instances")  # forms that may hold columns instead of rows
-ERROR_STATUSES = (400, 401, 408, 413, 415, 421, 429, 431, 503, 504)
-Schema = dict[str, Any]
+ERROR_STATUSES = (400, 401, 408, 413, 415, 421, 429, 431, 500, 503, 504)
+PAGE_ERRORS: dict[str, tuple[int, ...]] = {
+    "/ping": (),
+    "/health": (503,),
+}  # no key is asked for; of other pages:
+PAGE_ERROR_STATUSES = (401, 421, 429)
+STRING: Schema = {"type": "string"}
+NUMBER: Schema = {"type": "number"}
+HEADERS = {
+    "X-Model-Version": {"description": "the version that answered", "schema": STRING},
+    "X-Request-ID": {"description": "that of the request, or a new one", "schema": STRING},
+}
+PAGES: dict[
+    str, tuple[str, str, str, Schema | str]
+] = {  # path -> operationId, what it answers, media type, schema
+    "/ping": ("ping", "The server is alive", "text/plain", STRING),
+    "/health": ("health", "Every request can be answered", "text/plain", STRING),
+    "/version": ("mlflowVersion", "The version of MLflow", "text/plain", STRING),
+    "/model": ("model", "The model that answers", "application/json", "Model"),
+    "/metrics": ("metrics", "Metrics in Prometheus's text format", "text/plain", STRING),
+    "/docs": ("docs", "This description for people", "text/html", STRING),
+    "/openapi.json": ("openapi", "This description", "application/json", {"type": "object"}),
+}
 
 
 def describe(model: LoadedModel) -> dict[str, Any]:
     """Returns an OpenAPI 3.1 document."""
-    columns = model.predictor.contract.columns
-    reference = model.predictor.reference.tolist()
-    example = {
-        name: kind_of(column).cell(column, value)
-        for (name, column), value in zip(columns.items(), reference, strict=True)
-    }
+    example = example_row(model)
     return {
         "openapi": "3.1.0",
         "info": {"title": model.version.name, "version": model.version.version},
-        "paths": {"/invocations": {"post": _operation(example)}},
+        "paths": {
+            "/invocations": {"post": _predict(example)},
+            **{path: {"get": _page(path, *page)} for path, page in PAGES.items()},
+        },
         "components": {
             "schemas": _schemas(model, example),
             "securitySchemes": {
@@ -36,10 +54,19 @@ def describe(model: LoadedModel) -> dict[str, Any]:
     }
 
 
-def _operation(example: dict[str, Any]) -> dict[str, Any]:
-    error = {"application/json": {"schema": _reference("Error")}}
+def example_row(model: LoadedModel) -> dict[str, Any]:
+    """Returns a usual row as JSON: of numbers the medians of the training part."""
+    columns, reference = model.predictor.contract.columns, model.predictor.reference.tolist()
     return {
-        "summary": "A label and a probability per row",
+        name: kind_of(column).cell(column, value)
+        for (name, column), value in zip(columns.items(), reference, strict=True)
+    }
+
+
+def _predict(example: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "operationId": "predict",
+        "summary": "One prediction per row",
         "requestBody": {
             "required": True,
             "content": {
@@ -52,48 +79,60 @@ def _operation(example: dict[str, Any]) -> dict[str, Any]:
             },
         },
         "responses": {
-            "200": {
-                "description": "One answer per row, in order",
-                "content": {"application/json": {"schema": _reference("Answer")}},
-            },
-            **{str(code): {"description": "Refused", "content": error} for code in ERROR_STATUSES},
+            "200": _response("One prediction per row, in order", _reference("Answer")),
+            **_errors(ERROR_STATUSES),
         },
     }
+
+
+def _page(
+    path: str, operation_id: str, summary: str, media_type: str, schema: Schema | str
+) -> dict[str, Any]:
+    content = _reference(schema) if isinstance(schema, str) else schema
+    errors = PAGE_ERRORS.get(path, PAGE_ERROR_STATUSES)
+    page = {
+        "operationId": operation_id,
+        "summary": summary,
+        "responses": {"200": _response(summary, content, media_type), **_errors(errors)},
+    }
+    return {**page, "security": []} if path in PAGE_ERRORS else page
+
+
+def _response(
+    description: str, schema: Schema, media_type: str = "application/json"
+) -> dict[str, Any]:
+    content = {media_type: {"schema": schema}}
+    return {"description": description, "headers": HEADERS, "content": content}
+
+
+def _errors(statuses: tuple[int, ...]) -> dict[str, Any]:
+    return {str(status): _response("Refused", _reference("Error")) for status in statuses}
 
 
 def _schemas(model: LoadedModel, example: dict[str, Any]) -> dict[str, Schema]:
-    columns, threshold = model.predictor.contract.columns, model.predictor.threshold
+    columns = model.predictor.contract.columns
     required = [name for name, column in columns.items() if not column.optional]
     cells = {name: kind_of(column).json_schema(column) for name, column in columns.items()}
-    row, by_column = _reference("Row"), _reference("Columns")
-    rows = _array(row)
-    answer = _object(
-        **{column.name: column.json_schema for column in model.predictor.target.columns}
-    )
-    params: dict[str, Schema] = {
-        "version": {"type": ["boolean", "null"]},
-        "explain": {"type": ["boolean", "null"]},
-    }
-    if threshold is not None:
-        bounds = {"minimum": 0, "maximum": 1, "default": threshold}
-        params["threshold"] = {"type": ["number", "null"], **bounds}
+    rows, any_form = _array(_reference("Row")), _reference("AnyForm")
     return {
+        "Request": {"oneOf": [_reference(name) for name in REQUESTS]},
+        "RecordsRequest": _form("dataframe_records", rows),
+        "SplitRequest": _form("dataframe_split", _reference("Split")),
+        "InputsRequest": _form("inputs", any_form),
+        "InstancesRequest": _form("instances", any_form),
+        "AnyForm": {"anyOf": [rows, _reference("Columns"), _reference("Row")]},
         "Row": {**_closed(cells, required), "example": example},
-        "Request": {
-            "oneOf": [
-                _form("dataframe_records", rows),
-                _form("dataframe_split", _split(columns, required)),
-                *(_form(name, {"anyOf": [rows, by_column, row]}) for name in COLUMN_FORMS),
-            ]
-        },
         # A list of cells per column, all of one length.
         "Columns": _closed({name: _array(cell) for name, cell in cells.items()}, required),
-        "Params": {"type": "object", "properties": params, "additionalProperties": False},
-        "Answer": _object(predictions=_array(answer)),
-        "Error": _object(
-            error_code={"type": "string"}, message={"type": "string"}, request_id={"type": "string"}
-        ),
+        "Split": _split(cells, required),
+        "Params": _params(model.predictor.threshold),
+        **_answer(model),
+        "Model": _model(),
+        "Error": _object(error_code=STRING, message=STRING, request_id=STRING),
     }
+
+
+REQUESTS = ("RecordsRequest", "SplitRequest", "InputsRequest", "InstancesRequest")
 
 
 def _form(name: str, value: Schema) -> Schema:
@@ -101,19 +140,60 @@ def _form(name: str, value: Schema) -> Schema:
     return _closed({name: value, "params": params}, [name])
 
 
-def _split(columns: Mapping[str, Column], required: list[str]) -> Schema:
+def _split(cells: Mapping[str, Schema], required: list[str]) -> Schema:
     """Returns the schema of names in any order, each once, and rows of as many cells."""
-    schemas = [kind_of(column).json_schema(column) for column in columns.values()]
-    cells = _array({"type": sorted({"null", *chain(*(schema["type"] for schema in schemas))})})
-    row = {**cells, "minItems": len(required), "maxItems": len(columns)}
+    types = set().union(*map(json_schema.types, cells.values()), {"null"})
+    row = _array({"type": sorted(types)})
     names = {
-        **_array({"enum": list(columns)}),
+        **_array(json_schema.enum(list(cells))),
         "uniqueItems": True,
         "allOf": [{"contains": {"const": name}} for name in required],
     }
-    index = {"type": ["array", "null"], "description": "as many entries as rows; they are not read"}
-    properties = {"columns": names, "data": _array(row), "index": index}
-    return _closed(properties, ["columns", "data"])
+    index = {
+        "type": ["array", "null"],
+        "items": {},
+        "description": "as many entries as rows; they are not read",
+    }
+    row |= {"minItems": len(required), "maxItems": len(cells)}
+    return _closed({"columns": names, "data": _array(row), "index": index}, ["columns", "data"])
+
+
+def _params(threshold: float | None) -> Schema:
+    truth = {"type": ["boolean", "null"]}
+    params: dict[str, Schema] = {"version": truth, "explain": truth}
+    if threshold is not None:  # no `default`: clients would send that of this version to the next
+        usual = f"the model's own, {threshold:.6g}, if not given"
+        bounds = {"minimum": 0, "maximum": 1, "description": usual}
+        params["threshold"] = {"type": ["number", "null"], **bounds}
+    return _closed(params, [])
+
+
+def _answer(model: LoadedModel) -> dict[str, Schema]:
+    """Returns the schemas of an answer: of what its task predicts, and what a request asks for."""
+    predictor = model.predictor
+    prediction = {column.name: column.json_schema for column in predictor.target.columns}
+    base = {**NUMBER, "description": "with params.explain: of a row of usual values"}
+    more = {"base": base, "contributions": _reference("Contributions")}
+    name = {**STRING, "description": "with params.version: the registered model"}
+    version = {**STRING, "description": "with params.version"}
+    answer = {"predictions": _array(_reference("Prediction")), "model": name, "version": version}
+    return {
+        "Answer": {**_object(**answer), "required": ["predictions"]},
+        "Prediction": {**_object(**prediction, **more), "required": list(prediction)},
+        "Contributions": _object(**dict.fromkeys(predictor.contract.columns, NUMBER)),
+    }
+
+
+def _model() -> Schema:
+    texts = dict.fromkeys(("name", "version", "run_id", "manifest_sha256"), STRING)
+    number = {"type": ["number", "null"]}
+    return _object(
+        **texts,
+        compiled={"type": "boolean"},
+        threshold=number,
+        metrics={"type": "object", "additionalProperties": number},
+        contract={"type": "object"},
+    )
 
 
 def _reference(name: str) -> Schema:

@@ -103,4 +103,4 @@ def _row(name: str, column: Column) -> str:
 def _bounds(param: Mapping[str, Any]) -> str:
     if "boolean" in param["type"]:
         return "true or false"
-    return f"{param['minimum']} to {param['maximum']}, {param['default']:.6g} if not given"
+    return f"{param['minimum']} to {param['maximum']}, {param['description']}"

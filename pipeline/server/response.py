@@ -1,6 +1,7 @@
 """The response to one request, as bytes: the same in the server and in its worker process."""
 
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -31,8 +32,14 @@ def respond(reader: Reader, body: bytes, media_type: str, is_quick: bool) -> Res
     count = len(request.X)
     if is_quick and count > (QUICK_EXPLAINED if request.params.explain else QUICK_ROWS):
         raise SlowRequestError
+    # The version stands beside MLflow's `predictions`, once: MLflow's own server can't but repeat
+    # it in each row.
+    params = replace(request.params, version=False) if request.params.version else request.params
     try:
-        columns = reader.predictor.answers(request.X, request.params)
+        columns = reader.predictor.answers(request.X, params)
     except ContractError as error:
         raise invalid_parameter(error.rule, str(error)) from None
-    return Response(orjson.dumps({"predictions": records(columns)}), count)
+    answer: dict[str, Any] = {"predictions": records(columns)}
+    if request.params.version:
+        answer |= reader.predictor.model_version
+    return Response(orjson.dumps(answer), count)

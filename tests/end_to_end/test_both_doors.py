@@ -25,7 +25,6 @@ FORMS = {
     "inputs, values": {"inputs": PATIENT},
     "instances, columns": {"instances": {name: [value] for name, value in PATIENT.items()}},
     "threshold": {"inputs": [PATIENT], "params": {"threshold": 0.99}},
-    "version": {"inputs": [PATIENT], "params": {"version": True}},
     "explain": {"inputs": [PATIENT], "params": {"explain": True, "version": False}},
 }
 
@@ -106,6 +105,14 @@ def test_both_doors_give_the_same_answer(door: Door, endpoint: str, form: str) -
     plain_status, plain = post(endpoint, FORMS[form])
     assert (reply.status, plain_status) == (200, 200)
     assert reply.json == plain
+
+
+def test_both_doors_name_the_version_once_and_in_each_row(door: Door, endpoint: str) -> None:
+    body = {"inputs": [PATIENT, PATIENT], "params": {"version": True}}
+    reply, version = door.post(body), {"model": "pima-diabetes", "version": "1"}
+    assert reply.json.items() >= version.items()
+    rows = [{**row, **version} for row in reply.json["predictions"]]
+    assert post(endpoint, body) == (200, {"predictions": rows})
 
 
 def test_both_doors_read_the_same_csv(door: Door, endpoint: str) -> None:

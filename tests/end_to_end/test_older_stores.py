@@ -126,7 +126,8 @@ def test_guarded_door_answers_as_the_champion_did(store: Path) -> None:
         reply = opened.post({"dataframe_records": ROWS, "params": PARAMS})
     assert reply.status == 200
     assert reply.headers["x-model-version"] == "2"
-    assert reply.json["predictions"] == recorded(store, 2)
+    version = {name: reply.json[name] for name in ("model", "version")}
+    assert [{**row, **version} for row in reply.json["predictions"]] == recorded(store, 2)
 
 
 def test_rollback_lets_an_older_candidate_follow(

@@ -159,7 +159,7 @@ def test_what_takes_its_time_is_handed_on_and_counted_meanwhile(pima, monkeypatc
 
 def test_answer_is_the_same_as_mlflows_own_door_gives(pima):
     frame = folders.pima().X_test
-    params = {"version": True, "threshold": 0.3}
+    params = {"threshold": 0.3}
     expected = ServedModel(pima.predictor).predict(frame, params)
     rows = json.loads(frame.to_json(orient="records", double_precision=15))
     response = pima.answer_at_once(text({"inputs": rows, "params": params}).encode(), JSON)

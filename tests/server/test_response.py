@@ -49,13 +49,20 @@ def test_rows_are_answered_in_their_order(reader):
 
 def test_params_shape_the_answer(reader):
     rows = [{**PATIENT, "Age": 30}]
-    (answer,) = predictions(reader, body(rows, threshold=0.2, version=True))
-    assert answer == {"label": 1, "probability": 0.25, "model": "visits", "version": "7"}
+    (answer,) = predictions(reader, body(rows, threshold=0.2))
+    assert answer == {"label": 1, "probability": 0.25}
     (answer,) = predictions(reader, body(rows, explain=True))
     assert list(answer) == ["label", "probability", "base", "contributions"]
     assert answer["base"] == pytest.approx(0)
     age = {"Age": pytest.approx(np.log(0.25 / 0.75))}
     assert answer["contributions"] == dict.fromkeys(NAMES, pytest.approx(0)) | age
+
+
+def test_version_stands_once_beside_the_predictions(reader):
+    answer = json.loads(respond(reader, body([PATIENT] * 2, version=True), JSON, False).body)
+    assert list(answer) == ["predictions", "model", "version"]
+    assert (answer["model"], answer["version"]) == ("visits", "7")
+    assert answer["predictions"] == predictions(reader, body([PATIENT] * 2))
 
 
 @pytest.mark.parametrize(

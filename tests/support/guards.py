@@ -20,6 +20,7 @@ from tests.support.pima import CONTRACT, PATIENT, text
 GOOD = text({"dataframe_records": [PATIENT]}).encode()
 KEY = "tok-SECRET-987654"
 OTHER_KEY = "tok-other"
+IDENTITY = {"model": "visits", "version": "7"}
 
 
 def hashed(key: str) -> str:
@@ -38,9 +39,10 @@ class FakeModel:
     header = b"7"
     version = SimpleNamespace(version="7")
 
-    def __init__(self) -> None:
+    def __init__(self, predictor: Predictor | None = None) -> None:
         predict = lambda X: np.tile([0.75, 0.25], (len(X), 1))  # noqa: E731
-        self.reader = Reader(Predictor(CONTRACT, predict, Trained(0.5, *np.ones((2, 8))), {}), 100)
+        usual = Predictor(CONTRACT, predict, Trained(0.5, *np.ones((2, 8))), IDENTITY)
+        self.reader = Reader(predictor or usual, 100)
         self.asked: list[Any] = []
         self.is_healthy = True
 
