@@ -1,139 +1,29 @@
 """The pictures: matplotlib figures made of plain data, drawn without a screen."""
 
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
 from pipeline.evaluation.corrected_t_test import Comparison
 from pipeline.evaluation.metrics import Predictions
 from pipeline.results import Trial
-from pipeline.schema.columns import Column
-from pipeline.schema.kinds import kind_of
 from pipeline.tasks import CLASSIFICATION, Family, TaskName
 
-BINS = 20
 MOST_BARS = 40  # of a picture that a person can read
-MOST_LEVELS = 8  # of a column among others
 LONGEST_LABEL = 40  # characters
-LONGEST_LEVEL = 20
 DPI = 100
 # Labels of axes: those of scikit-learn name a positive label, True, which is no class of the table.
 ROC = {"xlabel": "False positive rate", "ylabel": "True positive rate"}
 PRECISION_RECALL = {"xlabel": "Recall", "ylabel": "Precision"}
 CALIBRATION = {"xlabel": "Mean predicted probability", "ylabel": "Fraction of positives"}
-
-
-def class_balance(y: "pd.Series[Any]") -> Figure:
-    """Rows per class."""
-    figure, axes = _figure(title=f"Class balance of {y.name}")
-    counts = y.value_counts().sort_index()
-    bars = axes.bar([str(label) for label in counts.index], counts.to_numpy())
-    axes.bar_label(bars, [f"{n} ({n / len(y):.1%})" for n in counts])
-    axes.set_ylabel("rows")
-    return figure
-
-
-def missing(X: pd.DataFrame) -> Figure:
-    """Share of missing values per column, of those that have most where there are many."""
-    share = X.isna().mean()
-    share = share[share.rank(method="first", ascending=False) <= MOST_BARS][::-1]
-    title = f"Missing values{part(len(share), X.shape[1], 'with most')}"
-    figure, axes = _figure(height=1 + 0.3 * len(share), title=title)
-    bars = axes.barh(_labels(share.index), share.to_numpy())
-    axes.bar_label(bars, [f"{value:.1%}" for value in share], padding=3)
-    axes.set_xlim(0, max(0.1, share.max() * 1.15))
-    axes.set_xlabel("share of rows")
-    return figure
-
-
-def correlations(table: pd.DataFrame, which: str = "") -> Figure:
-    """Matrix of Spearman correlations; `which` says of which columns."""
-    size = 3 + 0.4 * len(table)
-    figure, axes = _figure(size, size, f"Correlations (Spearman){which}")
-    picture = axes.imshow(table.to_numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
-    axes.set_xticks(range(len(table)), _labels(table.columns), rotation=45, ha="right")
-    axes.set_yticks(range(len(table)), _labels(table.index))
-    if len(table) <= 15:
-        for (row, column), value in np.ndenumerate(table.to_numpy()):
-            color = "white" if abs(value) > 0.6 else "black"
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=color)
-    figure.colorbar(picture, ax=axes, shrink=0.7)
-    return figure
-
-
-def distributions(
-    X: pd.DataFrame, y: "pd.Series[Any]", columns: Mapping[str, Column], which: str = ""
-) -> Figure:
-    """A panel for each column, as its kind asks, with the classes apart; `which` says of which."""
-    rows = -(-X.shape[1] // 3)
-    figure = _sheet(12, 2.6 * rows)
-    figure.suptitle(f"Distributions by class{which}")
-    for place, (name, values) in enumerate(X.items()):
-        axes = figure.add_subplot(rows, 3, place + 1)
-        axes.set_title(_labels([name])[0])
-        column = columns[str(name)]
-        present = values.dropna()
-        parts = {str(label): part.to_numpy() for label, part in present.groupby(y)}
-        PANELS[column.kind](axes, column, present.to_numpy(), parts)
-    named = [axes for axes in figure.axes if axes.get_legend_handles_labels()[0]]
-    if named:
-        named[0].legend(title=str(y.name))
-    return figure
-
-
-Vector = NDArray[np.float64]
-
-
-def _histogram(axes: Axes, column: Column, present: Vector, parts: Mapping[str, Vector]) -> None:
-    """Of each class, scaled to area 1."""
-    axes.set_xlabel(getattr(column, "unit", ""))
-    try:
-        edges = np.histogram_bin_edges(present, max(1, min(BINS, len(np.unique(present)))))
-    except ValueError:  # one huge number, with no bin of finite size around it
-        return
-    for label, part in parts.items():
-        axes.stairs(*np.histogram(part, edges, density=True), fill=True, alpha=0.5, label=label)
-
-
-def _date_histogram(
-    axes: Axes, column: Column, present: Vector, parts: Mapping[str, Vector]
-) -> None:
-    """As of numbers: matplotlib counts dates in days since 1970 too."""
-    _histogram(axes, column, present, parts)
-    locator = AutoDateLocator(minticks=3)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-
-
-def _level_bars(axes: Axes, column: Column, present: Vector, parts: Mapping[str, Vector]) -> None:
-    """The share of each level in the rows of a class; of many levels, of the most frequent."""
-    codes, counts = np.unique(present, return_counts=True)
-    drawn = np.sort(codes[np.argsort(-counts, kind="stable")[:MOST_LEVELS]])[::-1]
-    places = np.arange(len(drawn))
-    height = 0.8 / max(len(parts), 1)
-    for number, (label, cells) in enumerate(parts.items()):
-        shares = [(cells == code).mean() for code in drawn]
-        axes.barh(places - number * height, shares, height, alpha=0.7, label=label)
-    names = [kind_of(column).written(column, code) for code in drawn]
-    axes.set_yticks(places - 0.4 + height / 2, _labels(names, LONGEST_LEVEL))
-    axes.set_xlabel(f"share of the class{part(len(drawn), len(codes), 'with most rows', 'levels')}")
-
-
-PANELS: Mapping[str, Callable[[Axes, Any, Vector, Mapping[str, Vector]], None]] = {
-    **dict.fromkeys(("number", "integer"), _histogram),
-    **dict.fromkeys(("boolean", "category", "ordinal"), _level_bars),
-    "date": _date_histogram,
-}
 
 
 def model_comparison(models: dict[str, Predictions], classes: Sequence[Any]) -> Figure:

@@ -7,22 +7,25 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.datasets.checks.table import check_table
-from pipeline.reporting import figures
+from pipeline.reporting import table_figures as figures
 from pipeline.reporting.findings import findings_note, findings_page
+from pipeline.reporting.style import part
 from pipeline.reporting.tables import labelled, numbered
 from pipeline.results import Dataset, Report
 from pipeline.schema.kinds import kind_of
 
-MOST_DRAWN = 15  # columns in a picture of all, and in the report
+MOST_DRAWN = 15  # columns whose distributions are drawn, and in the report
+MOST_CORRELATED = 30  # columns
 MOST_REPORTED = 5_000  # rows of the report
 MOST_RANKED = 100_000  # rows that are ranked, described and drawn
+MOST_RANKED_IN_PAIRS = 10_000  # rows of correlations: with gaps each pair is ranked anew
 SEED = 0
 
 
 def analyze(dataset: Dataset) -> Report:
     """Shape, head, description, balance, gaps, duplicates, correlations, distributions."""
     X = _sample(dataset)
-    y, named_y = dataset.y.loc[X.index], dataset.named_y.loc[X.index]
+    y, named_y = dataset.y.loc[X.index], _named(dataset)
     table = pd.concat([dataset.cells_of(X), y], axis=1)
     columns = dataset.contract.columns
     described = _columns(dataset)
@@ -31,11 +34,11 @@ def analyze(dataset: Dataset) -> Report:
     associations = _associations(X, y)
     described["rank variance between classes"] = associations.to_numpy()
     ranks = associations.rank(method="first", ascending=False)
-    drawn = list(X.columns[ranks <= MOST_DRAWN])
-    which = figures.part(len(drawn), X.shape[1], "that go with the target most")
-    correlations = _correlations(dataset, X[drawn], y)
+    drawn, correlated = (list(X.columns[ranks <= most]) for most in (MOST_DRAWN, MOST_CORRELATED))
+    correlations = _correlations(dataset, X[correlated], y)
     duplicates = _duplicates(dataset)
     missing = int(described["missing rows"].sum())
+    gaps = figures.missing(X)
     return Report(
         metrics={
             "rows": float(dataset.rows),
@@ -54,10 +57,16 @@ def analyze(dataset: Dataset) -> Report:
             "describe.csv": labelled(table.describe(), "statistic"),
             "columns.csv": described,
             "correlations.csv": labelled(correlations, "column"),
-            "class_balance.png": figures.class_balance(dataset.named_y),
-            "missing.png": figures.missing(X),
-            "correlations.png": figures.correlations(correlations, which),
-            "distributions.png": figures.distributions(X[drawn], named_y, columns, which),
+            "class_balance.png": figures.class_balance(named_y),
+            **({} if gaps is None else {"missing.png": gaps}),
+            "correlations.png": figures.correlations(
+                correlations,
+                dataset.contract.target if dataset.contract.task.has_positive else None,
+                _drawn(dataset, correlated, min(len(X), MOST_RANKED_IN_PAIRS)),
+            ),
+            "distributions.png": figures.distributions(
+                X[drawn], named_y.loc[X.index], columns, _drawn(dataset, drawn, len(X))
+            ),
             "findings.md": findings_page(findings, are_inferred),
             "report.html": _report(table[[*drawn, dataset.contract.target]], dataset.name),
         },
@@ -153,8 +162,23 @@ def _columns(dataset: Dataset) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _named(dataset: Dataset) -> "pd.Series[Any]":
+    """All labels by the names of their classes, in the order of the classes."""
+    return dataset.named_y.astype(pd.CategoricalDtype(list(dataset.class_names), ordered=True))
+
+
+def _drawn(dataset: Dataset, columns: list[str], rows: int) -> str:
+    """Which columns and rows a picture is of, for its title."""
+    sampled = f" drawn by chance of {dataset.rows}" * (rows < dataset.rows)
+    which = part(len(columns), len(dataset.contract.columns), "that go with the target most")
+    return f"{rows} rows{sampled}{which}"
+
+
 def _correlations(dataset: Dataset, X: pd.DataFrame, y: "pd.Series[Any]") -> pd.DataFrame:
     """Spearman's correlations, with the positive class as a column where there is one."""
+    if len(X) > MOST_RANKED_IN_PAIRS:
+        X = X.sample(MOST_RANKED_IN_PAIRS, random_state=SEED)
+        y = y.loc[X.index]
     if dataset.contract.task.has_positive:
         is_positive = (y == dataset.contract.positive).astype(float)
         X = X.assign(**{dataset.contract.target: is_positive})

@@ -285,7 +285,7 @@ def _written(artifacts: Artifacts) -> Iterator[str]:
                 case dict():
                     path.write_text(json.dumps(artifact, indent=1), encoding="utf-8")
                 case figure:
-                    figure.savefig(path, dpi=100)
+                    figure.savefig(path)
         yield folder
 
 

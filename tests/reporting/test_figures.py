@@ -12,8 +12,6 @@ from sklearn.metrics import confusion_matrix, roc_curve
 
 from pipeline.evaluation.corrected_t_test import corrected_t_test
 from pipeline.reporting import figures
-from pipeline.schema.columns import BooleanColumn, CategoryColumn, DateColumn, NumberColumn
-from pipeline.schema.kinds import KINDS
 from tests.support.builders import make_dataset, make_dummy, make_predictions, make_sure, make_trial
 
 CLASSES = [(0, 1), ("no", "yes"), (False, True), (0, 1, 2), ("a", "b", "c")]
@@ -54,100 +52,6 @@ def ticks(axis: Axis) -> list[str]:
 
 def bar_widths(figure: Figure) -> list[float]:
     return [bar.get_width() for bar in figure.axes[0].patches]
-
-
-def test_class_balance_tells_rows_and_shares(dataset, classes):
-    figure = drawn(figures.class_balance(dataset.y))
-    assert ticks(figure.axes[0].xaxis) == [str(label) for label in classes]
-    each = 120 // len(classes)
-    assert [bar.get_height() for bar in figure.axes[0].patches] == [each] * len(classes)
-    assert texts(figure) == [f"{each} ({1 / len(classes):.1%})"] * len(classes)
-
-
-def test_missing_tells_the_share_of_each_column_from_the_top(dataset):
-    figure = drawn(figures.missing(dataset.X))
-    share = dataset.X["gap"].isna().mean()
-    assert bar_widths(figure) == pytest.approx([0, 0, share, 0])
-    assert ticks(figure.axes[0].yaxis) == ["flag", "noise", "gap", "height"]
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_missing_draws_when_all_or_nothing_is_missing(share):
-    X = pd.DataFrame({"a": [np.nan if share else 1.0] * 5})
-    assert texts(drawn(figures.missing(X))) == [f"{share:.1%}"]
-
-
-def test_correlations_show_every_pair(dataset):
-    table = dataset.X.corr(method="spearman")
-    figure = drawn(figures.correlations(table))
-    assert texts(figure) == [f"{value:.2f}" for value in table.to_numpy().ravel()]
-
-
-def test_correlations_of_many_or_constant_columns_draw():
-    rng = np.random.default_rng(0)
-    wide = pd.DataFrame(rng.normal(size=(30, 20))).assign(constant=1.0).rename(columns=str)
-    assert texts(drawn(figures.correlations(wide.corr(method="spearman")))) == []
-
-
-def test_distributions_have_a_panel_for_each_column_and_a_histogram_for_each_class(
-    dataset, classes
-):
-    figure = drawn(figures.distributions(dataset.X, dataset.y, dataset.contract.columns))
-    assert [axes.get_title() for axes in figure.axes] == ["height", "gap", "noise", "flag"]
-    assert [axes.get_xlabel() for axes in figure.axes] == ["cm", "", "", ""]
-    legend = figure.axes[0].get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == [str(label) for label in classes]
-    for histogram in figure.axes[0].patches:
-        heights, edges, _ = histogram.get_data()
-        assert (heights * np.diff(edges)).sum() == pytest.approx(1)
-
-
-LEVELS = tuple("abcdefghij")
-
-
-def test_each_kind_of_column_has_a_panel():
-    assert set(figures.PANELS) == set(KINDS)
-
-
-def test_distributions_have_bars_of_levels_and_years_of_dates():
-    rng = np.random.default_rng(0)
-    codes = np.r_[np.repeat([0.0, 1.0], 40), np.arange(20.0) % 10]
-    X = pd.DataFrame({"city": codes, "sure": codes % 2, "on": 20_000 + rng.integers(0, 900, 100)})
-    y = pd.Series(np.tile(["no", "yes"], 50), name="label")
-    columns = {
-        "city": CategoryColumn(levels=LEVELS),
-        "sure": BooleanColumn(),
-        "on": DateColumn(),
-    }
-    city, sure, on = drawn(figures.distributions(X, y, columns)).axes
-    assert city.get_xlabel().endswith("(the 8 of 10 levels with most rows)")
-    assert len(ticks(city.yaxis)) == figures.MOST_LEVELS
-    assert {"a", "b"} < set(ticks(city.yaxis))
-    assert ticks(sure.yaxis) == ["true", "false"]
-    shares = [bar.get_width() for bar in sure.patches]
-    of_no = X.loc[y == "no", "sure"].mean()
-    assert shares[:2] == pytest.approx([of_no, 1 - of_no])
-    assert "2025" in ticks(on.xaxis)
-
-
-AWKWARD = {
-    "constant": np.full(20, 7.0),
-    "of one class": np.r_[np.ones(10), np.full(10, np.nan)],
-    "empty": np.full(20, np.nan),
-    "huge": np.arange(20) * 1e300,
-    "tiny": np.arange(20) * 1e-300,
-    "constant and huge": np.full(20, 1e17),
-}
-
-
-@pytest.mark.parametrize("place", [0, 1])
-@pytest.mark.parametrize("name", AWKWARD)
-def test_distributions_draw_awkward_columns(name, place):
-    X = pd.DataFrame({"plain": np.arange(20.0)})
-    X.insert(place, "awkward", AWKWARD[name])
-    y = pd.Series(np.repeat([0, 1], 10), name="label")
-    figure = drawn(figures.distributions(X, y, dict.fromkeys(X, NumberColumn())))
-    assert any(axes.get_legend() for axes in figure.axes)
 
 
 AXES = {
@@ -242,7 +146,6 @@ def test_png_is_the_picture_as_a_file_of_its_size():
     "draw",
     [
         lambda: figures.weights({"svc": 1.0}),
-        lambda: figures.class_balance(pd.Series([0, 1, 1], name="label")),
         lambda: figures.model_comparison({"a": make_predictions()}, (0, 1)),
     ],
 )
@@ -280,19 +183,6 @@ def test_importance_of_many_columns_shows_the_largest():
     assert bar_widths(figure) == means[-figures.MOST_BARS :].tolist()
     assert figure.axes[0].get_title().endswith("(the 40 of 500 columns with most)")
     assert figure.get_figheight() < 15
-
-
-def test_missing_values_of_many_columns_are_of_those_with_most():
-    X = pd.DataFrame(np.zeros((10, 300))).rename(columns=str)
-    X.iloc[:5, 250:] = np.nan
-    assert bar_widths(drawn(figures.missing(X))) == [0.5] * figures.MOST_BARS
-
-
-def test_long_names_are_cut_and_stay_apart():
-    X = pd.DataFrame({"x" * 3000: [1.0, np.nan], "x" * 2999: [np.nan, np.nan], "y": [0.0, 0.0]})
-    labels = ticks(drawn(figures.missing(X)).axes[0].yaxis)
-    assert len(set(labels)) == 3
-    assert max(map(len, labels)) < 50
 
 
 @pytest.mark.parametrize("losses", [[0.6], [0.6, 0.5, 0.7, 0.4, 9.0], [0.5, 0.5]])

@@ -164,8 +164,16 @@ def test_analyze_takes_an_empty_or_constant_column(value):
     dataset = make_dataset()
     parts = {name: getattr(dataset, name).assign(noise=value) for name in ("X_train", "X_test")}
     analysis = analyze(dataclasses.replace(dataset, **parts))
+    assert isinstance(analysis.artifacts["missing.png"], Figure)
     columns = analysis.artifacts["columns.csv"].set_index("column")
     assert columns.loc["noise", "missing rows"] == (120 if np.isnan(value) else 0)
+
+
+def test_missing_values_are_drawn_where_there_are_some():
+    dataset = make_dataset()
+    parts = {name: getattr(dataset, name).fillna(0) for name in ("X_train", "X_test")}
+    artifacts = analyze(dataclasses.replace(dataset, **parts)).artifacts
+    assert set(ARTIFACTS) - set(artifacts) == {"missing.png"}
 
 
 @pytest.mark.parametrize("name", ["index", "name", "mean", "count", "level_0", "a b", "Größe"])
@@ -197,11 +205,15 @@ def test_pictures_of_a_wide_table_show_the_columns_that_go_with_the_target_most(
 
     correlations = analysis.artifacts["correlations.csv"]
     drawn_text = correlations["column"].tolist()
-    assert len(drawn_text) == step.MOST_DRAWN + 1  # and the target
     assert set(apart) <= set(drawn_text)
     assert drawn_text[:-1] == [name for name in names if name in drawn_text]
-    titles = [axes.get_title() for axes in analysis.artifacts["distributions.png"].axes]
-    assert titles == drawn_text[:-1]
+    assert len(drawn_text) == step.MOST_CORRELATED + 1  # and the target
+    panels = [axes.get_title() for axes in analysis.artifacts["distributions.png"].axes]
+    assert len(panels) == step.MOST_DRAWN
+    assert set(apart) <= set(panels) <= set(drawn_text)
+    for name, count in (("correlations", 30), ("distributions", 15)):
+        title = analysis.artifacts[f"{name}.png"].get_suptitle().replace("\n", " ")
+        assert f"120 rows (the {count} of 60 columns that go with the target most)" in title
     columns = analysis.artifacts["columns.csv"].set_index("column")
     assert len(columns) == 60
     share = columns["rank variance between classes"]
@@ -213,7 +225,7 @@ def test_classes_are_called_by_their_names():
     dataset = dataclasses.replace(make_dataset(), labels={0: "healthy", 1: "ill"})
     artifacts = analyze(dataset).artifacts
     (axes,) = artifacts["class_balance.png"].axes
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["healthy", "ill"]
-    legend = artifacts["distributions.png"].axes[0].get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == ["healthy", "ill"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["ill", "healthy"]
+    strips = artifacts["distributions.png"].axes[0].get_yticklabels()
+    assert [text.get_text() for text in strips] == ["healthy", "ill"]
     assert "- `1` (ill): 60 rows" in artifacts["overview.md"]
