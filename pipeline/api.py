@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
 
     from pipeline.flow import Result
 
-OF_A_FRAME = {"data.source": "data frame", "data.sha256": "null", "data.query": "null"}
+FRAME = "data frame"
+OF_A_FRAME = {"data.source": FRAME, "data.sha256": "null", "data.query": "null"}
 PROGRESS_BAR = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
 
 
@@ -32,29 +32,35 @@ def run(
     config: str | Path = DEFAULT_CONFIG,
     overrides: Mapping[str, Any] | None = None,
     verb: str = "run",
-    data: "pd.DataFrame | None" = None,
+    data: "pd.DataFrame | str | Path | None" = None,
     **options: Any,
 ) -> "Result":
     """Runs a verb as `python -m pipeline VERB CONFIG` does, and returns what it has left.
 
     `overrides` are settings by key, `{"tune.max_evals": 20}`; texts are read as YAML. `data` is a
-    table that stands for what `data.source` names; its index does not count. `options`
-    are the verb's: `fresh=True`, and for `compare` `runs=(ID, ID)`. Where a run is active in this
-    thread, the command's is a child of it, in its experiment. A script that calls it should do so
-    under `if __name__ == "__main__":`, as its workers import the script.
+    table that stands for what `data.source` names, its index does not count; for `predict` that to
+    score, or where it is. `options` are the verb's: `fresh=True`, `output=PATH`, and for `compare`
+    `runs=(ID, ID)`. Where a run is active in this thread, the command's is a child of it, in its
+    experiment. A script that calls it should do so under `if __name__ == "__main__":`, as its
+    workers import the script.
 
     Raises PipelineError: ConfigError, SourceError, ... with the message of the command line.
     """
     read_verb([verb])
     if not VERBS[verb].opens_run:
         raise ConfigError(f"{verb} leaves no run; start it in a shell: python -m pipeline {verb}")
-    checked = check_options(verb, options)
     texts = {key: _yaml(value) for key, value in (overrides or {}).items()}
-    if data is not None:
+    frame = None if isinstance(data, (str, Path)) else data
+    if "data" in VERBS[verb].options:
+        options["data"] = FRAME if frame is not None else str(data or "")
+    elif frame is None and data is not None:
+        raise ConfigError("data must be a data frame; name a file with {'data.source': PATH}")
+    elif frame is not None:
         texts |= OF_A_FRAME
         if verb in COMMANDS:
             raise ConfigError(f"{verb} reads no data; leave `data` out")
-    result = execute(verb, load(str(config), texts), checked, data)
+    checked = check_options(verb, options)
+    result = execute(verb, load(str(config), texts), checked, frame)
     assert result is not None  # of a verb that opens a run
     return result
 
@@ -73,7 +79,7 @@ def execute(
             from pipeline.tracking import local_store
 
             local_store.make()
-            return COMMANDS.get(verb, partial(_steps, data=data))(verb, config, options)
+            return COMMANDS.get(verb, _steps)(verb, config, options, data)
     except PipelineError:
         raise
     except Exception as error:
@@ -121,25 +127,34 @@ def _steps(
     return flow.run(verb, config, options, data)
 
 
-def _rollback(_: str, config: Config, options: Options) -> "Result":
+def _predict(
+    _: str, config: Config, options: Options, data: "pd.DataFrame | None" = None
+) -> "Result":
+    from pipeline.predict_source import predict
+
+    return predict(config, options, data)
+
+
+def _rollback(_: str, config: Config, options: Options, *__: Any) -> "Result":
     from pipeline import flow
 
     return flow.rollback(config, options)
 
 
-def _history(_: str, config: Config, __: Options) -> None:
+def _history(_: str, config: Config, *__: Any) -> None:
     from pipeline import flow
 
     flow.history(config)
 
 
-def _serve(_: str, config: Config, __: Options) -> None:
+def _serve(_: str, config: Config, *__: Any) -> None:
     from pipeline.server.serve import serve
 
     serve(config)
 
 
-COMMANDS: dict[str, Callable[[str, Config, Options], "Result | None"]] = {  # those without steps
+COMMANDS: dict[str, Callable[..., "Result | None"]] = {  # those without steps
+    "predict": _predict,
     "rollback": _rollback,
     "history": _history,
     "serve": _serve,

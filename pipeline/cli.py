@@ -36,14 +36,13 @@ def main(arguments: Sequence[str]) -> int:
             _init(verb, arguments[1:])
             return 0
         config, options = _configured(verb, arguments[1:])
-        _run(verb, config, options)
+        return _run(verb, config, options)
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from what has finished", file=sys.stderr)
         return SIGNALLED + signal.SIGINT
-    return 0
 
 
 def _init(verb: str, words: Sequence[str]) -> None:
@@ -76,12 +75,14 @@ def _configured(verb: str, words: Sequence[str]) -> tuple[Config, Options]:
         raise
 
 
-def _run(verb: str, config: Config, options: Options) -> None:
+def _run(verb: str, config: Config, options: Options) -> int:
+    """Returns the exit status."""
     signal.signal(signal.SIGTERM, _terminate)
     # Imported late: MLflow and scikit-learn take seconds, `--help` and typing errors none.
     from pipeline.api import execute
 
-    execute(verb, config, options)
+    result = execute(verb, config, options)
+    return 0 if result is None else result.status
 
 
 def _terminate(number: int, _: Any) -> None:

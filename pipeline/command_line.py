@@ -121,6 +121,9 @@ def check_options(verb: str, values: Mapping[str, Any]) -> Options:
     options = Options(**values)
     if len(options.runs) != len(VERBS[verb].arguments):
         raise ConfigError(f"{verb} takes two runs: {verb} RUN RUN; a config comes before them")
+    if not all(getattr(options, name) for name in VERBS[verb].required):
+        needed = [f"--{name} {OPTIONS[name].metadata['value']}" for name in VERBS[verb].required]
+        raise ConfigError(f"{verb} needs {' and '.join(needed)}; `{PROGRAM} {verb} --help`")
     return options
 
 

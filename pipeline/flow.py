@@ -42,6 +42,7 @@ class Result:
     metrics: Mapping[str, float]  # cv/log_loss, test/roc_auc, ...
     steps: Mapping[str, str]  # verb -> id of its run, which an earlier command may have made
     decision: Promotion | None  # what became of the registry and why; of promote and rollback
+    status: int = 0  # exit status of the command
 
     @cached_property
     def model(self) -> Any:

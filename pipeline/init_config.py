@@ -24,8 +24,6 @@ def init(options: Options) -> Path:
 
     Raises ConfigError without a target, naming the columns that could be one.
     """
-    if not options.data:
-        raise ConfigError("init needs a table: python -m pipeline init FILE --target COLUMN")
     data = _data(source=options.data, target=options.target or UNKNOWN)
     path = Path(options.output or f"{FOLDER}/{model_name(options.data) or 'model'}.yaml")
     if path.exists() and not options.force:

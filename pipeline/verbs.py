@@ -23,9 +23,12 @@ class Options:
     version: str | None = _option(None, "to this version, not the champion before", "N")
     reason: str = _option("", "why, for the record", "TEXT")
     target: str = _option("", "the column to predict", "COLUMN")
-    output: str = _option("", "where the config is written, not configs/NAME.yaml", "PATH")
-    force: bool = _option(False, "write over a config that is there")
+    output: str = _option("", "the file that is written (of init configs/NAME.yaml)", "PATH")
+    force: bool = _option(False, "write over a file that is there")
     data: str = _option("", "the table: a file, a folder or an address", "SOURCE")
+    model: str = _option("", "not the champion, but models:/NAME/VERSION", "ADDRESS")
+    keep: str = _option("", "columns beside the answers, by commas; all if not given", "COLUMNS")
+    strict: bool = _option(False, "refuse the table if a row breaks the contract")
     runs: tuple[str, ...] = ()  # those to compare, which stand after the config
 
 
@@ -43,6 +46,7 @@ class Verb:
     libraries: tuple[str, ...] = ()  # distributions whose version counts
     modules: tuple[str, ...] = ()  # of the project, whose source counts with all that they import
     options: tuple[str, ...] = ()  # fields of Options
+    required: tuple[str, ...] = ()  # those of them that it cannot do without
     arguments: tuple[str, ...] = ()  # words after the config: the ids of runs
     aliases: Mapping[str, str] = field(default_factory=dict)  # short names of settings
     is_step: bool = True  # it leaves a run of its own below the command's
@@ -56,6 +60,7 @@ VERBS: dict[str, Verb] = {
     "init": Verb(
         "write the config of a table that nobody has described yet",
         options=("data", "target", "output", "force"),
+        required=("data",),
         is_step=False,
         opens_run=False,
         reads_config=False,
@@ -143,6 +148,13 @@ VERBS: dict[str, Verb] = {
         options=("fresh",),
         aliases={"folds": "audit.folds"},
         searches=True,
+    ),
+    "predict": Verb(
+        "answer for all rows of a table, in a file",
+        sections=("registry",),
+        options=("data", "output", "model", "keep", "strict", "force"),
+        required=("data", "output"),
+        is_step=False,
     ),
     "serve": Verb(
         "answer REST calls with the champion",

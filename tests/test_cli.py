@@ -7,12 +7,13 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import api, cli, flow
+from pipeline import api, cli, flow, predict_source
 from pipeline.errors import ContractError
 from pipeline.server import serve as server
 from pipeline.tracking import runs
 from pipeline.tuning import worker_pool
 from pipeline.verbs import VERBS, Options
+from tests.support.words import IDS, required, words_of
 
 MISTAKE = 2
 
@@ -40,6 +41,9 @@ def calls(monkeypatch):
     monkeypatch.setattr(flow, "run", lambda *call: calls.append(call[:3]))
     monkeypatch.setattr(flow, "rollback", lambda *call: calls.append(("rollback", *call)))
     monkeypatch.setattr(flow, "history", lambda config: calls.append(("history", config, None)))
+    monkeypatch.setattr(
+        predict_source, "predict", lambda *call: calls.append(("predict", *call[:2]))
+    )
     monkeypatch.setattr(server, "serve", lambda config: calls.append(("serve", config, None)))
     return calls
 
@@ -54,11 +58,12 @@ def recorded(monkeypatch):
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if VERBS[verb].reads_config])
 def test_each_verb_runs_with_the_default_config(calls, verb):
-    ids = ("a", "b") if VERBS[verb].arguments else ()
-    assert cli.main([verb, *ids]) == 0
+    ids = IDS if VERBS[verb].arguments else ()
+    assert cli.main([verb, *words_of(verb)]) == 0
     ((ran, config, options),) = calls
     assert (ran, config.registry.model) == (verb, "pima-diabetes")
-    assert options == (None if verb in ("history", "serve") else Options(runs=ids))
+    expected = Options(runs=ids, **required(verb))
+    assert options == (None if verb in ("history", "serve") else expected)
 
 
 def test_options_override_the_config(calls):

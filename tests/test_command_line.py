@@ -10,6 +10,7 @@ from pipeline.config.keys import settings
 from pipeline.config.paths import PROJECT
 from pipeline.errors import ConfigError
 from pipeline.verbs import OPTIONS, VERBS, Options, sections
+from tests.support.words import IDS, required, words_of
 
 DEFAULT = "configs/pima.yaml"
 FLAG_FORMS = [
@@ -36,8 +37,15 @@ def fault(verb, *words):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_verb_alone_takes_the_default_config(verb):
-    runs = ("a", "b") if VERBS[verb].arguments else ()
-    assert read(verb, runs) == (DEFAULT, {}, Options(runs=runs))
+    runs = IDS if VERBS[verb].arguments else ()
+    assert read(verb, words_of(verb)) == (DEFAULT, {}, Options(runs=runs, **required(verb)))
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if VERBS[verb].required])
+def test_verb_says_which_options_it_needs(verb):
+    message = fault(verb)
+    assert message.startswith(f"{verb} needs --data SOURCE")
+    assert all(f"--{name}" in message for name in VERBS[verb].required)
 
 
 @pytest.mark.parametrize("name", ["fresh", "dry_run"])
@@ -78,10 +86,10 @@ def test_verb_takes_the_options_of_its_own(verb, words, options):
 @pytest.mark.parametrize("name", OPTIONS)
 def test_option_is_taken_by_its_verbs_alone(verb, name):
     verbs = [one for one in VERBS if name in VERBS[one].options]
-    option, runs = f"--{name.replace('_', '-')}", ["a", "b"] if VERBS[verb].arguments else []
-    words = [*runs, option] if OPTIONS[name].type is bool else [*runs, option, "3"]
+    option, plain = f"--{name.replace('_', '-')}", words_of(verb)
+    words = [*plain, option] if OPTIONS[name].type is bool else [*plain, option, "3"]
     if verb in verbs:
-        assert read(verb, words)[2] != Options(runs=tuple(runs))
+        assert read(verb, words)[2] != read(verb, plain)[2]
     else:
         assert fault(verb, *words) == f"{option} is an option of {', '.join(verbs)}, not of {verb}"
 

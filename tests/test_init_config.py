@@ -112,7 +112,7 @@ def test_without_a_target_the_columns_that_could_be_one_are_named(folder, capsys
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "init needs a table"),
+        ([], "init needs --data SOURCE"),
         (["no.csv", "--target", "churned"], "'no.csv' does not exist"),
         (["Churn 2024.csv", "--target", "churn"], "did you mean 'churned'?"),
         (["Churn 2024.csv", "--tagret", "churned"], "did you mean '--target'?"),

@@ -22,10 +22,11 @@ def test_mlproject_has_an_entry_point_for_each_verb_in_their_order():
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if VERBS[verb].reads_config])
 def test_entry_point_hands_on_the_config_and_what_the_verb_takes_after_it(verb):
     entry_point = ENTRY_POINTS["main" if verb == "run" else verb]
-    words = ("config", *VERBS[verb].arguments)
-    assert tuple(entry_point["parameters"]) == words
+    words, required = ("config", *VERBS[verb].arguments), VERBS[verb].required
+    assert tuple(entry_point["parameters"]) == (*words, *required)
     assert entry_point["parameters"]["config"]["default"] == "configs/pima.yaml"
-    placed = " ".join(f"{{{word}}}" for word in words)
+    options = [f"--{name} {{{name}}}" for name in required]
+    placed = " ".join([*(f"{{{word}}}" for word in words), *options])
     assert entry_point["command"] == f"python -m pipeline {verb} {placed}"
 
 

@@ -91,20 +91,19 @@ def read_tables(files: list[NamedFile], data: Data) -> pd.DataFrame:
             frame[data.target] = labels.as_texts(frame[data.target])
         elif not is_typed:
             texts = pa.Table.from_pandas(frame[[data.target]], preserve_index=False)[0]
-            frame[data.target] = _as_frame(pa.table({"": labels.typed(texts)}))[""]
+            frame[data.target] = as_frame(pa.table({"": labels.typed(texts)}))[""]
     return frame
 
 
-def batches(files: list[NamedFile], data: Data, rows: int) -> Iterator[pd.DataFrame]:
+def batches(files: list[NamedFile], data: Data, rows: int) -> Iterator[pa.Table]:
     """The rows of all files, at most `rows` at a time, with no cell typed that is a text."""
     first = None
     for one in files:
         for table in _batches(one, data, rows):
-            frame = _as_frame(table)
-            first = first or (one, list(map(str, frame.columns)))
-            _check_headers([first[0], one], [first[1], list(map(str, frame.columns))])
-            for start in range(0, len(frame), rows):
-                yield frame.iloc[start : start + rows].reset_index(drop=True)
+            first = first or (one, table.column_names)
+            _check_headers([first[0], one], [first[1], table.column_names])
+            for start in range(0, table.num_rows, rows):
+                yield table.slice(start, rows)
 
 
 def _check_headers(files: list[NamedFile], headers: list[list[str]]) -> None:
@@ -123,13 +122,13 @@ def _check_headers(files: list[NamedFile], headers: list[list[str]]) -> None:
 
 def _read(one: NamedFile, data: Data) -> tuple[pd.DataFrame, bool]:
     with _opened(one, data) as (form, content):
-        return _as_frame(form.read(content, data, one.what)), form.is_typed
+        return as_frame(form.read(content, data, one.what)), form.is_typed
 
 
-def _batches(one: NamedFile, data: Data, rows: int) -> Iterator[pa.Table | pd.DataFrame]:
+def _batches(one: NamedFile, data: Data, rows: int) -> Iterator[pa.Table]:
     with _opened(one, data) as (form, content):
         if form.batches is None:
-            yield form.read(content, data, one.what)
+            yield as_table(form.read(content, data, one.what))
         else:
             yield from form.batches(content, data, one.what, rows)
 
@@ -171,7 +170,14 @@ def _recognize(content: IO[bytes], one: NamedFile, data: Data) -> Format:
     return form
 
 
-def _as_frame(table: pa.Table | pd.DataFrame) -> pd.DataFrame:
+def as_table(table: pa.Table | pd.DataFrame) -> pa.Table:
+    """As Arrow's, without pandas' index."""
+    if isinstance(table, pa.Table):
+        return table
+    return pa.Table.from_pandas(table.rename(columns=str), preserve_index=False)
+
+
+def as_frame(table: pa.Table | pd.DataFrame) -> pd.DataFrame:
     """Texts stay Arrow's: as Python objects each would take some 60 bytes more."""
     import pandas as pd
 

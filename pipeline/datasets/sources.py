@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 import pandas as pd
+import pyarrow as pa
 
 from pipeline.config.paths import folders, locate, looked_for
 from pipeline.config.sections import Data
@@ -38,7 +39,7 @@ class Source(Protocol):
     def read(self) -> pd.DataFrame:
         """All rows. Raises SourceError."""
 
-    def batches(self, rows: int) -> Iterator[pd.DataFrame]:
+    def batches(self, rows: int) -> Iterator[pa.Table]:
         """All rows in their order, at most so many at a time. Raises SourceError."""
 
 
@@ -68,7 +69,7 @@ class FileSource:
         self._check_unchanged()
         return frame
 
-    def batches(self, rows: int) -> Iterator[pd.DataFrame]:
+    def batches(self, rows: int) -> Iterator[pa.Table]:
         """All rows in their order, at most so many at a time. Raises SourceError."""
         yield from formats.batches(self._files, self._data, rows)
         self._check_unchanged()

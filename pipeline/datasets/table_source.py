@@ -4,9 +4,11 @@ import hashlib
 from collections.abc import Iterator
 
 import pandas as pd
+import pyarrow as pa
 
 from pipeline.config.sections import Data
 from pipeline.datasets import labels
+from pipeline.datasets.formats import as_table
 from pipeline.errors import SourceError
 
 
@@ -30,10 +32,11 @@ class TableSource:
             frame[target] = labels.as_texts(frame[target])
         return frame
 
-    def batches(self, rows: int) -> Iterator[pd.DataFrame]:
+    def batches(self, rows: int) -> Iterator[pa.Table]:
         """The rows in their order, at most so many at a time."""
-        for start in range(0, len(self._frame), rows):
-            yield self._frame.iloc[start : start + rows].reset_index(drop=True)
+        table = as_table(self._frame)
+        for start in range(0, table.num_rows, rows):
+            yield table.slice(start, rows)
 
 
 def digest_of(frame: pd.DataFrame) -> str:

@@ -1,7 +1,7 @@
 """The sentences with which a table or a row is refused."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline.errors import ContractError
 
@@ -17,6 +17,10 @@ class Fault:
     rule: str
     value: str
     kind: str = field(default="range", compare=False)  # of the rule: type, finite or range
+
+    def moved(self, rows: int) -> "Fault":
+        """The fault of the row so many rows later."""
+        return replace(self, row=self.row + rows)
 
     def sentence(self, with_value: bool) -> str:
         """Row, column and rule, and the value where the reader may see it."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import cycle, zip_longest
 from math import nan
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +24,7 @@ from pipeline.schema.matrix import Matrix, Vector
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_NAMED = MOST_FAULTS + 1  # of one column and rule: by one more than are said, there are more
 Cells = TypeVar("Cells")  # of one column: a series, a list, an Arrow array
 
 
@@ -50,6 +52,18 @@ class Rules:
 
         Raises ContractError for the cells that break a rule, and for `faults` from before.
         """
+        X, outside = self._without_marks(X)
+        if np.count_nonzero(outside) or faults:
+            raise contract_error([*faults, *self._faults(X, outside, MOST_NAMED)], with_values)
+        return X
+
+    def faults(self, X: Matrix) -> tuple[Matrix, list[Fault]]:
+        """What `apply` returns, and every cell that breaks a rule."""
+        X, outside = self._without_marks(X)
+        return X, list(self._faults(X, outside, None))
+
+    def _without_marks(self, X: Matrix) -> tuple[Matrix, NDArray[np.bool_]]:
+        """The matrix with NaN in place of the marks, and where it breaks a rule."""
         for marks in self.marks:
             marked = marks == X
             if np.count_nonzero(marked):
@@ -57,9 +71,7 @@ class Rules:
         outside = (self.low > X) | (self.high < X)  # NaN is neither
         if len(self._whole):
             outside[:, self._whole] |= _have_fraction(X[:, self._whole])
-        if np.count_nonzero(outside) or faults:
-            raise contract_error([*faults, *self._faults(X, outside)], with_values)
-        return X
+        return X, outside
 
     def few(self, cells: Sequence[float | None]) -> list[float] | None:
         """As `apply`, for the cells of a few rows of `plain_types`: quicker than calls of NumPy.
@@ -78,12 +90,13 @@ class Rules:
                 return None
         return checked
 
-    def _faults(self, X: Matrix, outside: NDArray[np.bool_]) -> Iterator[Fault]:
+    def _faults(self, X: Matrix, outside: NDArray[np.bool_], most: int | None) -> Iterator[Fault]:
+        """The first of each rule and column, or all."""
         for place, (name, column) in enumerate(self.columns.items()):
             kind = kind_of(column)
             cells = X[:, place]
             for wrong, rule, rule_kind in kind.broken_rules(column, cells):
-                for row in np.flatnonzero(wrong & outside[:, place])[: MOST_FAULTS + 1]:
+                for row in np.flatnonzero(wrong & outside[:, place])[:most]:
                     yield Fault(
                         int(row) + 1, name, rule, kind.written(column, cells[row]), rule_kind
                     )
@@ -122,6 +135,19 @@ def to_matrix(rules: Rules, frame: pd.DataFrame, with_values: bool = False) -> M
     return rules.apply(X, faults, with_values)
 
 
+def check_rows(rules: Rules, frame: pd.DataFrame) -> tuple[Matrix, list[Fault]]:
+    """As `to_matrix`, of rows that are judged one by one: with every fault of their cells.
+
+    The matrix holds NaN where a cell is not of its column's kind. Raises ContractError for
+    columns that are missing.
+    """
+    check_names(rules.columns, list(frame.columns))
+    read = partial(_read_series, most=None)
+    X, faults = read_columns(rules.columns, dict(frame.items()), len(frame), read)
+    X, broken = rules.faults(X)
+    return X, sorted([*faults, *broken])
+
+
 def decode(columns: Mapping[str, Column], X: pd.DataFrame) -> pd.DataFrame:
     """The cells of JSON that the doubles were read from; numbers stay as they are."""
     kinds = {name: kind_of(column) for name, column in columns.items()}
@@ -149,20 +175,28 @@ def read_columns(
     return X, faults
 
 
-def _read_series(name: str, column: Column, cells: pd.Series[Any]) -> tuple[Vector, list[Fault]]:
+def _read_series(
+    name: str, column: Column, cells: pd.Series[Any], most: int | None = MOST_NAMED
+) -> tuple[Vector, list[Fault]]:
     vector = kind_of(column).read_series(column, cells)
     if vector is not None:
         return vector, []
     pairs = zip(cells, cells.isna(), strict=True)
-    return read_cells(name, column, [None if missing else cell for cell, missing in pairs])
+    plain = [None if missing else cell for cell, missing in pairs]
+    return read_cells(name, column, plain, most=most)
 
 
 def read_cells(
-    name: str, column: Column, cells: Sequence[Any], are_texts: bool = False
+    name: str,
+    column: Column,
+    cells: Sequence[Any],
+    are_texts: bool = False,
+    most: int | None = MOST_NAMED,
 ) -> tuple[Vector, list[Fault]]:
-    """The cells one by one, with a fault for each of the first that are not of the column's kind.
+    """The cells one by one, with a fault for each that is not of the column's kind.
 
     NaN stands in their place, and where a value is missing. `are_texts` for the cells of CSV.
+    After the `most` faults the cells are not looked at.
     """
     kind = kind_of(column)
     read = kind.text_reader(column) if are_texts else kind.reader(column)
@@ -173,7 +207,7 @@ def read_cells(
             vector[place] = read(cell)
         except ValueError:
             faults.append(wrong_kind(place + 1, name, column, cell))
-            if len(faults) > MOST_FAULTS:
+            if len(faults) == most:
                 break
     return vector, faults
 

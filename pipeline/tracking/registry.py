@@ -83,10 +83,17 @@ def promoted(name: str, number: str | None = None) -> tuple[Version, str]:
 
     Raises RegistryError, ModelError.
     """
-    version = find(name, number) if number else champion(name)
-    if version is None:
-        raise RegistryError(_absent(name, number))
-    return with_manifest(version)
+    return with_manifest(version(name, number))
+
+
+def version(name: str, number: str | None, alias: str = CHAMPION) -> ModelVersion:
+    """The version of that number, or else of that alias. Raises RegistryError."""
+    client = MlflowClient()
+    look = client.get_model_version_by_alias
+    registered = find(name, number) if number else _if_any(look, name, alias)
+    if registered is None:
+        raise RegistryError(_absent(name, number, alias))
+    return registered
 
 
 def with_manifest(version: ModelVersion) -> tuple[Version, str]:
@@ -106,11 +113,11 @@ def with_manifest(version: ModelVersion) -> tuple[Version, str]:
     return Version(name, number, run_id, metrics, logged_manifest), str(address)
 
 
-def _absent(name: str, number: str | None) -> str:
+def _absent(name: str, number: str | None, alias: str) -> str:
     check_name(name)
     if number is None:
         return (
-            f"registry.model {name!r} has no version with the alias {CHAMPION!r} to serve; "
+            f"registry.model {name!r} has no version with the alias {alias!r} to serve; "
             "promote one first: `mlflow run .` or `python -m pipeline run`"
         )
     versions = MlflowClient().search_model_versions(f"name = '{name}'")

@@ -27,6 +27,7 @@ from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.pandas_dataset import PandasDataset
 from mlflow.entities import (
     LifecycleStage,
+    LoggedModelInput,
     LoggedModelOutput,
     Metric,
     Param,
@@ -215,6 +216,11 @@ def note(run_id: str, text: str) -> None:
 def link_model(run_id: str, model_id: str) -> None:
     """Shows a model that a child logged at the run, with its registered versions."""
     MlflowClient().log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+
+
+def use_model(run_id: str, model_id: str) -> None:
+    """Shows a model at a run that it answered in."""
+    MlflowClient().log_inputs(run_id, models=[LoggedModelInput(model_id)])
 
 
 @dataclass(frozen=True)

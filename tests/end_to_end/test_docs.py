@@ -177,12 +177,18 @@ def test_table_page_takes_the_table_from_elsewhere(clone: Clone) -> None:
     assert "ingest took" in clone.sh(block)
 
 
+def test_operations_page_scores_a_table(clone: Clone) -> None:
+    (block,) = blocks(ROOT / "docs/operations.md")
+    assert "scores.parquet: 768 rows scored by pima-diabetes version" in clone.verbs(block)
+    assert (clone.folder / "scores.parquet").exists()
+
+
 def test_every_shell_block_is_run_or_left_out_for_a_reason() -> None:
     run = {
         *blocks(ROOT / "README.md"),
         *(
             block
-            for name in ("gate", "audit", "door", "table")
+            for name in ("gate", "audit", "door", "table", "operations")
             for block in blocks(ROOT / f"docs/{name}.md")
         ),
     }

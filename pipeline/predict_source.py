@@ -1,0 +1,161 @@
+"""`predict`: a verified model's answers for all rows of a source, in a file and in a run."""
+
+import logging
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from mlflow.entities.model_registry import ModelVersion
+from tqdm import tqdm
+
+from pipeline import fingerprint
+from pipeline.config.sections import Config, Data
+from pipeline.datasets.answer_files import AnswerFile
+from pipeline.datasets.formats import as_frame
+from pipeline.datasets.sources import DATABASES, Source, open_source, scheme, stem
+from pipeline.datasets.table_source import TableSource
+from pipeline.errors import ConfigError, ContractError
+from pipeline.flow import Result
+from pipeline.inference import manifest
+from pipeline.promotion.challenger import StoredModel, of_version
+from pipeline.schema.faults import contract_error
+from pipeline.steps.predict import Scorer, score_all
+from pipeline.tracking import model_files, registry, runs
+from pipeline.verbs import Options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+BATCH = 50_000  # rows at a time, at most
+TYPED = 1000  # rows from which MLflow takes the types of the columns
+REJECTED = 3  # exit status where rows were rejected
+MODEL = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([\w-]+))")
+
+
+@dataclass
+class _Counts:
+    """What came of the rows."""
+
+    first: "pd.DataFrame"  # some of them, for their types
+    scored: int = 0
+    rejected: int = 0
+
+    def add(self, answers: pa.Table, rejected: int) -> None:
+        self.scored += answers.num_rows
+        self.rejected += rejected
+
+
+def predict(config: Config, options: Options, table: "pd.DataFrame | None" = None) -> Result:
+    """Scores `options.data`, or the table, into `options.output`.
+
+    With the champion, or with `options.model`.
+
+    Raises ConfigError, SourceError, ContractError for columns that are missing, RegistryError,
+    ModelError.
+    """
+    output = AnswerFile(options.output)
+    data = _data(config.data, options.data)
+    source: Source = open_source(data) if table is None else TableSource(data, table)
+    registered = _version(config, options.model)
+    start = time.perf_counter()
+    with (
+        runs.parent_run("predict") as run_id,
+        model_files.cached(),
+        of_version(registered) as model,
+    ):
+        runs.use_model(run_id, model.model_id)
+        title = f"{registered.name} version {registered.version}"
+        counts = _score(source, output, options, model, str(registered.version))
+        rows = counts.scored + counts.rejected
+        given = runs.Input(counts.first, rows, options.data, stem(options.data), source.digest())
+        runs.log_dataset(given, "scoring")
+        seconds = time.perf_counter() - start
+        note = _note(output, counts, title)
+        runs.log(
+            run_id,
+            params={
+                **fingerprint.flatten(config, ["registry"]),
+                "data": options.data,
+                "output": options.output,
+                "model": title,
+            },
+            metrics={
+                "rows": rows,
+                "rows_scored": counts.scored,
+                "rows_rejected": counts.rejected,
+                "seconds": seconds,
+            },
+            tags={
+                "data_digest": source.digest(),
+                "model_version": str(registered.version),
+                "model_id": model.model_id,
+                runs.NOTE: note,
+            },
+        )
+    log.info("%s", note)
+    return Result(run_id, {}, {}, None, REJECTED if counts.rejected else 0)
+
+
+def _data(data: Data, source: str) -> Data:
+    """The config's settings of the source, for another one."""
+    query = data.query if scheme(source) in DATABASES else None
+    return data.model_copy(update={"source": source, "sha256": None, "query": query})
+
+
+def _version(config: Config, address: str) -> ModelVersion:
+    """The version at an address such as `models:/name/3`; the champion if none is given."""
+    match = MODEL.fullmatch(address)
+    if address and match is None:
+        raise ConfigError(
+            f"--model is {address!r}; it must be models:/NAME/VERSION or models:/NAME@ALIAS"
+        )
+    name = match[1] if match else config.registry.model
+    number, alias = (match[2], match[3]) if match else (None, None)
+    return registry.version(name, number, alias or registry.CHAMPION)
+
+
+def _score(
+    source: Source, output: AnswerFile, options: Options, model: StoredModel, version: str
+) -> _Counts:
+    """Writes the answers. Raises ContractError for a source without rows."""
+    batches = source.batches(BATCH)
+    first = next(batches, None)
+    if first is None:
+        raise ContractError(f"data {options.data!r} has no rows, only a header")
+    keep = [name.strip() for name in options.keep.split(",")] if options.keep else None
+    scorer = Scorer(model.predictor, version, first.column_names, keep)
+    if scorer.renamed:
+        log.info("columns of the source have names of answers: those are %s", scorer.renamed)
+    counts = _Counts(as_frame(first.slice(0, TYPED)))
+    digest = [source.digest(), manifest.digest(manifest.of(model.folder)), version, *scorer.keep]
+    with output.opened(digest, options.force) as done, _bar(options.data) as bar:
+        for place, batch in score_all(scorer, _chained(first, batches), done):
+            if batch.faults and options.strict:
+                raise contract_error(batch.faults, with_values=True)
+            output.write(place, *batch)
+            bar.update(batch.answers.num_rows + batch.rejected)
+        output.join(counts.add)
+    return counts
+
+
+def _chained(first: pa.Table, others: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    yield first
+    yield from others
+
+
+@contextmanager
+def _bar(source: str) -> Iterator["tqdm[None]"]:
+    with tqdm(desc=f"predict {stem(source)}", unit=" rows", unit_scale=True, disable=None) as bar:
+        yield bar
+
+
+def _note(output: AnswerFile, counts: _Counts, title: str) -> str:
+    note = f"{output.path}: {counts.scored} rows scored by {title}"
+    if counts.rejected:
+        note += f"; {counts.rejected} rows break its contract: see {output.rejected}"
+    return note
