@@ -9,6 +9,8 @@ from pydantic import AfterValidator, Field
 from pipeline.config.types import VERSION, Count, Positive
 from pipeline.schema.columns import Frozen
 
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+(?=[/?#]|$)")
+
 
 def _rate(text: str) -> str:
     if re.fullmatch(r"[1-9]\d*/(second|minute|hour|day)", text) is None:
@@ -25,6 +27,15 @@ def _proxy(text: str) -> str:
         except ValueError:
             remedy = "for example 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32"
         raise ValueError(f"{text!r} is no address or network; write {remedy}") from None
+    return text
+
+
+def _origin(text: str) -> str:
+    origin = ORIGIN.match(text.lower())
+    usual = origin and re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", origin[0])
+    if text != usual:
+        remedy = usual or "each by itself, for example https://app.example"
+        raise ValueError(f"{text!r} is no origin as browsers send it; write {remedy}")
     return text
 
 
@@ -72,6 +83,11 @@ class Serve(Frozen):
     trusted_proxies: tuple[Annotated[str, AfterValidator(_proxy)], ...] = Field(
         (),
         description="addresses or networks of proxies, whose X-Forwarded-For names the client",
+    )
+    cors: tuple[Annotated[str, AfterValidator(_origin)], ...] = Field(
+        (),
+        description="origins of web pages whose scripts may ask from a browser, "
+        "e.g. https://app.example",
     )
     follow: Positive | None = Field(
         5.0, description="seconds between two looks for a new champion, null for never"

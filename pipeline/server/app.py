@@ -15,14 +15,16 @@ from typing import Any
 from fastapi import FastAPI
 from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel, scoring_server
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Receive, Scope, Send
 
 from pipeline.config.sections import Config
 from pipeline.errors import ModelError, PipelineError
 from pipeline.inference.mlflow_flavor import ServedModel
-from pipeline.server import background_call, model_copy, pages, telemetry
+from pipeline.server import background_call, cross_origin, model_copy, pages, telemetry
 from pipeline.server.alias_watch import AliasWatch
 from pipeline.server.api_keys import ApiKeys
+from pipeline.server.content_coding import LEAST_BYTES
 from pipeline.server.guard import Guard
 from pipeline.server.loaded_model import LoadedModel
 from pipeline.server.tls import Certificates
@@ -50,7 +52,9 @@ class Application:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answers as an ASGI application; uvicorn is told to take no websockets."""
-        return (self._lifespan if scope["type"] == "lifespan" else self.guard)(scope, receive, send)
+        return (self._lifespan if scope["type"] == "lifespan" else self._answer)(
+            scope, receive, send
+        )
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -62,6 +66,7 @@ class Application:
             return
         serve = self.config.serve
         self.guard = Guard(serve, self.keys, model, scoring_application(model, serve.docs))
+        self._answer = cross_origin.allow(self.guard, serve.cors)
         scope["state"]["guard"] = self.guard
         _freeze()
         _end_with_parent()
@@ -186,6 +191,7 @@ def scoring_application(model: LoadedModel, docs: bool) -> FastAPI:
     pyfunc = PyFuncModel(Model.load(str(model.folder)), ServedModel(model.predictor))
     application: FastAPI = scoring_server.init(pyfunc)
     pages.add(application, model, docs)
+    application.add_middleware(GZipMiddleware, minimum_size=LEAST_BYTES)
     return application
 
 

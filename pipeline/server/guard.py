@@ -21,7 +21,8 @@ from pipeline.config.serve import Serve
 from pipeline.server import telemetry
 from pipeline.server.api_keys import ApiKeys
 from pipeline.server.connections import Connections
-from pipeline.server.http_error import INTERNAL_ERROR, HTTPError, unavailable
+from pipeline.server.content_coding import Codings, codings
+from pipeline.server.http_error import INTERNAL_ERROR, HTTPError, body_too_large, unavailable
 from pipeline.server.loaded_model import LoadedModel
 from pipeline.server.proxies import TrustedProxies
 from pipeline.server.request_head import Header
@@ -40,6 +41,7 @@ FIELDS = "pipeline.fields"  # in a scope: its headers as a mapping
 CLIENT_ID = re.compile(rb"[\w.:-]{1,64}")
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 CACHED_HOSTS = 128
+PACKED: tuple[Header, ...] = ((b"content-encoding", b"gzip"), (b"vary", b"accept-encoding"))
 CHUNK = 2**18  # bytes of an answer at a time: so a slow reader holds the rest back
 
 log = logging.getLogger(__name__)
@@ -106,7 +108,7 @@ class Guard:
             if exchange.path == "/invocations":
                 response = await self._invocations(exchange, receive)
                 exchange.rows = response.rows
-                await self._send(exchange, 200, response.body)
+                await self._send(exchange, 200, response.body, PACKED if response.is_gzip else ())
             else:
                 if exchange.path == "/health":
                     exchange.model.check_health()
@@ -160,12 +162,13 @@ class Guard:
     async def _invocations(self, exchange: Exchange, receive: Receive) -> Response:
         """Returns the answer; a request takes a place among those that wait once it is whole."""
         self._check_place()
+        coding = self._codings(exchange)
         kind = self._media_type(exchange)
         body = await self._body(exchange, receive)
         self._check_place()
         self._waiting += 1
         try:
-            return await exchange.model.answer(body, kind, self.limits.answer_seconds)
+            return await exchange.model.answer(body, kind, self.limits.answer_seconds, coding)
         finally:
             self._waiting -= 1
 
@@ -174,15 +177,17 @@ class Guard:
             message = f"{self._waiting} requests are waiting already; try again"
             raise unavailable("concurrency", message)
 
+    def _codings(self, exchange: Exchange) -> Codings:
+        headers = exchange.headers
+        packed, accepted = headers.get(b"content-encoding"), headers.get(b"accept-encoding")
+        return codings(packed, accepted, self.limits.body_bytes)
+
     def _media_type(self, exchange: Exchange) -> str:
         """Returns what the headers say of the body. Raises HTTPError, before it is read."""
         headers, limit = exchange.headers, self.limits.body_bytes
-        if b"content-encoding" in headers:
-            message = "a body with Content-Encoding is not read; send it as it is"
-            raise HTTPError(415, "content_encoding", message)
         length = headers.get(b"content-length")
         if length is not None and int(length) > limit:
-            raise _body_too_large(limit)
+            raise body_too_large(limit)
         return media_type(headers.get(b"content-type", b""))
 
     async def _body(self, exchange: Exchange, receive: Receive) -> bytes:
@@ -203,7 +208,7 @@ class Guard:
             raise DisconnectedError
         part: bytes = message["body"]
         if size + len(part) > self.limits.body_bytes:
-            raise _body_too_large(self.limits.body_bytes)
+            raise body_too_large(self.limits.body_bytes)
         return part, message.get("more_body", False)
 
     async def _send_error(self, exchange: Exchange, error: HTTPError) -> None:
@@ -300,9 +305,3 @@ def _check_method(exchange: Exchange) -> None:
     if exchange.method != method:
         message = f"{exchange.path} takes {method} only"
         raise HTTPError(405, "method", message, {"allow": method})
-
-
-def _body_too_large(limit: int) -> HTTPError:
-    return HTTPError(
-        413, "body_bytes", f"the body is larger than {limit} bytes; send fewer rows a time"
-    )

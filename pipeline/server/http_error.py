@@ -42,6 +42,12 @@ def invalid_parameter(rule: str, message: str) -> HTTPError:
     return HTTPError(400, rule, message, code="INVALID_PARAMETER_VALUE")
 
 
+def body_too_large(limit: int) -> HTTPError:
+    """Returns the error of a body that is larger than so many bytes, or unpacks to more."""
+    message = f"the body is larger than {limit} bytes; send fewer rows a time"
+    return HTTPError(413, "body_bytes", message)
+
+
 def unavailable(rule: str, message: str, seconds: int = 1) -> HTTPError:
     """Returns the error of a request for which there is no room for so many seconds."""
     return HTTPError(503, rule, message, {"retry-after": str(seconds)})

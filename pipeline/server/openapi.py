@@ -67,6 +67,8 @@ def _predict(example: dict[str, Any]) -> dict[str, Any]:
     return {
         "operationId": "predict",
         "summary": "One prediction per row",
+        "description": "The body may come as gzip (Content-Encoding); an answer of 4 KiB or more "
+        "goes as gzip to those who take it (Accept-Encoding).",
         "requestBody": {
             "required": True,
             "content": {

@@ -7,10 +7,12 @@ import orjson
 
 from pipeline.errors import ContractError
 from pipeline.inference.predictor import records
-from pipeline.server.http_error import invalid_parameter
+from pipeline.server.content_coding import LEAST_BYTES, PLAIN, Codings, pack, unpack
+from pipeline.server.http_error import body_too_large, invalid_parameter
 from pipeline.server.request_json import Reader
 
 QUICK_BYTES = 2**16  # of a body that is answered at once, between two other requests
+QUICK_PACKED_BYTES = 2**13  # of gzip, which may be thousands of empty members
 QUICK_ROWS = 512
 QUICK_EXPLAINED = 2  # rows
 
@@ -24,10 +26,15 @@ class Response(NamedTuple):
 
     body: bytes
     rows: int
+    is_gzip: bool = False
 
 
-def respond(reader: Reader, body: bytes, media_type: str, is_quick: bool) -> Response:
+def respond(
+    reader: Reader, body: bytes, media_type: str, is_quick: bool, codings: Codings = PLAIN
+) -> Response:
     """Reads a request and answers it. Raises HTTPError; SlowRequestError if it has to be quick."""
+    if codings.most_bytes is not None:
+        body = _unpacked(body, codings.most_bytes, is_quick)
     request = reader.read(body, media_type)
     count = len(request.X)
     if is_quick and count > (QUICK_EXPLAINED if request.params.explain else QUICK_ROWS):
@@ -42,4 +49,19 @@ def respond(reader: Reader, body: bytes, media_type: str, is_quick: bool) -> Res
     answer: dict[str, Any] = {"predictions": records(columns)}
     if request.params.version:
         answer |= reader.predictor.model_version
-    return Response(orjson.dumps(answer), count)
+    content = orjson.dumps(answer)
+    if codings.packs_answer and len(content) >= LEAST_BYTES:
+        return Response(pack(content), count, is_gzip=True)
+    return Response(content, count)
+
+
+def _unpacked(body: bytes, most_bytes: int, is_quick: bool) -> bytes:
+    if is_quick and len(body) > QUICK_PACKED_BYTES:
+        raise SlowRequestError
+    is_slow = is_quick and most_bytes > QUICK_BYTES
+    unpacked = unpack(body, QUICK_BYTES if is_slow else most_bytes)
+    if unpacked is not None:
+        return unpacked
+    if is_slow:
+        raise SlowRequestError
+    raise body_too_large(most_bytes)

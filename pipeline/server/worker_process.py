@@ -19,6 +19,7 @@ from pathlib import Path
 from pipeline.errors import PipelineError
 from pipeline.inference import model_folder
 from pipeline.server import background_call, memory_limit, telemetry
+from pipeline.server.content_coding import PLAIN, Codings
 from pipeline.server.http_error import INTERNAL_ERROR, HTTPError, unavailable
 from pipeline.server.request_json import Reader
 from pipeline.server.response import Response, respond
@@ -51,12 +52,14 @@ class WorkerProcess:
         self._retrying: asyncio.Task[None] | None = None
         self._is_retired = False
 
-    async def answer(self, body: bytes, media_type: str, seconds: float) -> Response:
+    async def answer(
+        self, body: bytes, media_type: str, seconds: float, codings: Codings = PLAIN
+    ) -> Response:
         """Waits for its turn and the answer, both within the time. Raises HTTPError."""
         try:
             async with asyncio.timeout(seconds), self._turn:
                 await self._start()
-                return await self._ask_in_thread(body, media_type)
+                return await self._ask_in_thread(body, media_type, codings)
         except TimeoutError:
             raise HTTPError(
                 504, "answer_seconds", f"the answer takes over {seconds:g} seconds; send fewer rows"
@@ -112,9 +115,9 @@ class WorkerProcess:
             with suppress(StartError):
                 await self._start()
 
-    async def _ask_in_thread(self, body: bytes, media_type: str) -> Response:
+    async def _ask_in_thread(self, body: bytes, media_type: str, codings: Codings) -> Response:
         """The thread has ended when this ends: for a cancelled request its process is ended."""
-        answer = asyncio.ensure_future(background_call.call(self._ask, body, media_type))
+        answer = asyncio.ensure_future(background_call.call(self._ask, body, media_type, codings))
         try:
             return await asyncio.shield(answer)
         except asyncio.CancelledError:
@@ -124,16 +127,16 @@ class WorkerProcess:
             answer.exception()  # is of no interest any more
             raise
 
-    def _ask(self, body: bytes, media_type: str) -> Response:
+    def _ask(self, body: bytes, media_type: str, codings: Codings) -> Response:
         connection = self._connection
         if connection is None:  # it was closed meanwhile
             raise EOFError
-        connection.send(media_type)
+        connection.send((media_type, codings))
         connection.send_bytes(body)
-        outcome: int | HTTPError = connection.recv()
+        outcome: tuple[int, bool] | HTTPError = connection.recv()
         if isinstance(outcome, HTTPError):
             raise outcome
-        return Response(connection.recv_bytes(), outcome)
+        return Response(connection.recv_bytes(), *outcome)
 
     def _spawn(self) -> Connection:
         """Returns the connection to a new process that has loaded the model.
@@ -183,15 +186,15 @@ def _run(connection: Connection, folder: Path, max_rows: int, identity: dict[str
     connection.send(None)  # ready
     with suppress(EOFError):
         while True:
-            media_type = connection.recv()
+            media_type, codings = connection.recv()
             body = connection.recv_bytes()
             try:
-                response = respond(reader, body, media_type, is_quick=False)
+                response = respond(reader, body, media_type, is_quick=False, codings=codings)
             except HTTPError as error:
                 connection.send(error)
             except Exception:  # of a model that was not compiled: whatever its classifier raises
                 log.exception("the model failed on a request")
                 connection.send(INTERNAL_ERROR)
             else:
-                connection.send(response.rows)
+                connection.send((response.rows, response.is_gzip))
                 connection.send_bytes(response.body)

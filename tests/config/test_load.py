@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pipeline.config.keys import settings
 from pipeline.config.load import load, variable
 from pipeline.config.paths import PROJECT, locate
+from pipeline.config.serve import Serve
 from pipeline.config.tune import Estimator
 from pipeline.errors import ConfigError
 from pipeline.schema.columns import NumberColumn
@@ -186,6 +187,38 @@ REFUSED = {
 )
 def test_load_refuses_a_setting_with_name_value_and_rule(faults, section, sentence):
     assert faults(f"{SMALL}{section}\n") == [sentence]
+
+
+EXAMPLE = "each by itself, for example https://app.example"
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        *(
+            (text, EXAMPLE)
+            for text in ("*", "null", "app.example", "https://", "https://*.example")
+        ),
+        ("https://a.example, https://b.example", EXAMPLE),
+        ("https://bücher.example", EXAMPLE),
+        ("https://user@app.example", EXAMPLE),
+        *((f"https://app.example{end}", "https://app.example") for end in ("/", "/a?b", ":443")),
+        ("HTTPS://App.Example", "https://app.example"),
+        ("http://[::1]:80", "http://[::1]"),
+        ("http://app.example:3000/", "http://app.example:3000"),
+    ],
+)
+def test_load_refuses_what_is_no_origin_and_says_what_browsers_send(faults, text, remedy):
+    (sentence,) = faults(f"{SMALL}serve: {{cors: ['http://localhost:3000', '{text}']}}\n")
+    reason = f"{text!r} is no origin as browsers send it"
+    assert sentence == f"serve.cors[1]: {reason}; write {remedy}"
+
+
+@pytest.mark.parametrize(
+    "text", ["https://app.example", "http://localhost:3000", "http://[::1]:8080", "capacitor://a.b"]
+)
+def test_load_takes_origins(text):
+    assert Serve(cors=(text,)).cors == (text,)
 
 
 @pytest.mark.parametrize(

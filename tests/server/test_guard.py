@@ -339,12 +339,11 @@ def test_body_without_an_end_is_refused_as_soon_as_it_is_too_large():
 @pytest.mark.parametrize(
     "header",
     [
-        *({"content-encoding": coding} for coding in ("gzip", "br", "identity", "")),
+        *({"content-encoding": coding} for coding in ("br", "identity", "gzip, gzip", "")),
         {"content-type": "text/SECRET"},
     ],
 )
 def test_encoded_or_unknown_body_is_refused_unread(header):
-    """A few bytes of an encoded one could become gigabytes."""
     done = post(make_guard(), headers=header)
     assert (done.status, done.taken) == (415, 0)
     assert done.json["error_code"] == "UNSUPPORTED_MEDIA_TYPE"

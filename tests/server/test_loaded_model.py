@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gzip
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from pipeline.errors import ModelError
 from pipeline.inference import manifest, model_folder
 from pipeline.inference.mlflow_flavor import ServedModel
 from pipeline.results import Version
+from pipeline.server.content_coding import Codings
 from pipeline.server.http_error import HTTPError
 from pipeline.server.loaded_model import EXAMPLE, EXAMPLE_ANSWER, LoadedModel
 from pipeline.server.request_json import CSV, JSON
@@ -145,15 +147,16 @@ def test_only_what_takes_no_time_is_answered_at_once(pima, body, is_quick):
 def test_what_takes_its_time_is_handed_on_and_counted_meanwhile(pima, monkeypatch):
     calls = []
 
-    async def answer(body, kind, seconds):
-        calls.append((body, kind, seconds, pima.in_flight))
+    async def answer(body, kind, seconds, codings):
+        calls.append((body, kind, seconds, codings, pima.in_flight))
         return Response(b"{}", 3)
 
     monkeypatch.setattr(pima.worker, "answer", answer)
     body = request(QUICK_EXPLAINED + 1, explain=True)
 
-    assert asyncio.run(pima.answer(body, JSON, 4.0)) == Response(b"{}", 3)
-    assert calls == [(body, JSON, 4.0, 1)]
+    codings = Codings(None, True)
+    assert asyncio.run(pima.answer(body, JSON, 4.0, codings)) == Response(b"{}", 3)
+    assert calls == [(body, JSON, 4.0, codings, 1)]
     assert pima.in_flight == 0
 
 
@@ -311,6 +314,23 @@ def test_model_that_was_not_compiled_is_answered_by_the_worker_process(tmp_path,
     (here,), (worker,) = map(predictions, responses)
     assert here == pytest.approx(worker, abs=1e-12)
     assert responses[1].rows == 1
+
+
+def test_worker_process_unpacks_large_bodies_and_packs_large_answers(folder, load):
+    model, limit = load(folder), len(LARGE)
+
+    async def run():
+        plain = await model.answer(LARGE, JSON, 60)
+        packed = await model.answer(gzip.compress(LARGE), JSON, 60, Codings(limit, True))
+        with pytest.raises(HTTPError) as bomb:
+            await model.answer(gzip.compress(LARGE), JSON, 60, Codings(limit - 1))
+        return plain, packed, bomb.value
+
+    plain, packed, bomb = asyncio.run(run())
+
+    assert packed.is_gzip
+    assert (gzip.decompress(packed.body), packed.rows) == (plain.body, plain.rows)
+    assert (bomb.status, bomb.rule) == (413, "body_bytes")
 
 
 def test_worker_process_is_started_anew_when_it_died_and_its_files_were_deleted(folder, load):

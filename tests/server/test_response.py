@@ -1,5 +1,6 @@
 """The response to a request, as the model's probabilities, the params and the limits make it."""
 
+import gzip
 import json
 
 import numpy as np
@@ -7,9 +8,16 @@ import pytest
 
 from pipeline.config.serve import Limits
 from pipeline.inference.predictor import Predictor, Trained
+from pipeline.server.content_coding import Codings
 from pipeline.server.http_error import HTTPError
 from pipeline.server.request_json import JSON, Reader
-from pipeline.server.response import QUICK_EXPLAINED, QUICK_ROWS, SlowRequestError, respond
+from pipeline.server.response import (
+    QUICK_BYTES,
+    QUICK_EXPLAINED,
+    QUICK_ROWS,
+    SlowRequestError,
+    respond,
+)
 from tests.support.pima import CONTRACT, NAMES, PATIENT, text
 
 
@@ -63,6 +71,22 @@ def test_version_stands_once_beside_the_predictions(reader):
     assert list(answer) == ["predictions", "model", "version"]
     assert (answer["model"], answer["version"]) == ("visits", "7")
     assert answer["predictions"] == predictions(reader, body([PATIENT] * 2))
+
+
+def test_body_that_unpacks_to_more_than_is_quick_is_slow_and_answered_elsewhere(reader):
+    rows = body([PATIENT])
+    large = gzip.compress(rows + b" " * QUICK_BYTES)
+    small = respond(reader, gzip.compress(rows), JSON, True, Codings(10**6))
+    with pytest.raises(SlowRequestError):
+        respond(reader, large, JSON, True, Codings(10**6))
+    assert respond(reader, large, JSON, False, Codings(10**6)) == small
+    members = gzip.compress(rows) + gzip.compress(b"") * 500
+    with pytest.raises(SlowRequestError):
+        respond(reader, members, JSON, True, Codings(10**6))
+    assert respond(reader, members, JSON, False, Codings(10**6)) == small
+    with pytest.raises(HTTPError) as refused:  # more than any process reads
+        respond(reader, large, JSON, True, Codings(QUICK_BYTES))
+    assert refused.value.status == 413
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.config.serve import Limits, Serve
 from pipeline.inference.predictor import Predictor, Trained
 from pipeline.server.api_keys import ApiKeys
+from pipeline.server.content_coding import Codings
 from pipeline.server.guard import Guard
 from pipeline.server.http_error import unavailable
 from pipeline.server.request_json import Reader
@@ -42,7 +43,7 @@ class FakeModel:
     def __init__(self, predictor: Predictor | None = None) -> None:
         predict = lambda X: np.tile([0.75, 0.25], (len(X), 1))  # noqa: E731
         usual = Predictor(CONTRACT, predict, Trained(0.5, *np.ones((2, 8))), IDENTITY)
-        self.reader = Reader(predictor or usual, 100)
+        self.reader = Reader(predictor or usual, 200)
         self.asked: list[Any] = []
         self.is_healthy = True
 
@@ -50,9 +51,9 @@ class FakeModel:
         if not self.is_healthy:
             raise unavailable("batch", "it does not start")
 
-    async def answer(self, body: bytes, kind: str, seconds: float) -> Response:
+    async def answer(self, body: bytes, kind: str, seconds: float, codings: Codings) -> Response:
         self.asked.append((body, kind, seconds))
-        return respond(self.reader, body, kind, is_quick=False)
+        return respond(self.reader, body, kind, is_quick=False, codings=codings)
 
 
 class SlowModel(FakeModel):
@@ -62,9 +63,9 @@ class SlowModel(FakeModel):
         super().__init__()
         self.go = asyncio.Event()
 
-    async def answer(self, body: bytes, kind: str, seconds: float) -> Response:
+    async def answer(self, body: bytes, kind: str, seconds: float, codings: Codings) -> Response:
         await self.go.wait()
-        return await super().answer(body, kind, seconds)
+        return await super().answer(body, kind, seconds, codings)
 
 
 async def pages(scope: Any, receive: Any, send: Any) -> None:
