@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.schema.contract import Contract
+from pipeline.schema.kinds import text_columns
 from pipeline.schema.rules import decode
 from pipeline.tasks import METRICS, Family
 
@@ -114,6 +115,7 @@ class Metadata:
 class Dataset:
     """Ingest: a checked table in two parts. X holds doubles, NaN where a value is missing.
 
+    Columns of texts are texts in it.
     `cells` are what the codes in X stand for, of all rows in the source's order; None where all
     columns are numbers.
     """
@@ -140,6 +142,8 @@ class Dataset:
     @property
     def X(self) -> pd.DataFrame:
         """The rows of both parts in the source's order: all, but where `rows_note` says so."""
+        if text_columns(self.contract.columns):
+            return pd.concat([self.X_train, self.X_test]).sort_index()
         index = self.X_train.index.append(self.X_test.index)
         order = np.argsort(index)
         places = np.empty_like(order)

@@ -1,5 +1,6 @@
 """The frozen, strict tree of settings: every key, its meaning, its default and its rule."""
 
+from collections.abc import Mapping
 from math import ceil
 from typing import Annotated, Literal
 
@@ -11,7 +12,7 @@ from pipeline.config.serve import Serve
 from pipeline.config.tune import Tune
 from pipeline.config.types import MODEL_NAME, SHA256, Count, Positive, Rows, Seed, Share
 from pipeline.errors import nearest
-from pipeline.schema.columns import AnyColumn, Frozen
+from pipeline.schema.columns import AnyColumn, Column, Frozen
 from pipeline.schema.contract import Label
 
 CUT = ("number", "integer", "date")  # kinds of columns whose values are cut into groups
@@ -182,14 +183,8 @@ class Config(Frozen):
 
     @model_validator(mode="after")
     def _slices_are_columns(self) -> "Config":
-        for name, cuts in self.gate.slices.items() if self.data.columns else ():
-            if name not in self.data.columns:
-                hint = nearest(name, self.data.columns) or "; choose from data.columns"
-                raise ValueError(f"gate.slices has {name!r}, which is no column{hint}")
-            kind = self.data.columns[name].kind
-            if bool(cuts) != (kind in CUT):
-                rule = "one number or more" if kind in CUT else "[], for a group of each value"
-                raise ValueError(f"gate.slices.{name} is {list(cuts)}; of a {kind} it is {rule}")
+        if self.data.columns and self.data.unlisted == "refuse":
+            check_slices(self.gate.slices, self.data.columns)
         return self
 
     @model_validator(mode="after")
@@ -203,3 +198,17 @@ class Config(Frozen):
                 f"bound; raise evaluate.resamples to at least {needed}, or lower gate.level"
             )
         return self
+
+
+def check_slices(slices: Mapping[str, tuple[float, ...]], columns: Mapping[str, Column]) -> None:
+    """Raises ValueError for slices by what is no column, or by cuts that are not of its kind."""
+    for name, cuts in slices.items():
+        if name not in columns:
+            hint = nearest(name, columns) or "; choose from data.columns"
+            raise ValueError(f"gate.slices has {name!r}, which is no column{hint}")
+        kind = columns[name].kind
+        if kind == "text":
+            raise ValueError(f"gate.slices has {name!r}, whose texts make no groups; leave it out")
+        if bool(cuts) != (kind in CUT):
+            rule = "one number or more" if kind in CUT else "[], for a group of each value"
+            raise ValueError(f"gate.slices.{name} is {list(cuts)}; of a {kind} it is {rule}")

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from pipeline.config.sections import Config, Data
 from pipeline.datasets.kinds import MISSING, NUMBER
 from pipeline.schema.columns import (
+    TEXT_LENGTH,
     AnyColumn,
     BooleanColumn,
     CategoryColumn,
@@ -23,6 +24,7 @@ from pipeline.schema.columns import (
     IntegerColumn,
     NumberColumn,
     OrdinalColumn,
+    TextColumn,
 )
 from pipeline.schema.contract import Label
 
@@ -51,6 +53,8 @@ GROUPED = 0.98  # share of different values from which a column that is called a
 FEW = 50  # levels that any column of texts may have
 DIFFERENT = 0.5  # share of different texts from which a column is no category
 LONG = 40.0  # characters on average from which a text is free
+WORD = re.compile(r"[^\W\d_]{3,}")
+WORDS = 2.0  # on average in a free text: an id has fewer
 TRUTHS = frozenset({"true", "false"})
 POSITIVE = frozenset(
     {
@@ -248,9 +252,13 @@ def _category(name: str, counts: Counts, rows: int) -> Guess:
     if len(levels) == 1 and not gaps:
         return None, _constant(next(iter(levels)))
     length = sum(len(text) * count for text, count in levels.items()) / filled
-    if len(levels) > FEW and length > LONG:
-        return None, f"holds free text, of {length:.0f} characters on average"
-    if len(levels) > FEW and len(levels) > DIFFERENT * filled:
+    is_different = len(levels) > max(FEW, DIFFERENT * filled)
+    if (is_different or (len(levels) > FEW and length > LONG)) and _are_free(name, levels):
+        longest = max(map(len, levels))
+        column = TextColumn(missing=marks or None, max_length=_text_length(longest))
+        lengths = f"{min(map(len, levels))} to {longest} characters, {length:.0f} on average"
+        return column, f"free text of {lengths}, {len(levels)} different ones{_gaps(gaps, ', ')}"
+    if is_different:
         what = "each row has another value" if len(levels) == filled else "is almost an id"
         return None, f"{what}: {len(levels)} different ones in {filled} rows"
     if len(levels) == filled > 2 and ID_NAME.search(name):
@@ -259,6 +267,19 @@ def _category(name: str, counts: Counts, rows: int) -> Guess:
     named = ", ".join(f"{text} {count}" for text, count in most[:8])
     more = f" and {len(most) - 8} more levels" if len(most) > 8 else ""
     return CategoryColumn(missing=marks or None), f"{named}{more}{_gaps(gaps, ', ')}"
+
+
+def _are_free(name: str, texts: Counts) -> bool:
+    """Whether texts are made of words, and do not only name their rows."""
+    words = sum(len(WORD.findall(text)) for text in texts)
+    return words >= WORDS * len(texts) and not ID_NAME.search(name)
+
+
+def _text_length(longest: int) -> int:
+    """The usual one, or where a text is longer that with half of it beside, in two digits."""
+    if longest <= TEXT_LENGTH:
+        return TEXT_LENGTH
+    return int(_with_margin(0, longest, are_whole=True)[1] or longest)
 
 
 def _numbers(name: str, numbers: Any, marks: Sequence[str]) -> Guess:

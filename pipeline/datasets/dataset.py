@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.config.sections import Config, Data
+from pipeline.config.sections import Config, Data, check_slices
 from pipeline.datasets import splits
 from pipeline.datasets.column_inference import complete
 from pipeline.datasets.kinds import TABLE_KINDS
@@ -34,6 +34,7 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     y = _whole_numbers(table[data.target])
     classes = _classes(data, y)
     data = complete(config, table, classes)
+    _check_slices(config, data)
     _check_positive(data, classes)
     labels = _labels(data, classes)
     _check_rows(config, y, classes)
@@ -211,6 +212,14 @@ def _classes(data: Data, y: "pd.Series[Any]") -> tuple[Any, ...]:
             f"{data.target}: every row is of the class {classes[0]!r}; there must be two or more"
         )
     return classes
+
+
+def _check_slices(config: Config, data: Data) -> None:
+    """Raises ConfigError for slices that do not fit columns, which the table alone may say."""
+    try:
+        check_slices(config.gate.slices, data.columns)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _check_positive(data: Data, classes: tuple[Any, ...]) -> None:

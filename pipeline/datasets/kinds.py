@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from pipeline.schema.columns import CategoryColumn, Column, DateColumn
+from pipeline.schema.columns import CategoryColumn, Column, DateColumn, TextColumn
 
 Cells: TypeAlias = "pd.Series[Any]"
 NUMBER = (  # what Arrow reads as a double
@@ -171,6 +171,20 @@ def _has_dates(cells: Cells) -> bool:
     return any(not isinstance(cell, (str, Real)) for cell in cells.dropna())
 
 
+def _read_free_texts(cells: Cells, column: TextColumn) -> Cells:
+    """Texts without blanks around them; an empty one is missing, and NA is a text."""
+    if isinstance(cells.dtype, pd.CategoricalDtype):
+        cells = cells.astype(cells.cat.categories.dtype)
+    if not pd.api.types.is_string_dtype(cells):
+        return cells  # numbers are no texts: the check names them
+    texts = cells.str.strip()
+    return _without_marks(texts.mask(texts == ""), column)
+
+
+def _has_texts(cells: Cells) -> bool:
+    return any(isinstance(cell, str) for cell in cells.dropna())
+
+
 _NUMBERS = TableKind(
     read=_read_numbers,
     has_any=_has_numbers,
@@ -200,6 +214,12 @@ TABLE_KINDS: Mapping[str, TableKind] = MappingProxyType(
             has_any=_has_dates,
             plural="dates",
             remedy="give the columns their format (%d.%m.%Y), or write the dates as 2024-12-31",
+        ),
+        "text": TableKind(
+            read=_read_free_texts,
+            has_any=_has_texts,
+            plural="texts",
+            remedy="give the columns the kind of what they hold",
         ),
     }
 )

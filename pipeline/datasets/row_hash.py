@@ -22,9 +22,13 @@ def hash_rows(contract: Contract, X: pd.DataFrame, y: "pd.Series[Any]") -> NDArr
     that break it.
     """
     names = list(contract.columns)
-    values = to_matrix(Rules(contract.columns), X[[name for name in names if name in X]])
-    values = np.where(np.isnan(values), np.nan, values + 0.0)  # one kind of NaN, and of zero
-    table = pd.DataFrame(values[:, np.argsort(names)])
+    rules, order = Rules(contract.columns), np.argsort(names)
+    values = to_matrix(rules, X[[name for name in names if name in X]])
+    numbers = rules.numbers(values)
+    numbers = np.where(np.isnan(numbers), np.nan, numbers + 0.0)  # one kind of NaN, and of zero
+    table = pd.DataFrame(numbers[:, order])
+    for place in np.flatnonzero(rules.are_texts[order]):
+        table[place] = values[:, order[place]]
     table[len(names)] = y.astype(str).to_numpy(dtype=object)
     content = pd.util.hash_pandas_object(table, index=False)
     counted = pd.DataFrame({"content": content, "count": content.groupby(content).cumcount()})

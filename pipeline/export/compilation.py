@@ -16,6 +16,7 @@ from pipeline.export.random_rows import ROWS, SEED, random_rows
 from pipeline.inference.runtimes import Linear, Predict, of_classifier, of_graph
 from pipeline.results import Dataset, Training
 from pipeline.schema.contract import Contract
+from pipeline.schema.kinds import text_columns
 from pipeline.schema.matrix import Matrix
 from pipeline.schema.targets import target_of
 
@@ -46,6 +47,8 @@ def compile_model(dataset: Dataset, training: Training) -> Compilation:
     Of a large training part, on a sample.
     """
     linear = graph = None
+    if texts := text_columns(dataset.contract.columns):
+        return Compilation(None, None, f"{texts[0]!r} holds texts, and a graph takes numbers alone")
     try:
         linear = collapse(training.model)
         if linear is None:

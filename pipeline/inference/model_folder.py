@@ -47,7 +47,8 @@ def write(
     served = {
         "format": FORMAT,
         "threshold": trained.threshold,
-        "reference": trained.reference.tolist(),
+        # Of a column of texts null: NaN is no JSON.
+        "reference": [None if np.isnan(usual) else usual for usual in trained.reference.tolist()],
         "magnitude": trained.magnitude.tolist(),
         "trained_with": _versions(),
         "linear": asdict(linear) if linear else None,
@@ -85,7 +86,7 @@ def load(
     """
     served = _read_served(folder)
     contract = Contract.model_validate_json((folder / CONTRACT).read_text("utf-8"))
-    reference = np.array(served["reference"])
+    reference = np.array(served["reference"], dtype=np.float64)
     # Format 0 may lack the magnitude: any number may be too large then.
     magnitude = np.array(served.get("magnitude", np.zeros_like(reference)))
     predict = _compiled(folder, served)

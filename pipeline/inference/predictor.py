@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import ContractError, ModelError
 from pipeline.inference import explain
@@ -40,7 +41,8 @@ class Trained(NamedTuple):
     """What answers depend on beside the classifier, from the training part.
 
     `threshold` is None with more than two classes; `reference` and `magnitude` hold one number
-    per column: a usual value (of numbers the median), and the largest absolute value.
+    per column: a usual value (of numbers the median, of texts none), and the largest absolute
+    value.
     """
 
     threshold: float | None
@@ -50,11 +52,12 @@ class Trained(NamedTuple):
     @classmethod
     def on(cls, contract: Contract, X_train: Matrix, threshold: float | None) -> "Trained":
         """Measured on the training part (rows x columns, NaN where a value is missing)."""
+        numbers = Rules(contract.columns).numbers(X_train)
         usual = [
             kind_of(column).reference(column, values)
-            for column, values in zip(contract.columns.values(), X_train.T, strict=True)
+            for column, values in zip(contract.columns.values(), numbers.T, strict=True)
         ]
-        return cls(threshold, np.array(usual), np.nanmax(np.abs(X_train), axis=0))
+        return cls(threshold, np.array(usual), np.nanmax(np.abs(numbers), axis=0, initial=0.0))
 
 
 class Predictor:
@@ -143,12 +146,17 @@ class Predictor:
             self._check_magnitude(X)
             raise ModelError("the model's answer is not a finite number; train another one")
 
+    def is_large(self, X: Matrix) -> NDArray[np.bool_]:
+        """Which numbers are larger than all of their column in the training part."""
+        large: NDArray[np.bool_] = np.abs(self.rules.numbers(X)) > self.trained.magnitude
+        return large
+
     def _check_magnitude(self, X: Matrix) -> None:
         """Raises ContractError for numbers that are larger than all of the training part."""
         names = list(self.contract.columns)
         faults = [
             Fault(int(row) + 1, names[place], TOO_LARGE, "", "finite")
-            for row, place in np.argwhere(np.abs(X) > self.trained.magnitude)[: MOST_FAULTS + 1]
+            for row, place in np.argwhere(self.is_large(X))[: MOST_FAULTS + 1]
         ]
         if faults:
             raise contract_error(faults)

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.schema.contract import Contract
 from pipeline.schema.matrix import Matrix
+from pipeline.schema.rules import as_frame
 
 # Read at the import: with it, ONNX Runtime keeps an id in the home and sends what it does.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -52,15 +53,13 @@ def behind_cells(model: Any) -> Any:
 
 def of_classifier(classifier: Any, contract: Contract) -> Predict:
     """The `predict_proba` of a scikit-learn classifier that takes named columns."""
-    import pandas as pd  # with scikit-learn: a compiled model does without
-
-    names, classifier = list(contract.columns), behind_cells(classifier)
+    columns, classifier = contract.columns, behind_cells(classifier)
 
     def predict(X: Matrix) -> Matrix:
         if not len(X):  # scikit-learn refuses no rows
             return np.empty((0, len(contract.classes)))
         parts = [X[at : at + MOST_ROWS] for at in range(0, len(X), MOST_ROWS)]
-        answers = [classifier.predict_proba(pd.DataFrame(part, columns=names)) for part in parts]
+        answers = [classifier.predict_proba(as_frame(columns, part)) for part in parts]
         return answers[0] if len(answers) == 1 else np.concatenate(answers)
 
     return predict

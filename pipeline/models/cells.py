@@ -49,6 +49,10 @@ def _as_doubles(_: list[Column]) -> Any:
     return _chain(methodcaller("astype", "float64"))
 
 
+def _as_texts(_: list[Column]) -> Any:
+    return _chain(methodcaller("astype", "str"))
+
+
 def _as_codes(columns: list[Column]) -> Any:
     values = [_values(column) for column in columns]
     return OrdinalEncoder(
@@ -85,5 +89,6 @@ READERS: Mapping[str, Callable[[list[Column]], Any]] = MappingProxyType(
         "category": _as_codes,
         "ordinal": _as_codes,
         "date": _as_days,
+        "text": _as_texts,
     }
 )

@@ -1,4 +1,4 @@
-"""What stands before the last step of a pipeline: numbers, dates and categories made ready.
+"""What stands before the last step of a pipeline: numbers, dates, categories and texts made ready.
 
 Stock scikit-learn and NumPy only, so that the pickled model loads wherever those are.
 """
@@ -7,14 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import pi
+from operator import methodcaller
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import StratifiedKFold
-from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
     OneHotEncoder,
@@ -31,6 +34,9 @@ MOST_NATIVE = 250  # levels that histogram gradient boosting takes as they are (
 RARE = 10  # rows: levels with fewer are one
 WEEK, YEAR = 7.0, 365.2425  # days
 DECIMALS = 6
+N_GRAMS = (3, 4)  # characters, within words
+BUCKETS = 2**14  # of their hashes: the fitted encoder has the same size whatever the texts
+TOPICS = 30  # columns that come of a text
 INNER_FOLDS = 3  # each training part has three rows of a class
 ROLES: Mapping[str, str] = MappingProxyType(  # of a kind of column, for those who learn from it
     {
@@ -40,6 +46,7 @@ ROLES: Mapping[str, str] = MappingProxyType(  # of a kind of column, for those w
         "ordinal": "number",
         "category": "category",
         "date": "date",
+        "text": "text",
     }
 )
 Steps = list[Any]
@@ -51,15 +58,21 @@ class Features:
 
     numbers: tuple[str, ...]
     dates: tuple[str, ...]
+    texts: tuple[str, ...]
     categories: Mapping[str, int]  # number of levels
 
     @classmethod
     def of(cls, contract: Contract) -> "Features":
         """As the contract has them."""
         columns = contract.columns.items()
+        numbers, dates, texts = (
+            tuple(name for name, column in columns if ROLES[column.kind] == role)
+            for role in ("number", "date", "text")
+        )
         return cls(
-            numbers=tuple(name for name, column in columns if ROLES[column.kind] == "number"),
-            dates=tuple(name for name, column in columns if ROLES[column.kind] == "date"),
+            numbers=numbers,
+            dates=dates,
+            texts=texts,
             categories={
                 name: len(Category().values(column))
                 for name, column in columns
@@ -70,7 +83,7 @@ class Features:
     @property
     def are_numbers(self) -> bool:
         """Whether there is nothing else."""
-        return not (self.dates or self.categories)
+        return not (self.dates or self.texts or self.categories)
 
     def with_at_most(self, levels: int) -> list[str]:
         """The categories of no more levels than that."""
@@ -81,7 +94,7 @@ class Features:
         return [name for name, count in self.categories.items() if count > levels]
 
 
-NUMBERS = Features((), (), {})  # nothing but numbers, whatever their names
+NUMBERS = Features((), (), (), {})  # nothing but numbers, whatever their names
 
 
 def impute() -> SimpleImputer:
@@ -100,7 +113,7 @@ def encoded(features: Features, steps: Steps, seed: int) -> Steps:
     """The steps for numbers, beside the encoders of the other columns where there are any.
 
     Categories are one column per level, rare levels together, and past 40 levels the mean of the
-    target (Micci-Barreca 2001), cross-fitted by scikit-learn.
+    target (Micci-Barreca 2001), cross-fitted by scikit-learn. Texts are 30 columns each.
     """
     if features.are_numbers:
         return steps
@@ -113,6 +126,7 @@ def encoded(features: Features, steps: Steps, seed: int) -> Steps:
             make_pipeline(by_target(seed), StandardScaler()),
             features.with_more_than(MOST_ONE_HOT),
         ),
+        *_text_parts(features, seed),
     ]
     return [ColumnTransformer([part for part in parts if part[2]])]
 
@@ -128,6 +142,7 @@ def native(features: Features, seed: int) -> tuple[Steps, list[int] | None]:
         ("numbers", "passthrough", list(features.numbers)),
         ("dates", date_parts(), list(features.dates)),
         ("targets", by_target(seed), many),
+        *_text_parts(features, seed),
     ]
     places = list(range(len(few))) or None
     return [ColumnTransformer([part for part in parts if part[2]])], places
@@ -143,6 +158,26 @@ def one_hot() -> OneHotEncoder:
 def by_target(seed: int) -> TargetEncoder:
     """The shrunk mean of the target among a level's rows; in training those of other folds."""
     return TargetEncoder(cv=StratifiedKFold(INNER_FOLDS, shuffle=True, random_state=seed))
+
+
+def topics(seed: int) -> Pipeline:
+    """Latent semantic analysis (Deerwester et al. 1990) of the n-grams of a series of texts.
+
+    Hashed, so that a fold without any text is no error, and the model's file holds no word of them.
+    As skrub's StringEncoder, but with no package that the served model would need besides, and
+    with no warning where a fold has fewer rows than columns come of a text.
+    """
+    return make_pipeline(
+        FunctionTransformer(methodcaller("fillna", "")),
+        HashingVectorizer(analyzer="char_wb", ngram_range=N_GRAMS, n_features=BUCKETS),
+        TfidfTransformer(),
+        TruncatedSVD(TOPICS, random_state=seed),
+    )
+
+
+def _text_parts(features: Features, seed: int) -> Steps:
+    """A part for each column of texts: what counts n-grams takes one series of them."""
+    return [(f"text_{place}", topics(seed), name) for place, name in enumerate(features.texts)]
 
 
 def date_parts() -> FeatureUnion:

@@ -137,7 +137,8 @@ def distributions(
     """A panel for each column, as its kind asks, with a strip for each class, one below the other.
 
     A strip has the shares of the class's rows that fall into each bin, to one scale within a panel,
-    and as a grey line those of all rows. `note` says of which columns and rows.
+    and as a grey line those of all rows. `note` says of which columns and rows. Of texts `X` holds
+    the lengths.
     """
     counts = y.value_counts().sort_index()
     classes = counts.index[counts.rank(method="first", ascending=False) <= MOST_CLASSES]
@@ -206,6 +207,13 @@ def _dates(axes: Axes, column: Column, values: Vector) -> tuple[Vector, Vector]:
     return edges, values
 
 
+def _lengths(axes: Axes, column: Column, values: Vector) -> tuple[Vector, Vector]:
+    """As of numbers, which the lengths of texts are."""
+    bins = _numbers(axes, column, values)
+    axes.set_xlabel("characters")
+    return bins
+
+
 def _levels(axes: Axes, column: Column, values: Vector) -> tuple[Vector, Vector]:
     """A bin for each level in its order; of many levels, for the most frequent."""
     codes, counts = np.unique(values, return_counts=True)
@@ -225,4 +233,5 @@ PANELS: Mapping[str, Callable[[Axes, Any, Vector], tuple[Vector, Vector]]] = {
     **dict.fromkeys(("number", "integer"), _numbers),
     **dict.fromkeys(("boolean", "category", "ordinal"), _levels),
     "date": _dates,
+    "text": _lengths,
 }

@@ -15,6 +15,7 @@ from pydantic import (
 from pipeline.schema.dates import epoch_days
 
 Mark = float | int | str
+TEXT_LENGTH = 1000  # characters, where a column of texts does not say
 Level = int | str  # of a category: a text, or the integer that codes it
 
 
@@ -136,6 +137,15 @@ class DateColumn(Column):
         return bounds
 
 
+class TextColumn(Column):
+    """A column of short free texts."""
+
+    kind: Literal["text"] = "text"
+    max_length: int = Field(
+        TEXT_LENGTH, ge=1, description="the most characters of a text, without blanks around it"
+    )
+
+
 def _kind(column: Any) -> str:
     """The tag of a column: a number where none is said, as in every contract of format 1."""
     if isinstance(column, dict):
@@ -149,6 +159,7 @@ AnyColumn: TypeAlias = Annotated[
     | Annotated[BooleanColumn, Tag("boolean")]
     | Annotated[CategoryColumn, Tag("category")]
     | Annotated[OrdinalColumn, Tag("ordinal")]
-    | Annotated[DateColumn, Tag("date")],
+    | Annotated[DateColumn, Tag("date")]
+    | Annotated[TextColumn, Tag("text")],
     Discriminator(_kind),
 ]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NULL_AS_TEXT = "None"  # as MLflow writes a null of a text column in its form `inputs`
 C = TypeVar("C", bound=Column)
-Read = Callable[[Any], float]  # a cell as a double, NaN for a missing one; raises ValueError
+Read = Callable[[Any], Any]  # a cell as a double (or text), NaN for no value; raises ValueError
 BrokenRule = tuple[NDArray[np.bool_], str, str]  # rows, sentence, kind of the rule
 
 
@@ -32,6 +32,7 @@ class Kind(ABC, Generic[C]):
     arrow_types: ClassVar[str]
     plain_types: ClassVar[frozenset[type]] = frozenset()
     is_whole: ClassVar[bool] = False
+    is_text: ClassVar[bool] = False  # whether cells stay as they are, and are no doubles
 
     @abstractmethod
     def noun(self, column: C) -> str:
@@ -46,7 +47,7 @@ class Kind(ABC, Generic[C]):
         """Reads a text of a CSV request, None for a missing cell."""
 
     @abstractmethod
-    def cell(self, column: C, code: float) -> Any:
+    def cell(self, column: C, code: Any) -> Any:
         """The value of JSON that is read as the double; `reader` undoes it."""
 
     @abstractmethod
@@ -79,12 +80,12 @@ class Kind(ABC, Generic[C]):
 
     def read_texts(self, column: C, cells: pa.ChunkedArray) -> Vector | None:
         """A column of Arrow's texts as doubles; None where one of them is not valid."""
-        vector, invalid = _each_value(self.text_reader(column), cells)
+        vector, invalid = self._each_value(self.text_reader(column), cells)
         return None if len(invalid) else vector
 
     def read_arrow(self, column: C, cells: pa.ChunkedArray) -> tuple[Vector, NDArray[np.intp]]:
         """A column of a type of Arrow as doubles, and the places of the cells that are invalid."""
-        return _each_value(self.reader(column), cells)
+        return self._each_value(self.reader(column), cells)
 
     def number_marks(self, column: C) -> tuple[float, ...]:
         """The doubles that stand for a missing value."""
@@ -98,7 +99,7 @@ class Kind(ABC, Generic[C]):
         """Cells of the kind next to the valid ones, which are refused."""
         return iter(())
 
-    def written(self, column: C, code: float) -> str:
+    def written(self, column: C, code: Any) -> str:
         """A double as people write the value."""
         return str(self.cell(column, code))
 
@@ -110,11 +111,32 @@ class Kind(ABC, Generic[C]):
         """What the column holds, for people."""
         return column.meaning or self.noun(column)
 
+    def most_bytes(self, column: C) -> int:
+        """The bytes that a cell of Parquet takes when unpacked, at most: a number 8 or 16."""
+        return 64
+
+    def empty(self, rows: int) -> Vector:
+        """A vector of missing values."""
+        return np.full(rows, np.nan, dtype=object if self.is_text else np.float64)
+
+    def _each_value(self, read: Read, cells: pa.ChunkedArray) -> tuple[Vector, NDArray[np.intp]]:
+        """Each different value read once; NaN in place of invalid ones, with their places."""
+        encoded = _dictionary_encoded(cells)
+        values = encoded.dictionary.to_pylist()
+        vector, is_valid = self.empty(len(values) + 1), np.ones(len(values) + 1, dtype=bool)
+        for place, value in enumerate(values):
+            try:
+                vector[place] = read(value)
+            except ValueError:
+                is_valid[place] = False
+        places = encoded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
+        return vector[places], np.flatnonzero(~is_valid[places])
+
 
 def read_missing(read: Read, marks: tuple[Mark, ...]) -> Read:
     """The reader that takes None and the marks as missing."""
 
-    def read_or_missing(cell: Any) -> float:
+    def read_or_missing(cell: Any) -> Any:
         if cell is None or (type(cell) is not bool and cell in marks):
             return float("nan")
         return read(cell)
@@ -130,8 +152,7 @@ def is_text_type(kind: pa.DataType) -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind))
 
 
-def _each_value(read: Read, cells: pa.ChunkedArray) -> tuple[Vector, NDArray[np.intp]]:
-    """Each different value read once; NaN in place of those that are invalid, with their places."""
+def _dictionary_encoded(cells: pa.ChunkedArray) -> pa.DictionaryArray:
     import pyarrow as pa
 
     encoded = cells.combine_chunks()
@@ -143,15 +164,4 @@ def _each_value(read: Read, cells: pa.ChunkedArray) -> tuple[Vector, NDArray[np.
             if encoded.num_chunks
             else pa.array([]).dictionary_encode()
         )
-    doubles, is_valid = [], []
-    for value in encoded.dictionary.to_pylist():
-        try:
-            doubles.append(read(value))
-            is_valid.append(True)
-        except ValueError:
-            doubles.append(float("nan"))
-            is_valid.append(False)
-    places = encoded.indices.fill_null(len(doubles)).to_numpy(zero_copy_only=False)
-    vector: Vector = np.array([*doubles, np.nan])[places]
-    invalid = np.array([*(not valid for valid in is_valid), False])[places]
-    return vector, np.flatnonzero(invalid)
+    return encoded

@@ -2,7 +2,8 @@
 
 Whatever reads, checks or describes a cell takes it from here. A new kind is a class beside
 `schema.columns.Column`, a row of this table and, under the same key, of those that training
-needs: `datasets.kinds.TABLE_KINDS`, `models.encoders.ROLES` and `export.random_rows.RANDOM_CELLS`.
+needs: `datasets.kinds.TABLE_KINDS`, `models.encoders.ROLES` and, if its cells are doubles,
+`export.random_rows.RANDOM_CELLS`.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from pipeline.schema.columns import Column
 from pipeline.schema.date import Date
 from pipeline.schema.kind import Kind
 from pipeline.schema.number import Integer, Number
+from pipeline.schema.text import Text
 
 KINDS: Mapping[str, Kind[Any]] = MappingProxyType(
     {
@@ -23,6 +25,7 @@ KINDS: Mapping[str, Kind[Any]] = MappingProxyType(
         "category": Category(),
         "ordinal": Ordinal(),
         "date": Date(),
+        "text": Text(),
     }
 )
 
@@ -30,3 +33,8 @@ KINDS: Mapping[str, Kind[Any]] = MappingProxyType(
 def kind_of(column: Column) -> Kind[Any]:
     """The kind of a column."""
     return KINDS[column.kind]
+
+
+def text_columns(columns: Mapping[str, Column]) -> list[str]:
+    """The columns whose cells stay texts."""
+    return [name for name, column in columns.items() if kind_of(column).is_text]

@@ -1,4 +1,7 @@
-"""The doubles that columns make. Apart, as the command line knows columns and not NumPy."""
+"""The doubles that columns make. Apart, as the command line knows columns and not NumPy.
+
+Of a contract with a column of texts, both are arrays of objects, and its cells the texts.
+"""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ContractError, nearest
 from pipeline.schema.columns import Column
 from pipeline.schema.faults import MOST_FAULTS, Fault, contract_error, more
-from pipeline.schema.kinds import kind_of
+from pipeline.schema.kinds import kind_of, text_columns
 from pipeline.schema.matrix import Matrix, Vector
 
 if TYPE_CHECKING:
@@ -46,6 +46,14 @@ class Rules:
         self.readers = [kind.reader(column) for kind, column in kinds]
         self.plain_types = frozenset.intersection(*(kind.plain_types for kind, _ in kinds))
         self.are_plain = bool(self.plain_types) and not len(self._whole)
+        self.are_texts = np.array([kind.is_text for kind, _ in kinds])
+        self.dtype = np.dtype(object if self.are_texts.any() else np.float64)
+
+    def numbers(self, X: Matrix) -> Matrix:
+        """The matrix as doubles, NaN in place of texts; itself where it has none."""
+        if self.dtype != object:
+            return X
+        return np.where(self.are_texts, np.nan, X).astype(np.float64)
 
     def apply(self, X: Matrix, faults: Sequence[Fault] = (), with_values: bool = False) -> Matrix:
         """The matrix (rows x columns) with NaN in place of the marks.
@@ -64,6 +72,12 @@ class Rules:
 
     def _without_marks(self, X: Matrix) -> tuple[Matrix, NDArray[np.bool_]]:
         """The matrix with NaN in place of the marks, and where it breaks a rule."""
+        if self.dtype != object:
+            return self._without_number_marks(X)
+        numbers, outside = self._without_number_marks(self.numbers(X))
+        return np.where(self.are_texts, X, numbers.astype(object)), outside
+
+    def _without_number_marks(self, X: Matrix) -> tuple[Matrix, NDArray[np.bool_]]:
         for marks in self.marks:
             marked = marks == X
             if np.count_nonzero(marked):
@@ -92,6 +106,7 @@ class Rules:
 
     def _faults(self, X: Matrix, outside: NDArray[np.bool_], most: int | None) -> Iterator[Fault]:
         """The first of each rule and column, or all."""
+        X = self.numbers(X)
         for place, (name, column) in enumerate(self.columns.items()):
             kind = kind_of(column)
             cells = X[:, place]
@@ -110,14 +125,23 @@ def _have_fraction(X: Matrix) -> NDArray[np.bool_]:
 def check(
     columns: Mapping[str, Column], frame: pd.DataFrame, with_values: bool = True
 ) -> pd.DataFrame:
-    """The rows as doubles in the contract's column order, NaN where a value is missing.
+    """The rows as doubles and texts in the contract's order, NaN where a value is missing.
 
     Raises ContractError with at most ten sentences; `with_values=False` keeps the caller's
     data out of them.
     """
+    return as_frame(columns, to_matrix(Rules(columns), frame, with_values))
+
+
+def as_frame(columns: Mapping[str, Column], X: Matrix) -> pd.DataFrame:
+    """A matrix with the names of its columns, doubles and texts each of their type."""
     import pandas as pd
 
-    return pd.DataFrame(to_matrix(Rules(columns), frame, with_values), columns=list(columns))
+    frame = pd.DataFrame(X, columns=list(columns))
+    if not (texts := text_columns(columns)):
+        return frame
+    types = dict.fromkeys(columns, "float64") | dict.fromkeys(texts, "str")
+    return frame.astype(object).astype(types)
 
 
 def to_matrix(rules: Rules, frame: pd.DataFrame, with_values: bool = False) -> Matrix:
@@ -166,7 +190,7 @@ def read_columns(
     read: Callable[[str, Column, Cells], tuple[Vector, list[Fault]]],
 ) -> tuple[Matrix, list[Fault]]:
     """The matrix that `read` makes column by column, NaN in those that the table leaves out."""
-    X = np.full((rows, len(columns)), np.nan)
+    X = np.full((rows, len(columns)), np.nan, object if text_columns(columns) else np.float64)
     faults: list[Fault] = []
     for place, (name, column) in enumerate(columns.items()):
         if name in table:
@@ -200,7 +224,7 @@ def read_cells(
     """
     kind = kind_of(column)
     read = kind.text_reader(column) if are_texts else kind.reader(column)
-    vector = np.full(len(cells), np.nan)
+    vector = kind.empty(len(cells))
     faults: list[Fault] = []
     for place, cell in enumerate(cells):
         try:

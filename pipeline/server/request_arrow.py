@@ -20,7 +20,6 @@ from pipeline.server.http_error import HTTPError, invalid_parameter
 QUOTED = re.compile(  # a cell (RFC 4180); the quote comes first, since that is found quickest
     rb'"(?:(?<=^")|(?<=[,\r\n]"))[^"]*+(?:""[^"]*+)*+"(?=[,\r\n]|\Z)'
 )
-MAX_CELL_BYTES = 64  # bytes of a Parquet cell when unpacked: a number takes 8 or 16
 READING_BYTES = 64 * 2**20  # bytes that reading any Parquet file may take besides
 
 BYTE_ORDER_MARK = "\ufeff".encode()
@@ -108,7 +107,9 @@ def _read_parquet(body: bytes, columns: Mapping[str, Column], max_rows: int) -> 
     rows, size = _size(file.metadata)
     if rows > max_rows:
         raise _too_many_rows(max_rows)
-    unpacked = max(rows * len(schema.names), 1) * MAX_CELL_BYTES + 2**20
+    index = len(schema.names) - len(names)
+    row = sum(kind_of(columns[name]).most_bytes(columns[name]) for name in names) + 64 * index
+    unpacked = max(rows, 1) * row + 2**20
     if size > unpacked:
         raise _too_large_unpacked()
     for name in names:

@@ -153,7 +153,7 @@ class Reader:
             cells = [[read(cell) for read, cell in zip(readers, row, strict=True)] for row in rows]
         except ValueError:
             return None
-        return self.rules.apply(np.array(cells, dtype=np.float64).reshape(-1, self._width))
+        return self.rules.apply(np.array(cells, dtype=self.rules.dtype).reshape(-1, self._width))
 
     def _slow(self, form: str, table: Any) -> tuple[Matrix, list[Fault]]:
         """Returns the cells, NaN if one is absent or no number, with a fault for each of those."""

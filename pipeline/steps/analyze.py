@@ -12,7 +12,7 @@ from pipeline.reporting.findings import findings_note, findings_page
 from pipeline.reporting.style import part
 from pipeline.reporting.tables import labelled, numbered
 from pipeline.results import Dataset, Report
-from pipeline.schema.kinds import kind_of
+from pipeline.schema.kinds import kind_of, text_columns
 
 MOST_DRAWN = 15  # columns whose distributions are drawn, and in the report
 MOST_CORRELATED = 30  # columns
@@ -27,7 +27,8 @@ def analyze(dataset: Dataset) -> Report:
     X = _sample(dataset)
     y, named_y = dataset.y.loc[X.index], _named(dataset)
     table = pd.concat([dataset.cells_of(X), y], axis=1)
-    columns = dataset.contract.columns
+    columns, texts = dataset.contract.columns, _texts(dataset)
+    X = X.assign(**{name: X[name].str.len().astype(np.float64) for name in texts["column"]})
     described = _columns(dataset)
     findings = [one for each in check_table(dataset).values() for one in each]
     are_inferred = dataset.data is not None and dataset.data.unlisted == "infer"
@@ -56,6 +57,7 @@ def analyze(dataset: Dataset) -> Report:
             "head.csv": numbered(_head(dataset)),
             "describe.csv": labelled(table.describe(), "statistic"),
             "columns.csv": described,
+            **({} if texts.empty else {"texts.csv": texts}),
             "correlations.csv": labelled(correlations, "column"),
             "class_balance.png": figures.class_balance(named_y),
             **({} if gaps is None else {"missing.png": gaps}),
@@ -99,8 +101,9 @@ def _duplicates(dataset: Dataset) -> int:
     classes = list(dataset.contract.classes)
     total = np.asarray(pd.Categorical(_both(dataset, None), categories=classes).codes, np.uint64)
     for name in dataset.contract.columns:
-        values = _both(dataset, name).to_numpy() + 0.0  # one kind of zero, and of NaN
-        values[np.isnan(values)] = np.nan
+        values = _both(dataset, name).to_numpy()
+        if values.dtype != object:  # as texts are
+            values = np.where(np.isnan(values), np.nan, values + 0.0)  # one NaN, and one zero
         total = pd.util.hash_array(total) + pd.util.hash_array(values)
     return int(dataset.rows - len(np.unique(total)))
 
@@ -155,8 +158,8 @@ def _columns(dataset: Dataset) -> pd.DataFrame:
                 "missing marks": ", ".join(map(str, column.marks)),
                 "missing rows": int(values.isna().sum()),
                 "distinct": values.nunique(),
-                "min": kind.cell(column, values.min()),
-                "max": kind.cell(column, values.max()),
+                "min": None if kind.is_text else kind.cell(column, values.min()),
+                "max": None if kind.is_text else kind.cell(column, values.max()),
             }
         )
     return pd.DataFrame(rows)
@@ -172,6 +175,27 @@ def _drawn(dataset: Dataset, columns: list[str], rows: int) -> str:
     sampled = f" drawn by chance of {dataset.rows}" * (rows < dataset.rows)
     which = part(len(columns), len(dataset.contract.columns), "that go with the target most")
     return f"{rows} rows{sampled}{which}"
+
+
+def _texts(dataset: Dataset) -> pd.DataFrame:
+    """Of each column of texts, in all rows: how long they are, and which is the most frequent."""
+    rows = []
+    for name in text_columns(dataset.contract.columns):
+        values = _both(dataset, name)
+        counts, lengths = values.value_counts(), values.str.len()
+        rows.append(
+            {
+                "column": name,
+                "missing rows": int(values.isna().sum()),
+                "distinct": len(counts),
+                "shortest, in characters": lengths.min(),
+                "median": lengths.median(),
+                "longest": lengths.max(),
+                "most frequent": counts.index[0],
+                "its rows": counts.iloc[0],
+            }
+        )
+    return pd.DataFrame(rows, columns=None if rows else ["column"])
 
 
 def _correlations(dataset: Dataset, X: pd.DataFrame, y: "pd.Series[Any]") -> pd.DataFrame:

@@ -165,8 +165,9 @@ def _importance(
     for start in range(0, X.shape[1], at_once):
         places = range(start, min(start + at_once, X.shape[1]))
         tables = [_shuffled(X, place, order) for place in places for order in shuffles]
+        asked = pd.DataFrame(np.concatenate(tables), columns=list(dataset.X_test))
         answers = model.predict_proba(
-            pd.DataFrame(np.concatenate(tables), columns=list(dataset.X_test))
+            asked if X.dtype != object else asked.astype(dataset.X_test.dtypes)
         )
         parts = np.split(answers, len(tables))
         losses = [_mean_loss(replace(predictions, probabilities=part)) for part in parts]

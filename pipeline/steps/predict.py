@@ -100,7 +100,7 @@ class Scorer:
     def _too_large(self, X: Matrix, is_valid: NDArray[np.bool_]) -> list[Fault]:
         """Takes rows out whose numbers are so large that they have no finite answer."""
         predictor = self._predictor
-        largest = np.abs(X) > predictor.trained.magnitude
+        largest = predictor.is_large(X)
         suspects = np.flatnonzero(is_valid & largest.any(axis=1))
         if not len(suspects) or _has_answers(predictor, X[suspects]):
             return []

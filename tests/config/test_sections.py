@@ -8,11 +8,11 @@ from pipeline.config.gate import Gate
 from pipeline.config.keys import settings
 from pipeline.config.load import load
 from pipeline.config.ranges import Choice
-from pipeline.config.sections import Config, Data, Evaluate, Registry, Split
+from pipeline.config.sections import Config, Data, Evaluate, Registry, Split, check_slices
 from pipeline.config.serve import Serve
 from pipeline.config.tune import Estimator, Tune
 from pipeline.errors import ConfigError
-from pipeline.schema.columns import NumberColumn
+from pipeline.schema.columns import NumberColumn, TextColumn
 from pipeline.tasks import BINARY, FAMILIES, METRICS
 
 DATA = {"source": "people.csv", "target": "ill", "columns": {"Age": NumberColumn()}}
@@ -227,6 +227,12 @@ def test_slices_of_what_is_no_column_are_refused_with_a_hint(name, hint):
     message = f"gate.slices has {name!r}, which is no column{hint}"
     with pytest.raises(ValidationError, match=re.escape(message)):
         with_slices("Age", name)
+
+
+def test_slices_of_texts_are_refused_once_the_columns_are_said():
+    columns = {"Age": NumberColumn(), "note": TextColumn()}
+    with pytest.raises(ValueError, match=r"gate.slices has 'note', whose texts make no groups"):
+        check_slices({"Age": (30.0,), "note": ()}, columns)
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,25 @@ def test_table_without_a_fault_has_no_finding():
     assert findings == {name: [] for name in CHECKS}
 
 
+@pytest.mark.parametrize(
+    ("texts", "check"),
+    [
+        (lambda t: t["y"].map({0: "all is well", 1: "it is broken"}), "leaks"),
+        (lambda t: [f"ann.{place}@web.org" for place in t.index], "personal_data"),
+        (lambda t: ["the same", *["none other"] * (ROWS - 1)], "near_constant"),
+    ],
+)
+def test_column_of_texts_is_checked_as_others_are(texts, check):
+    table = clean_table()
+    table.insert(0, "note", texts(table))
+    settings = settings_of(table, {"note": "text"})
+
+    findings = {name: each for name, each in check_table(built(settings, table)).items() if each}
+
+    assert list(findings) == [check]
+    assert list(findings[check][0].drop) == ["note"]
+
+
 @pytest.mark.parametrize("are_listed", [True, False])
 def test_all_settings_together_cure_all_faults(are_listed):
     table = spiked("weight", [0]).assign(city=lambda t: np.where(t.index < 3, "unknown", t["city"]))

@@ -56,6 +56,16 @@ def guess(cells, name="x"):
             "ordinal",
             {"levels": ("s", "m", "l")},
         ),
+        (
+            pd.Series([f"some few words {n}" for n in range(ROWS)]),
+            "text",
+            {"max_length": 1000, "missing": None},
+        ),
+        (
+            pd.Series(["?", *(f"{'some words ' * 100}{n}" for n in range(1, ROWS))]),
+            "text",
+            {"max_length": 1700, "missing": ("?",)},
+        ),
     ],
 )
 def test_kind_of_a_column_is_seen_in_its_cells(cells, kind, settings):
@@ -117,7 +127,8 @@ def test_column_is_read_as_it_was_inferred(cells):
             "each row has another value: 60 diff",
         ),
         ("", texts("a", "b"), "has no name in the header"),
-        ("x", pd.Series([f"{'some words ' * 5}{n}" for n in range(ROWS)]), "holds free text"),
+        ("x", pd.Series([f"{n:032x}" for n in range(ROWS)]), "each row has another value: 60 diff"),
+        ("name_id", pd.Series([f"some few words {n}" for n in range(ROWS)]), "each row has"),
     ],
 )
 def test_column_that_nothing_can_be_learnt_from_is_dropped_with_the_reason(name, cells, reason):

@@ -7,7 +7,7 @@ import pytest
 from pipeline.datasets.row_hash import hash_rows
 from pipeline.errors import ContractError
 from pipeline.evaluation import metrics
-from pipeline.schema.columns import NumberColumn
+from pipeline.schema.columns import NumberColumn, TextColumn
 from pipeline.schema.contract import Contract
 from tests.support.builders import make_dataset
 
@@ -16,6 +16,7 @@ COLUMNS = {
     "Insulin": NumberColumn(missing=0),
     "height": NumberColumn(optional=True),
 }
+NOTES = {"said": TextColumn(), "Age": NumberColumn()}
 LABELS = {
     "int": ((0, 1), [0, 1, 0, 1, 0]),
     "bool": ((False, True), [False, True, False, True, False]),
@@ -74,6 +75,21 @@ def test_rows_that_differ_have_hashes_that_differ():
 )
 def test_any_other_value_or_label_makes_another_row(changes):
     assert hash_of(**changes) != hash_of()
+
+
+def test_texts_of_a_row_count_but_not_the_blanks_around_them():
+    said = ["well", " well\n", "Well", "", None]
+    X = pd.DataFrame({"Age": 30.0, "said": said})
+    labels = pd.Series([0, 1, 0, 0, 1])
+
+    hashes = hash_rows(make_contract(NOTES), X, labels)
+    other = hash_rows(make_contract(NOTES), X.assign(Age=-0.0), labels)
+
+    alike = hash_rows(
+        make_contract(NOTES), X.assign(said=["well", "well", "Well", None, ""]), labels
+    )
+    assert hashes.tolist() == alike.tolist()
+    assert len({*hashes, *other}) == 10
 
 
 @pytest.mark.parametrize(

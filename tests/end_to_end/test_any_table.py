@@ -16,6 +16,7 @@ from pipeline import run as run_verb
 from pipeline.cli import main
 from tests.end_to_end.conftest import clone, served, working_in
 from tests.support.doors import JSON, Door, open_door
+from tests.support.mixed import KINDS, make_mixed_table
 
 CUSTOMER = {
     "region": "NA",
@@ -111,6 +112,35 @@ def test_each_column_of_each_kind_is_explained(door: Door) -> None:
     assert list(answer["contributions"]) == list(CUSTOMER)
     assert answer["contributions"]["region"] > 0  # NA: they leave most
     assert answer["contributions"]["satisfaction"] > 0
+
+
+def test_table_with_texts_is_promoted_and_answered_though_it_is_not_compiled(shop: Shop) -> None:
+    make_mixed_table().to_csv(shop.folder / "data/letters.csv", index=False)
+    config = "configs/letters.yaml"
+    small = {"tune.families": ["logistic_regression"], "tune.max_evals": 1}
+    small |= {"tune.parallelism": 1, "gate.calibration": None}
+    with working_in(shop.folder, f"sqlite:///{shop.folder}/mlflow.db"):
+        words = [
+            "init",
+            "data/letters.csv",
+            "--target",
+            "label",
+            "--output",
+            "configs/letters.yaml",
+        ]
+        assert main(words) == 0
+        result = run_verb("configs/letters.yaml", {**small, "tune.parallelism": 1})
+        tags = mlflow.get_run(result.steps["train"]).data.tags
+    assert result.decision.action == "promoted"
+    assert tags["compiled"].startswith("no: 'note' holds texts")
+    rows = [{**dict.fromkeys(KINDS), "note": note} for note in ("it never arrived", "on time", 5)]
+    with open_door(shop.folder, config) as door:
+        late, fine = door.post({"dataframe_records": rows[:2]}).json["predictions"]
+        refused = door.post({"dataframe_records": rows}).json["message"]
+        schema = door.get("/openapi.json").json["components"]["schemas"]["Row"]["properties"]
+    assert late["probability"] > fine["probability"]
+    assert refused == "row 3, note: must be a text of at most 1000 characters"
+    assert schema["note"]["maxLength"] == 1000
 
 
 def test_mlflows_own_command_answers_as_the_production_door(shop: Shop, door: Door) -> None:

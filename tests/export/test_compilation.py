@@ -19,6 +19,7 @@ from pipeline.models import families as models
 from pipeline.results import Training
 from pipeline.schema.contract import Contract
 from tests.support.builders import COLUMNS, make_dataset
+from tests.support.mixed import make_mixed_dataset
 
 EQUAL = f"equal on 84 training and {ROWS} random rows"
 CONTRACT = Contract(columns=COLUMNS, target="label", classes=(0, 1), positive=1)
@@ -93,6 +94,14 @@ def test_users_estimator_is_not_compiled(dataset):
     assert compile_(dataset, model) == compilation.Compilation(
         None, None, "Custom has no translation"
     )
+
+
+def test_model_with_a_column_of_texts_is_not_compiled():
+    dataset = make_mixed_dataset(with_texts=True)
+
+    compiled = compile_(dataset, models.plain())
+
+    assert compiled.summary == "no: 'note' holds texts, and a graph takes numbers alone"
 
 
 @pytest.mark.parametrize("is_used", [True, False])

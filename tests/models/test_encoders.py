@@ -24,7 +24,7 @@ def one_thread():
         yield
 
 
-FEATURES = Features.of(make_mixed_dataset().contract)
+FEATURES = Features.of(make_mixed_dataset(with_texts=True).contract)
 
 
 def test_impute_takes_the_median_and_keeps_a_column_without_a_value():
@@ -36,6 +36,7 @@ def test_impute_takes_the_median_and_keeps_a_column_without_a_value():
 def test_columns_are_parted_by_what_models_see_in_them():
     assert FEATURES.numbers == ("number", "size", "is_new", "visits")
     assert FEATURES.dates == ("since",)
+    assert FEATURES.texts == ("note",)
     assert list(FEATURES.categories) == ["city", "shop"]
     assert FEATURES.with_more_than(MOST_ONE_HOT) == ["shop"]
     assert Features.of(make_dataset().contract).are_numbers
@@ -56,12 +57,11 @@ def test_mondays_are_one_point_of_the_week_in_any_year():
 
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("family", BUILT_IN)
-def test_family_learns_from_columns_of_each_kind_and_takes_levels_that_it_never_met(
-    family, classes
-):
-    dataset = make_mixed_dataset(classes)
+def test_family_learns_from_columns_of_each_kind_and_takes_cells_that_it_never_met(family, classes):
+    dataset = make_mixed_dataset(classes, with_texts=True)
     unseen = dataset.X_test.head(5).copy()
     unseen[["city", "shop"]] = OTHER
+    unseen["note"] = ["!", "日本", None, "x" * 1000, "a"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -72,8 +72,23 @@ def test_family_learns_from_columns_of_each_kind_and_takes_levels_that_it_never_
     np.testing.assert_allclose(of_unseen.sum(axis=1), 1)
 
 
+def test_text_alone_tells_the_classes_apart_and_an_empty_training_part_does_not_fail():
+    dataset = make_mixed_dataset(with_texts=True)
+    texts = Features((), (), ("note",), {})
+    model = build("logistic_regression", {}, 0, texts).fit(dataset.X_train, dataset.y_train)
+    said = pd.DataFrame({"note": ["it never arived", "it works well", None]}, dtype="str")
+
+    ill, well, missing = model.predict_proba(said)[:, 1]
+
+    assert ill > missing > well
+    empty = dataset.X_train.assign(note=pd.Series([np.nan], dtype="str"))
+    with np.errstate(invalid="ignore"):  # no share of no variance
+        of_none = build("logistic_regression", {}, 0, texts).fit(empty, dataset.y_train)
+    assert np.ptp(of_none.predict_proba(said)[:, 1]) == 0
+
+
 def test_pickled_pipeline_takes_a_frame_and_answers_as_the_model_of_its_codes():
-    dataset = make_mixed_dataset()
+    dataset = make_mixed_dataset(with_texts=True)
     model = build("logistic_regression", {}, 0, FEATURES).fit(dataset.X_train, dataset.y_train)
     cells = dataset.cells_of(dataset.X_test)
 

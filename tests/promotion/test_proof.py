@@ -20,8 +20,10 @@ from pipeline.inference.runtimes import of_classifier
 from pipeline.promotion import proof
 from pipeline.results import Dataset, Version
 from pipeline.schema.columns import NumberColumn
+from pipeline.schema.rules import decode
 from tests.support import model_folders as folders
 from tests.support.builders import make_dataset
+from tests.support.mixed import make_mixed_dataset
 
 
 class Case:
@@ -35,10 +37,13 @@ class Case:
         trained = model_folder.load(self.folder).trained
         self.original = Predictor(dataset.contract, predict, trained)
 
-    def prove(self, folder: Path | None = None) -> tuple[int, str]:
+    def prove(
+        self, folder: Path | None = None, rows: pd.DataFrame | None = None
+    ) -> tuple[int, str]:
         folder = folder or self.folder
+        rows = self.dataset.X_test.head(20) if rows is None else rows
         version = Version("visits", "7", "", {}, manifest.of(folder))
-        return proof.prove(version, folder, self.original, self.dataset.X_test.head(20))
+        return proof.prove(version, folder, self.original, rows)
 
     def changed(self, target: Path, change: Callable[[Path], None]) -> Path:
         """A copy of the folder, of which the manifest is taken after the change."""
@@ -66,6 +71,12 @@ def test_three_classes_and_an_optional_column_are_proven(tmp_path: Path) -> None
 def test_model_that_is_not_compiled_is_proven_in_the_process_beside(tmp_path: Path) -> None:
     case = Case(tmp_path / "model", make_dataset(), is_compiled=False)
     assert case.prove()[1] == ""
+
+
+def test_columns_of_each_kind_and_texts_are_proven(tmp_path: Path) -> None:
+    case = Case(tmp_path / "model", make_mixed_dataset(with_texts=True))
+    rows = decode(case.dataset.contract.columns, case.dataset.X_test.head(20))
+    assert case.prove(rows=rows)[1] == ""
 
 
 def test_requests_hold_the_example_gaps_and_every_broken_rule(pima: Case) -> None:

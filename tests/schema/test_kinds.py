@@ -33,6 +33,7 @@ from pipeline.schema.columns import (
     IntegerColumn,
     NumberColumn,
     OrdinalColumn,
+    TextColumn,
 )
 from pipeline.schema.contract import Contract
 from pipeline.schema.kinds import KINDS, kind_of
@@ -42,11 +43,14 @@ from pipeline.server.request_json import CSV, JSON, PARQUET, Reader
 
 
 class Example(NamedTuple):
-    """A column of the kind, some valid cells, the doubles that they become, and other forms."""
+    """A column of the kind, some valid cells, the doubles that they become, and other forms.
+
+    Of a column of texts, `doubles` are the texts.
+    """
 
     column: AnyColumn
     cells: list[Any]
-    doubles: list[float]
+    doubles: list[Any]
     texts: list[str]
     same: list[pd.Series]
     invalid_texts: list[str]
@@ -140,6 +144,19 @@ EXAMPLES = {
         invalid_arrow=[pa.array([1]), pa.array([True])],
         gaps=[pa.nulls(2, pa.date32()), pa.nulls(2, pa.timestamp("us", "UTC"))],
     ),
+    "text": Example(
+        column=TextColumn(max_length=20, missing=("?", -9), meaning="what they say"),
+        cells=["NA: größe 日本", "  so, well", "12", "x" * 20],
+        doubles=["NA: größe 日本", "so, well", "12", "x" * 20],
+        texts=["NA: größe 日本", '"so, well"', "12", "x" * 20],
+        same=[
+            pd.Series(["NA: größe 日本", "so, well", "12", "x" * 20], dtype=dtype)
+            for dtype in ("str", "category", object, "string[pyarrow]")
+        ],
+        invalid_texts=["x" * 21],
+        invalid_arrow=[pa.array([1]), pa.array([True])],
+        gaps=[pa.nulls(2, pa.string()), pa.array(["", " "]), pa.nulls(2, LEVELS.type)],
+    ),
 }
 
 
@@ -173,6 +190,12 @@ def as_parquet(cells):
     return buffer.getvalue()
 
 
+def as_parquet_of(frame):
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer)
+    return buffer.getvalue()
+
+
 def as_csv(texts):
     return "\n".join(["x", *texts, ""]).encode()
 
@@ -184,9 +207,10 @@ def refusal(reader, body, media_type):
 
 
 def test_tables_of_the_kinds_have_the_same_keys():
-    tables = (TABLE_KINDS, RANDOM_CELLS, ROLES, READERS, EXAMPLES)
+    tables = (TABLE_KINDS, ROLES, READERS, EXAMPLES)
 
     assert all(table.keys() == KINDS.keys() for table in tables)
+    assert RANDOM_CELLS.keys() == {name for name, kind in KINDS.items() if not kind.is_text}
     assert all(example.column.kind == kind for kind, example in EXAMPLES.items())
 
 
@@ -219,7 +243,7 @@ def test_missing_value_of_any_table_becomes_nan(example, gap):
 
     for dtype in dtypes - {np.dtype("int8"), np.dtype("bool")}:
         frame = pd.DataFrame({"x": pd.Series([gap], dtype=dtype)})
-        assert np.isnan(check({"x": example.column}, frame)["x"]).all()
+        assert check({"x": example.column}, frame)["x"].isna().all()
 
 
 def test_missing_value_of_any_request_becomes_nan(example, reader):
@@ -231,7 +255,27 @@ def test_missing_value_of_any_request_becomes_nan(example, reader):
     ]
 
     for media_type, body in bodies:
-        assert np.isnan(reader.read(body, media_type).X).tolist() == [[True], [True]]
+        assert pd.isna(reader.read(body, media_type).X).tolist() == [[True], [True]]
+
+
+def test_text_of_several_lines_is_one_cell_in_every_form():
+    reader = make_reader({"x": TextColumn(), "n": NumberColumn()})
+    text, row = 'one: "two"\n,three\\', [['one: "two"\n,three\\', 1.0]]
+    frame = pd.DataFrame({"x": [text], "n": [1]})
+    bodies = [
+        (JSON, json.dumps({"dataframe_records": [{"x": f" {text}\n", "n": 1}]}).encode()),
+        (
+            JSON,
+            json.dumps({"dataframe_split": {"columns": ["n", "x"], "data": [[1, text]]}}).encode(),
+        ),
+        (CSV, frame.to_csv(index=False).encode()),
+        (PARQUET, as_parquet_of(frame)),
+        (PARQUET, as_parquet_of(frame.assign(x=[text + "\n" * 3]))),
+    ]
+
+    for media_type, body in bodies:
+        assert reader.read(body, media_type).X.tolist() == row
+    assert refusal(reader, as_parquet_of(frame.assign(x=["y" * 10**7])), PARQUET)[0] == "rows"
 
 
 def test_no_rows_become_no_doubles(example, reader):
@@ -239,8 +283,9 @@ def test_no_rows_become_no_doubles(example, reader):
     assert reader.read(as_csv([]), CSV).X.shape == (0, 1)
 
 
-def test_random_cells_are_valid(example):
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("name", RANDOM_CELLS)
+def test_random_cells_are_valid(name):
+    rng, example = np.random.default_rng(0), EXAMPLES[name]
     values = np.array(example.doubles)
 
     cells = RANDOM_CELLS[example.column.kind](rng, example.column, values)
@@ -271,9 +316,9 @@ def test_cells_of_json_are_read_back(example, kind):
 def test_texts_of_a_table_are_read_where_they_are_of_the_kind(example):
     table_kind = TABLE_KINDS[example.column.kind]
 
-    read = table_kind.read(
-        pd.Series([f" {text} " for text in example.texts], dtype="str"), example.column
-    )
+    texts = [f" {text} ".replace('"', "") for text in example.texts]
+
+    read = table_kind.read(pd.Series(texts, dtype="str"), example.column)
 
     assert check({"x": example.column}, pd.DataFrame({"x": read}))["x"].tolist() == example.doubles
     assert table_kind.has_any(read)
@@ -296,7 +341,7 @@ def test_mark_becomes_nan_though_it_may_be_out_of_the_range(example):
     marked = check({"x": column}, pd.DataFrame({"x": list(column.marks)}, dtype=object))
 
     assert len(marked)
-    assert np.isnan(marked["x"]).all()
+    assert marked["x"].isna().all()
 
 
 def test_sklearn_pipeline_reads_the_cells_of_a_frame_as_the_contract_does(example):
@@ -361,7 +406,7 @@ def test_first_invalid_cells_are_named_and_no_more_are_read(example, kind):
     vector, faults = read_cells("x", example.column, cells)
 
     assert [fault.row for fault in faults] == list(range(1, 12))
-    assert np.isnan(vector).all()
+    assert pd.isna(vector).all()
 
 
 # What is said of a column.
@@ -444,7 +489,7 @@ def test_null_that_mlflow_writes_as_a_text_is_missing_where_it_is_no_level():
     read = {name: kind_of(e.column).reader(e.column) for name, e in EXAMPLES.items()}
     of_none = KINDS["category"].reader(CategoryColumn(levels=("None", "Some")))
 
-    for name in ("boolean", "category", "ordinal", "date"):
+    for name in ("boolean", "category", "ordinal", "date", "text"):
         assert np.isnan(read[name]("None"))
     assert of_none("None") == 0
 

@@ -11,6 +11,7 @@ from pipeline.server import telemetry
 from pipeline.server.loaded_model import LoadedModel
 from tests.support import model_folders as folders
 from tests.support.builders import make_dataset
+from tests.support.mixed import make_mixed_dataset
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +56,15 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoadedModel]:
     """Three classes that are texts, four columns, one of them optional."""
     dataset = make_dataset(("a", "b", "c"), None)
     model = folders.serve(folders.save(tmp_path_factory.mktemp("three") / "model", dataset))
+    yield model
+    model.close()
+
+
+@pytest.fixture(scope="session")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoadedModel]:
+    """Columns of each kind, texts among them: nothing is compiled."""
+    dataset = make_mixed_dataset(with_texts=True)
+    model = folders.serve(folders.save(tmp_path_factory.mktemp("mixed") / "model", dataset))
     yield model
     model.close()
 

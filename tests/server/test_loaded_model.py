@@ -21,7 +21,7 @@ from pipeline.results import Version
 from pipeline.server.content_coding import Codings
 from pipeline.server.http_error import HTTPError
 from pipeline.server.loaded_model import EXAMPLE, EXAMPLE_ANSWER, LoadedModel
-from pipeline.server.request_json import CSV, JSON
+from pipeline.server.request_json import CSV, JSON, PARQUET
 from pipeline.server.response import QUICK_BYTES, QUICK_EXPLAINED, QUICK_ROWS, Response
 from tests.support import model_folders as folders
 from tests.support.builders import make_dataset
@@ -331,6 +331,31 @@ def test_worker_process_unpacks_large_bodies_and_packs_large_answers(folder, loa
     assert packed.is_gzip
     assert (gzip.decompress(packed.body), packed.rows) == (plain.body, plain.rows)
     assert (bomb.status, bomb.rule) == (413, "body_bytes")
+
+
+def test_texts_are_answered_and_explained_by_the_worker_process_and_wrong_ones_named(mixed):
+    row = dict.fromkeys(mixed.predictor.contract.columns) | {"note": "Größe: it never\nwas 日本"}
+    frame = pd.DataFrame([row])
+    asked = [
+        (json.dumps({"dataframe_records": [row], "params": {"explain": True}}).encode(), JSON),
+        (frame.to_csv(index=False).encode(), CSV),
+        (frame.to_parquet(), PARQUET),
+        (json.dumps({"inputs": [row | {"note": "x" * 1001}, row | {"note": 5}]}).encode(), JSON),
+    ]
+
+    async def answers():
+        return await asyncio.gather(
+            *(mixed.answer(*one, 60) for one in asked), return_exceptions=True
+        )
+
+    *answered, refused = asyncio.run(answers())
+
+    (explained,), *others = map(predictions, answered)
+    assert explained["contributions"]["note"] > 0
+    assert others == [[{name: explained[name] for name in ("label", "probability")}]] * 2
+    assert refused.message.splitlines() == [
+        f"row {number}, note: must be a text of at most 1000 characters" for number in (1, 2)
+    ]
 
 
 def test_worker_process_is_started_anew_when_it_died_and_its_files_were_deleted(folder, load):

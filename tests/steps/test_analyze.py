@@ -11,6 +11,7 @@ from pipeline.results import Dataset, Report
 from pipeline.steps import analyze as step
 from pipeline.steps.analyze import analyze
 from tests.support.builders import COLUMNS, make_config, make_dataset, make_table
+from tests.support.mixed import make_mixed_dataset
 
 ARTIFACTS = {
     "overview.md": str,
@@ -66,6 +67,21 @@ def test_analyze_reports_in_one_page_of_html(whole):
     assert report.lstrip().startswith(("<!DOCTYPE html", "<!doctype html", "<html"))
     for name in ("people", *COLUMNS, "label"):
         assert name in report
+
+
+def test_texts_are_described_by_their_lengths_and_drawn():
+    report = analyze(make_mixed_dataset(with_texts=True))
+
+    (note,) = report.artifacts["texts.csv"].to_dict("records")
+    assert set(report.artifacts) == {*ARTIFACTS, "texts.csv"}
+    assert note["column"] == "note"
+    assert 0 < note["missing rows"] < 30
+    assert 15 < note["shortest, in characters"] < note["longest"] < 40
+    assert note["most frequent"].startswith("Order ")
+    described = report.artifacts["columns.csv"].set_index("column").loc["note"]
+    assert described["distinct"] == note["distinct"]
+    assert described["valid"] == "at most 1000 characters"
+    assert "\nit " in report.artifacts["head.csv"]["note"][0]
 
 
 def test_analyze_counts_rows_columns_classes_gaps_and_duplicates(dataset):

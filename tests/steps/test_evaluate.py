@@ -13,6 +13,7 @@ from pipeline.config.sections import Evaluate
 from pipeline.datasets.dataset import build_dataset
 from pipeline.evaluation import metrics
 from pipeline.models import families as models
+from pipeline.models.encoders import Features
 from pipeline.results import Dataset, Evaluation, Training
 from pipeline.steps import evaluate as step
 from pipeline.steps.evaluate import evaluate
@@ -24,6 +25,7 @@ from tests.support.builders import (
     make_table,
     with_scales_far_apart,
 )
+from tests.support.mixed import make_mixed_dataset
 
 KINDS = [
     ((0, 1), 1),
@@ -178,6 +180,20 @@ def test_importance_ranks_the_telling_column_first_and_noise_near_zero(case):
     assert table["mean"].is_monotonic_decreasing
     assert table["name"].iloc[0] == "height"
     assert abs(table.set_index("name").loc["flag", "mean"]) < table["mean"].iloc[0] / 2
+
+
+def test_importance_of_a_text_is_one_number():
+    dataset = make_mixed_dataset(with_texts=True)
+    features = Features.of(dataset.contract)
+    model = models.build("logistic_regression", {}, 0, features)
+    model.fit(dataset.X_train, dataset.y_train)
+
+    evaluation = evaluate(FEW, dataset, Training(model, {}, 0.4, {}, {}))
+
+    importance = evaluation.report.artifacts["importance.csv"].set_index("name")["mean"]
+    assert set(importance.index) == set(dataset.contract.columns)
+    assert importance["note"] > importance["shop"]
+    assert "note" in evaluation.report.artifacts["worst_rows.csv"]
 
 
 def test_importance_is_the_rise_of_the_loss_whatever_is_asked_at_once(case, monkeypatch):

@@ -50,6 +50,28 @@ def answers(batches: list[Any]) -> pd.DataFrame:
     return pa.concat_tables([batch.answers for _, batch in batches]).to_pandas()
 
 
+def test_rows_with_texts_are_answered_but_for_those_that_break_a_rule() -> None:
+    dataset = make_mixed_dataset(with_texts=True)
+    trained = Trained.on(dataset.contract, dataset.X_train.to_numpy(), None)
+    place = list(dataset.contract.columns).index("note")
+
+    def predict(X: Any) -> Any:
+        share = np.array(
+            [isinstance(text, str) and text.endswith("arrived") for text in X[:, place]]
+        )
+        return np.column_stack([1 - share, share])
+
+    predictor = Predictor(dataset.contract, predict, trained)
+    rows = TABLE.assign(note=["it never arrived", "x" * 1001, "", *TABLE["note"][3:]])
+    rows.loc[4, "number"] = "201"
+    (table,) = source_of(make_data(target="label"), as_csv(rows)).batches(len(rows))
+
+    batch = Scorer(predictor, "7", table.column_names, ["note"]).score(table, 0)
+
+    assert batch.answers["probability"].to_pylist()[:2] == [1, 0]
+    assert [(fault.row, fault.column) for fault in batch.faults] == [(2, "note"), (5, "number")]
+
+
 @pytest.mark.parametrize("write", [as_csv, as_parquet])
 @pytest.mark.parametrize("classes", [2, 3])
 def test_rows_are_answered_in_order_as_a_request_for_them_all(write: Any, classes: int) -> None:

@@ -17,6 +17,7 @@ from pipeline.schema.columns import (
     IntegerColumn,
     NumberColumn,
     OrdinalColumn,
+    TextColumn,
 )
 
 KINDS: dict[str, AnyColumn] = {
@@ -28,6 +29,8 @@ KINDS: dict[str, AnyColumn] = {
     "is_new": BooleanColumn(),
     "visits": IntegerColumn(range=(0, 99)),
 }
+TEXTS: dict[str, AnyColumn] = {"note": TextColumn()}  # beside those: what is not compiled
+SAID = {"yes": ["never arrived", "is broken again"], "no": ["works very well", "came in time"]}
 
 
 def make_mixed_table(rows: int = 300, seed: int = 0) -> pd.DataFrame:
@@ -57,13 +60,18 @@ def make_mixed_table(rows: int = 300, seed: int = 0) -> pd.DataFrame:
     table = table.astype("str")
     for name in KINDS:
         table.loc[rng.random(rows) < 0.05, name] = None
+    said = [rng.choice(SAID[label]) for label in table["label"].where(rng.random(rows) < 0.8, "no")]
+    table["note"] = [f"Order {place % 250}:\nit {one}" for place, one in enumerate(said)]
+    table.loc[rng.random(rows) < 0.05, "note"] = ""
     return table
 
 
 @cache
-def make_mixed_dataset(classes: int = 2) -> Dataset:
-    """Of two classes, or of three."""
+def make_mixed_dataset(classes: int = 2, with_texts: bool = False) -> Dataset:
+    """Of two classes, or of three; if wanted with a column of texts beside the others."""
     table = make_mixed_table()
+    columns = KINDS | TEXTS if with_texts else KINDS
+    table = table[[*columns, "label"]]
     if classes > 2:
         table["label"] = table["label"].mask(table["size"] == "s", "maybe")
     config = Config(
@@ -71,7 +79,7 @@ def make_mixed_dataset(classes: int = 2) -> Dataset:
             source="mixed.csv",
             target="label",
             positive="yes" if classes == 2 else None,
-            columns=KINDS,
+            columns=columns,
         ),
         split=Split(seed=0),
         tune=Tune(folds=3),

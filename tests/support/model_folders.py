@@ -15,6 +15,7 @@ from pipeline.export.onnx_graph import translate
 from pipeline.inference import manifest, mlflow_flavor
 from pipeline.inference.predictor import Trained
 from pipeline.models import families as models
+from pipeline.models.encoders import Features
 from pipeline.results import Dataset, Version
 from pipeline.server.loaded_model import LoadedModel
 from pipeline.steps.ingest import ingest
@@ -37,17 +38,23 @@ def save(
     example: pd.DataFrame | None = None,
     is_compiled: bool = True,
 ) -> Path:
-    """A model of the family, fitted on the training part, with its graph and an example."""
+    """A model of the family, fitted on the training part, with its graph and an example.
+
+    Where columns are of other kinds than numbers, there is no graph.
+    """
     positive = dataset.contract.positive
-    model: Any = models.build(family, {}, 0)
+    features = Features.of(dataset.contract)
+    model: Any = models.build(family, {}, 0, features)
     if positive is not None:
         model = FixedThresholdClassifier(
             model, threshold=THRESHOLD, pos_label=positive, response_method="predict_proba"
         )
     model.fit(dataset.X_train, dataset.y_train)
     threshold = None if positive is None else THRESHOLD
-    rows = dataset.X_train.dropna().head(3) if example is None else example
-    graph = translate(model, dataset.X_train.shape[1]).SerializeToString()
+    rows = dataset.examples(3) if example is None else example
+    graph = None
+    if is_compiled and features.are_numbers:
+        graph = translate(model, dataset.X_train.shape[1]).SerializeToString()
     advice = logging.getLogger("mlflow.sklearn")
     advice.setLevel(logging.ERROR)  # against pickle
     mlflow_flavor.save_model(
@@ -57,7 +64,7 @@ def save(
         dataset.contract,
         Trained.on(dataset.contract, dataset.X_train.to_numpy(), threshold),
         None,
-        graph if is_compiled else None,
+        graph,
         signature=mlflow_flavor.signature(dataset.contract, threshold),
         pip_requirements=["scikit-learn"],
         input_example=rows.reset_index(drop=True),

@@ -102,7 +102,8 @@ def personal(sample: Sample, name: str) -> str:
         is_number = _holds(TEXT_NAMES["telephone numbers"], words) and largest > 1e6
         return "telephone numbers" if is_number else ""
     kind = kind_of(column)
-    levels = [str(level) for level in kind.values(column)] if isinstance(kind, Coded) else []
+    values = kind.values(column) if isinstance(kind, Coded) else sample.texts.get(name, ())
+    levels = [str(value) for value in values]
     for what, pattern in PATTERNS.items():
         if levels and sum(bool(re.fullmatch(pattern, one)) for one in levels) > len(levels) / 2:
             return what

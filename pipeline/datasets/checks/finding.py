@@ -1,6 +1,6 @@
 """What a check gives, and what it is given."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -13,7 +13,7 @@ from pipeline.config.write import as_set, block, scalar
 from pipeline.datasets.sampling import sample
 from pipeline.results import Dataset
 from pipeline.schema.columns import Column, NumberColumn
-from pipeline.schema.kinds import kind_of
+from pipeline.schema.kinds import kind_of, text_columns
 
 MOST_ROWS = 5_000  # that checks look at
 LEAST = 100  # rows of a class that has them
@@ -50,7 +50,7 @@ class Finding:
 class Sample:
     """A data set, and seeded rows of it where there are many.
 
-    `X` holds the doubles that stand for its cells, `y` the places of the classes.
+    `X` holds the doubles that stand for its cells, and texts; `y` the places of the classes.
     """
 
     dataset: Dataset
@@ -69,7 +69,7 @@ class Sample:
         return [n for n, column in self.columns.items() if isinstance(column, NumberColumn)]
 
     def values(self, name: str) -> Vector:
-        """The doubles of a column, NaN where they are missing."""
+        """The doubles of a column, NaN where they are missing; of texts the places in `texts`."""
         return self._matrix[:, self._places[name]]
 
     def setting(self, name: str, **changes: Any) -> Column:
@@ -80,12 +80,26 @@ class Sample:
 
     def written(self, name: str, code: float) -> str:
         """A double as people write the value."""
+        if np.isnan(code):
+            return "nothing"
         column = self.columns[name]
-        return "nothing" if np.isnan(code) else kind_of(column).written(column, code)
+        value: Any = self.texts[name][int(code)] if name in self.texts else code
+        return kind_of(column).written(column, value)
+
+    @cached_property
+    def texts(self) -> Mapping[str, Sequence[str]]:
+        """The different texts of each column that holds any."""
+        names = text_columns(self.columns)
+        return {name: self.X[name].dropna().unique().tolist() for name in names}
 
     @cached_property
     def _matrix(self) -> Vector:
-        return self.X.to_numpy(dtype=np.float64)
+        places = {
+            name: pd.Index(texts).get_indexer(pd.Index(self.X[name])).astype(np.float64)
+            for name, texts in self.texts.items()
+        }
+        coded = {name: np.where(codes < 0, np.nan, codes) for name, codes in places.items()}
+        return self.X.assign(**coded).to_numpy(dtype=np.float64)
 
     @cached_property
     def _places(self) -> dict[str, int]:
