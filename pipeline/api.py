@@ -61,16 +61,17 @@ def run(
             raise ConfigError(f"{verb} reads no data; leave `data` out")
     checked = check_options(verb, options)
     result = execute(verb, load(str(config), texts), checked, frame)
-    assert result is not None  # of a verb that opens a run
+    assert not isinstance(result, int)  # of a verb that opens a run
     return result
 
 
 def execute(
     verb: str, config: Config, options: Options, data: "pd.DataFrame | None" = None
-) -> "Result | None":
+) -> "Result | int":
     """Runs a verb, on `data` if given, not on what the config names.
 
-    Raises PipelineError for what the user can mend, a store's errors included.
+    Returns what it has left in MLflow, or the exit status of a verb that opens no run. Raises
+    PipelineError for what the user can mend, a store's errors included.
     """
     if searches(verb, options):
         worker_pool.warm_up(config.tune)
@@ -78,7 +79,8 @@ def execute(
         with _variables():
             from pipeline.tracking import local_store
 
-            local_store.make()
+            if VERBS[verb].makes_store:
+                local_store.make()
             return COMMANDS.get(verb, _steps)(verb, config, options, data)
     except PipelineError:
         raise
@@ -141,21 +143,30 @@ def _rollback(_: str, config: Config, options: Options, *__: Any) -> "Result":
     return flow.rollback(config, options)
 
 
-def _history(_: str, config: Config, *__: Any) -> None:
+def _history(_: str, config: Config, *__: Any) -> int:
     from pipeline import flow
 
     flow.history(config)
+    return 0
 
 
-def _serve(_: str, config: Config, *__: Any) -> None:
+def _doctor(_: str, config: Config, options: Options, *__: Any) -> int:
+    from pipeline.doctor.examine import doctor
+
+    return doctor(config, options)
+
+
+def _serve(_: str, config: Config, *__: Any) -> int:
     from pipeline.server.serve import serve
 
     serve(config)
+    return 0
 
 
-COMMANDS: dict[str, Callable[..., "Result | None"]] = {  # those without steps
+COMMANDS: dict[str, Callable[..., "Result | int"]] = {  # those without steps
     "predict": _predict,
     "rollback": _rollback,
     "history": _history,
+    "doctor": _doctor,
     "serve": _serve,
 }

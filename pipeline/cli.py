@@ -82,7 +82,7 @@ def _run(verb: str, config: Config, options: Options) -> int:
     from pipeline.api import execute
 
     result = execute(verb, config, options)
-    return 0 if result is None else result.status
+    return result if isinstance(result, int) else result.status
 
 
 def _terminate(number: int, _: Any) -> None:

@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from mlflow.entities.model_registry import ModelVersion
 from tqdm import tqdm
 
-from pipeline import fingerprint
 from pipeline.config.sections import Config, Data
 from pipeline.datasets.answer_files import AnswerFile
 from pipeline.datasets.formats import as_frame
@@ -41,13 +41,23 @@ MODEL = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([\w-]+))")
 class _Counts:
     """What came of the rows."""
 
-    first: "pd.DataFrame"  # some of them, for their types
     scored: int = 0
     rejected: int = 0
 
     def add(self, answers: pa.Table, rejected: int) -> None:
+        """The rows of a part."""
         self.scored += answers.num_rows
         self.rejected += rejected
+
+    @property
+    def rows(self) -> int:
+        """All of them."""
+        return self.scored + self.rejected
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """By their names in the run."""
+        return {"rows": self.rows, "rows_scored": self.scored, "rows_rejected": self.rejected}
 
 
 def predict(config: Config, options: Options, table: "pd.DataFrame | None" = None) -> Result:
@@ -68,37 +78,29 @@ def predict(config: Config, options: Options, table: "pd.DataFrame | None" = Non
         model_files.cached(),
         of_version(registered) as model,
     ):
-        runs.use_model(run_id, model.model_id)
-        title = f"{registered.name} version {registered.version}"
-        counts = _score(source, output, options, model, str(registered.version))
-        rows = counts.scored + counts.rejected
-        given = runs.Input(counts.first, rows, options.data, stem(options.data), source.digest())
-        runs.log_dataset(given, "scoring")
-        seconds = time.perf_counter() - start
-        note = _note(output, counts, title)
-        runs.log(
-            run_id,
-            params={
-                **fingerprint.flatten(config, ["registry"]),
-                "data": options.data,
-                "output": options.output,
-                "model": title,
-            },
-            metrics={
-                "rows": rows,
-                "rows_scored": counts.scored,
-                "rows_rejected": counts.rejected,
-                "seconds": seconds,
-            },
-            tags={
+        runs.close_killed()
+        first, batches = _begin(source, options.data)
+        scorer = _scorer(model, str(registered.version), first, options)
+        mark = [source.digest(), manifest.digest(manifest.of(model.folder)), *scorer.keep]
+        with output.opened(mark, options.force) as done:
+            counts = _score(scorer, batches, output, options, done)
+            title = f"{registered.name} version {registered.version}"
+            note = _note(output, counts, title)
+            typed, name = as_frame(first.slice(0, TYPED)), stem(options.data)
+            given = runs.Input(typed, counts.rows, options.data, name, source.digest())
+            runs.log_dataset(given, "scoring")
+            runs.use_model(run_id, model.model_id)
+            metrics = {**counts.metrics, "seconds": time.perf_counter() - start}
+            tags = {
                 "data_digest": source.digest(),
                 "model_version": str(registered.version),
                 "model_id": model.model_id,
                 runs.NOTE: note,
-            },
-        )
+            }
+            params = {"data": options.data, "output": options.output, "model": title}
+            runs.log(run_id, params, metrics, tags)
     log.info("%s", note)
-    return Result(run_id, {}, {}, None, REJECTED if counts.rejected else 0)
+    return Result(run_id, metrics, {}, None, REJECTED if counts.rejected else 0)
 
 
 def _data(data: Data, source: str) -> Data:
@@ -119,33 +121,40 @@ def _version(config: Config, address: str) -> ModelVersion:
     return registry.version(name, number, alias or registry.CHAMPION)
 
 
-def _score(
-    source: Source, output: AnswerFile, options: Options, model: StoredModel, version: str
-) -> _Counts:
-    """Writes the answers. Raises ContractError for a source without rows."""
+def _begin(source: Source, name: str) -> tuple[pa.Table, Iterator[pa.Table]]:
+    """The first batch, and all of them. Raises ContractError for a source without rows."""
     batches = source.batches(BATCH)
     first = next(batches, None)
     if first is None:
-        raise ContractError(f"data {options.data!r} has no rows, only a header")
+        raise ContractError(f"data {name!r} has no rows, only a header")
+    return first, chain([first], batches)
+
+
+def _scorer(model: StoredModel, version: str, first: pa.Table, options: Options) -> Scorer:
     keep = [name.strip() for name in options.keep.split(",")] if options.keep else None
     scorer = Scorer(model.predictor, version, first.column_names, keep)
     if scorer.renamed:
-        log.info("columns of the source have names of answers: those are %s", scorer.renamed)
-    counts = _Counts(as_frame(first.slice(0, TYPED)))
-    digest = [source.digest(), manifest.digest(manifest.of(model.folder)), version, *scorer.keep]
-    with output.opened(digest, options.force) as done, _bar(options.data) as bar:
-        for place, batch in score_all(scorer, _chained(first, batches), done):
+        log.info("the source has columns of answers' names: those are %s", scorer.renamed)
+    return scorer
+
+
+def _score(
+    scorer: Scorer,
+    batches: Iterator[pa.Table],
+    output: AnswerFile,
+    options: Options,
+    done: set[int],
+) -> _Counts:
+    """Writes the answers. Raises ContractError for a row that breaks the contract, if strict."""
+    counts = _Counts()
+    with _bar(options.data) as bar:
+        for place, batch in score_all(scorer, batches, done):
             if batch.faults and options.strict:
                 raise contract_error(batch.faults, with_values=True)
             output.write(place, *batch)
             bar.update(batch.answers.num_rows + batch.rejected)
-        output.join(counts.add)
+    output.join(counts.add)
     return counts
-
-
-def _chained(first: pa.Table, others: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    yield first
-    yield from others
 
 
 @contextmanager

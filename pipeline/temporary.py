@@ -38,7 +38,7 @@ def _begin() -> Path:
     parent = Path(tempfile.gettempdir())
     if sys.platform == "win32":
         return parent
-    for folder in _left_behind(parent):
+    for folder in left_behind(parent):
         _remove(folder)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     if len(str(folder)) > LONGEST:
@@ -51,7 +51,7 @@ def _begin() -> Path:
     return folder
 
 
-def _left_behind(parent: Path) -> list[Path]:
+def left_behind(parent: Path) -> list[Path]:
     """The folders of processes that have ended without removing them."""
     dead = [folder for folder in parent.glob(f"{PREFIX}*") if _is_dead(folder)]
     if not dead:

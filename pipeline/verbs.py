@@ -29,6 +29,8 @@ class Options:
     model: str = _option("", "not the champion, but models:/NAME/VERSION", "ADDRESS")
     keep: str = _option("", "columns beside the answers, by commas; all if not given", "COLUMNS")
     strict: bool = _option(False, "refuse the table if a row breaks the contract")
+    fix: bool = _option(False, "mend what can be mended without loss")
+    json: bool = _option(False, "for machines")
     runs: tuple[str, ...] = ()  # those to compare, which stand after the config
 
 
@@ -51,6 +53,7 @@ class Verb:
     aliases: Mapping[str, str] = field(default_factory=dict)  # short names of settings
     is_step: bool = True  # it leaves a run of its own below the command's
     opens_run: bool = True  # the command leaves a run
+    makes_store: bool = True  # where there is none
     searches: bool = False  # it tunes models
     reads_config: bool = True  # else it takes a table
     is_reused: bool = True  # a finished run with the same inputs stands for it
@@ -155,6 +158,14 @@ VERBS: dict[str, Verb] = {
         options=("data", "output", "model", "keep", "strict", "force"),
         required=("data", "output"),
         is_step=False,
+    ),
+    "doctor": Verb(
+        "check the environment, the store, the models, and say what mends them",
+        sections=("registry", "serve"),
+        options=("fix", "json"),
+        is_step=False,
+        opens_run=False,
+        makes_store=False,
     ),
     "serve": Verb(
         "answer REST calls with the champion",

@@ -8,7 +8,9 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline import api, cli, flow, predict_source
+from pipeline.doctor import examine
 from pipeline.errors import ContractError
+from pipeline.flow import Result
 from pipeline.server import serve as server
 from pipeline.tracking import runs
 from pipeline.tuning import worker_pool
@@ -38,12 +40,16 @@ def _log_level():
 def calls(monkeypatch):
     """What `main` would have run: (verb, config, options), without options where none count."""
     calls = []
-    monkeypatch.setattr(flow, "run", lambda *call: calls.append(call[:3]))
-    monkeypatch.setattr(flow, "rollback", lambda *call: calls.append(("rollback", *call)))
+
+    def called(*call):
+        calls.append(call)
+        return Result("run", {}, {}, None)
+
+    monkeypatch.setattr(flow, "run", lambda *call: called(*call[:3]))
+    monkeypatch.setattr(flow, "rollback", lambda *call: called("rollback", *call))
     monkeypatch.setattr(flow, "history", lambda config: calls.append(("history", config, None)))
-    monkeypatch.setattr(
-        predict_source, "predict", lambda *call: calls.append(("predict", *call[:2]))
-    )
+    monkeypatch.setattr(predict_source, "predict", lambda *call: called("predict", *call[:2]))
+    monkeypatch.setattr(examine, "doctor", lambda *call: [calls.append(("doctor", *call)), 0][1])
     monkeypatch.setattr(server, "serve", lambda config: calls.append(("serve", config, None)))
     return calls
 

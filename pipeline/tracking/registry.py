@@ -55,7 +55,12 @@ def registered_model(name: str) -> RegisteredModel | None:
 
 def champion(name: str) -> ModelVersion | None:
     """The version that answers now."""
-    return _if_any(MlflowClient().get_model_version_by_alias, name, CHAMPION)
+    return with_alias(name, CHAMPION)
+
+
+def with_alias(name: str, alias: str) -> ModelVersion | None:
+    """The version with an alias, if there is one."""
+    return _if_any(MlflowClient().get_model_version_by_alias, name, alias)
 
 
 def find(name: str, number: str) -> ModelVersion | None:
@@ -88,9 +93,7 @@ def promoted(name: str, number: str | None = None) -> tuple[Version, str]:
 
 def version(name: str, number: str | None, alias: str = CHAMPION) -> ModelVersion:
     """The version of that number, or else of that alias. Raises RegistryError."""
-    client = MlflowClient()
-    look = client.get_model_version_by_alias
-    registered = find(name, number) if number else _if_any(look, name, alias)
+    registered = find(name, number) if number else with_alias(name, alias)
     if registered is None:
         raise RegistryError(_absent(name, number, alias))
     return registered

@@ -160,11 +160,22 @@ def close_killed() -> int:
 
     Returns how many there were. A process elsewhere may be alive: its runs are left alone.
     """
-    dead = [
-        run
-        for run in search(f"tags.{PROCESS} LIKE '{socket.gethostname()} %'", status="RUNNING")
-        if not _is_alive(run.data.tags[PROCESS])
-    ]
+    here = search(f"tags.{PROCESS} LIKE '{socket.gethostname()} %'", status="RUNNING")
+    return close([run for run in here if is_of_dead_process(run)])
+
+
+def is_of_this_machine(run: Run) -> bool:
+    """Whether a process of this machine began the run, as far as it says."""
+    return run.data.tags.get(PROCESS, "").startswith(f"{socket.gethostname()} ")
+
+
+def is_of_dead_process(run: Run) -> bool:
+    """Whether the process of this machine that began the run is gone."""
+    return is_of_this_machine(run) and not _is_alive(run.data.tags[PROCESS])
+
+
+def close(dead: Sequence[Run]) -> int:
+    """Ends runs whose process is gone; returns how many."""
     for run in dead:
         if MLFLOW_RUN_NOTE not in run.data.tags:
             note(run.info.run_id, WHY_KILLED)

@@ -178,9 +178,10 @@ def test_table_page_takes_the_table_from_elsewhere(clone: Clone) -> None:
 
 
 def test_operations_page_scores_a_table(clone: Clone) -> None:
-    (block,) = blocks(ROOT / "docs/operations.md")
-    assert "scores.parquet: 768 rows scored by pima-diabetes version" in clone.verbs(block)
+    predict, doctor = blocks(ROOT / "docs/operations.md")
+    assert "scores.parquet: 768 rows scored by pima-diabetes version" in clone.verbs(predict)
     assert (clone.folder / "scores.parquet").exists()
+    assert "is champion, as it says" in clone.sh(f"{doctor.strip()} || true")
 
 
 def test_every_shell_block_is_run_or_left_out_for_a_reason() -> None:

@@ -1,0 +1,1 @@
+"""Whether all that a pipeline needs is in order: store, models, files, environment."""
