@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 from sklearn import config_context
+from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import VotingClassifier
 from sklearn.model_selection import FixedThresholdClassifier
@@ -46,8 +47,9 @@ def _request_weights(model: Any, column: str) -> None:
     """Has scikit-learn hand the weights on to each classifier in the model, and to nothing else."""
     if isinstance(model, Pipeline):
         for _, step in model.steps[:-1]:
-            if takes_weights(step):
-                step.set_fit_request(sample_weight=False)
+            for part in (step, *step.get_params().values()):  # a step may hold encoders by column
+                if isinstance(part, BaseEstimator) and takes_weights(part):
+                    part.set_fit_request(sample_weight=False)
         _request_weights(model[-1], column)
     elif isinstance(model, VotingClassifier):
         for _, member in model.estimators:

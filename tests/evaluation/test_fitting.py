@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,11 +12,13 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation import fitting
 from pipeline.evaluation.fitting import fit
 from pipeline.models import families
+from pipeline.models.encoders import Features
 from pipeline.models.ensemble import assemble
 from pipeline.models.threshold import with_threshold
 from pipeline.results import Metadata
 from pipeline.tasks import BINARY, FAMILIES
 from tests.support.builders import make_dataset
+from tests.support.mixed import make_mixed_dataset
 
 DATASET = make_dataset(rows=120)
 X, Y = DATASET.X_train, DATASET.y_train
@@ -62,6 +66,18 @@ def test_weights_move_every_model_towards_the_rows_that_count_more(make, groups)
     weighted = fit(make(), X, Y, Metadata(groups=groups, weights=WEIGHTS)).predict_proba(X)[:, 1]
     assert alone == pytest.approx(0.5, abs=0.1)
     assert weighted.mean() > alone + 0.15
+
+
+@pytest.mark.parametrize("name", ["logistic_regression", "svc", "hist_gradient_boosting"])
+def test_weights_pass_by_the_encoders_of_columns_of_each_kind(name):
+    dataset = make_mixed_dataset(with_texts=True)
+    features = Features.of(dataset.contract)
+    features = replace(features, categories={"city": features.categories["city"]})
+    model, X, y = families.build(name, {}, 0, features), dataset.X_train, dataset.y_train
+    weights = pd.Series(np.where(y == "yes", 9.0, 1.0), X.index, name="count")
+    alone = fit(model, X, y).predict_proba(X)[:, 1].mean()
+    weighted = fit(model, X, y, Metadata(weights=weights)).predict_proba(X)[:, 1].mean()
+    assert weighted > alone + 0.15
 
 
 def test_weights_count_as_that_many_rows():
