@@ -10,7 +10,7 @@ from pipeline.config.gate import Gate
 from pipeline.evaluation import bootstrap, cross_validation, metrics
 from pipeline.evaluation.metrics import Predictions
 from pipeline.models import ensemble, families, threshold
-from pipeline.reporting import figures
+from pipeline.reporting import model_figures as figures
 from pipeline.schema import targets
 from pipeline.steps.evaluate import evaluate
 from pipeline.steps.train import fit

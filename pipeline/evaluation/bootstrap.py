@@ -115,12 +115,12 @@ def _weighted(p: Predictions, drawn: Values) -> Values:
 def _bootstrap(p: Predictions, weights: Values) -> dict[str, Values]:
     """Every metric on every resample at once; each equals `value` on the resampled rows."""
     rows = weights.sum(axis=1)
-    curves = [_cumulated(p, k, weights) for k in p.averaged_classes]
+    curves = [cumulated(p, k, weights) for k in p.averaged_classes]
     return {
         "log_loss": weights @ row_losses(true_class_probability(p.probabilities, p.truth)) / rows,
         "brier": weights @ _row_brier(p) / rows,
-        "roc_auc": np.mean([_roc_auc(*curve) for curve in curves], axis=0),
-        "average_precision": np.mean([_average_precision(*curve) for curve in curves], axis=0),
+        "roc_auc": np.mean([roc_auc(*curve) for curve in curves], axis=0),
+        "average_precision": np.mean([average_precision(*curve) for curve in curves], axis=0),
         **_from_confusion(p, weights),
     }
 
@@ -152,8 +152,17 @@ def _ratio(part: Values, whole: Values) -> Values:
     return np.asarray(np.divide(part, whole, out=np.zeros_like(part), where=whole != 0))
 
 
-def _cumulated(p: Predictions, positive: int, weights: Values) -> tuple[Values, Values]:
-    """Weights of positives and negatives at or above each distinct score, from the top."""
+def resampled_rows(p: Predictions, part: Predictions, count: int, seed: int) -> Values:
+    """How much each row of a part counts on each resample of the size of `p`: resamples x rows."""
+    rng = np.random.default_rng(seed)
+    return np.concatenate(list(_resamples(part, count, rng, _units(p))))
+
+
+def cumulated(p: Predictions, positive: int, weights: Values) -> tuple[Values, Values]:
+    """Weights of positives and negatives at or above each distinct score, from the top.
+
+    Both are resamples x scores.
+    """
     scores = p.probabilities[:, positive]
     order = np.argsort(-scores, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])
@@ -163,13 +172,15 @@ def _cumulated(p: Predictions, positive: int, weights: Values) -> tuple[Values, 
     return np.cumsum(grouped[0], axis=1), np.cumsum(grouped[1], axis=1)
 
 
-def _roc_auc(above: Values, false: Values) -> Values:
+def roc_auc(above: Values, false: Values) -> Values:
+    """The area under the ROC curve of each resample; NaN where a class is lacking."""
     area = np.trapezoid(np.pad(above, ((0, 0), (1, 0))), np.pad(false, ((0, 0), (1, 0))), axis=1)
     pairs = above[:, -1] * false[:, -1]
     return np.divide(area, pairs, out=np.full_like(area, np.nan), where=pairs != 0)
 
 
-def _average_precision(above: Values, false: Values) -> Values:
+def average_precision(above: Values, false: Values) -> Values:
+    """The average precision of each resample; NaN where a class is lacking."""
     gained = np.diff(above, axis=1, prepend=0)
     area = (gained * _ratio(above, above + false)).sum(axis=1)
     total = above[:, -1]

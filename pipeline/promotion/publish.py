@@ -9,7 +9,8 @@ from pipeline.inference import manifest
 from pipeline.promotion import card
 from pipeline.promotion.gate import PairedComparison
 from pipeline.promotion.record import Record
-from pipeline.reporting import figures
+from pipeline.reporting.model_figures import model_comparison
+from pipeline.reporting.style import png
 from pipeline.results import MODEL_METRICS, Artifacts, Decision
 from pipeline.tracking import registry, runs
 
@@ -22,7 +23,8 @@ def publish(record: Record, run_id: str, version: ModelVersion) -> None:
     """As artifacts, metrics, tags, and the model card as the version's description."""
     page = card.card(record, _weights(record.decision.candidate.model_id))
     decision, predictions = record.as_json(), _predictions(record)
-    picture = figures.png(figures.model_comparison(predictions, record.dataset.class_names))
+    seed = record.config.evaluate.seed
+    picture = png(model_comparison(predictions, record.dataset.class_names, seed))
     artifacts: Artifacts = {
         "decision.json": decision,
         "model_card.md": page,

@@ -16,11 +16,14 @@ from os.path import commonprefix
 from textwrap import fill
 from typing import Any
 
+import pandas as pd
 from cycler import cycler
 from matplotlib import color_sequences
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.style import context
@@ -39,7 +42,8 @@ CHARACTER = 0.62 / 72  # inches of a character's width per point of its size, on
 LINE = 1.3 / 72  # inches of a line's height per point
 
 _, _ORANGE, _SKY, _GREEN, _, _BLUE, _RED, _PURPLE = color_sequences["okabe_ito"]
-COLORS = (_BLUE, _RED, _GREEN, _ORANGE, _PURPLE, _SKY)  # without black, and yellow, which is pale
+# Without black, and yellow, which is pale.
+COLORS = tuple(map(to_hex, (_BLUE, _RED, _GREEN, _ORANGE, _PURPLE, _SKY)))
 MARKERS = "osD^vP*X<>"  # beside colours, for more series than there are of them
 
 # The user's own matplotlibrc has no say: pictures of two machines are to be alike.
@@ -91,10 +95,37 @@ def title(figure: Figure, *sentences: str) -> None:
     figure.suptitle("\n".join(fill(one, LONGEST_TITLE) for one in sentences if one))
 
 
-def legend(figure: Figure, axes: Axes, heading: str = "") -> Legend:
-    """The legend of the axes, to the right of all axes of the figure."""
-    handles, names = axes.get_legend_handles_labels()
-    return figure.legend(handles, names, loc="outside right upper", title=heading or None)
+def legend(figure: Figure, beside: Axes | None = None) -> Legend:
+    """The legend of axes at their right, or that of the figure's first ones below all."""
+    if beside is None:
+        return figure.legend(*entries(figure.axes[0]), loc="outside lower center", ncols=3)
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}
+    return beside.legend(*entries(beside), **place)
+
+
+def entries(axes: Axes) -> tuple[list[Artist], list[str]]:
+    """Handles and names of a legend, each name once."""
+    by_name: dict[str, Artist] = {}
+    for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+        by_name.setdefault(name, handle)
+    return list(by_name.values()), list(by_name)
+
+
+def bars(
+    values: "pd.Series[Any]", texts: Sequence[str] = (), **options: Any
+) -> tuple[Figure, Axes]:
+    """Horizontal bars by the values' names, the last on top, each with its text at its end."""
+    height = 0.22 * len(values)
+    figure = sheet(0.9 + height)
+    axes = figure.add_subplot()
+    places = range(len(values))
+    drawn = axes.barh(places, values.to_numpy(), **options)
+    if texts:
+        axes.bar_label(drawn, texts, padding=3, fontsize=FONT - 1)
+        axes.set_xlim(0, values.max() * 1.25)
+    axes.set_ylim(-0.6, len(values) - 0.4)
+    name_axis(axes.yaxis, places, values.index, height)
+    return figure, axes
 
 
 def name_axis(axis: Axis, places: Sequence[float], names: Iterable[Any], inches: float) -> None:

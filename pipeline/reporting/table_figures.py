@@ -21,6 +21,7 @@ from pipeline.reporting.style import (
     REFERENCE,
     SMALL,
     WIDTH,
+    bars,
     label,
     labels,
     name_axis,
@@ -52,9 +53,9 @@ def class_balance(y: "pd.Series[Any]") -> Figure:
     counts = y.value_counts().sort_index()
     drawn = counts[counts.rank(method="first", ascending=False) <= MOST_BARS][::-1]
     which = part(len(drawn), len(counts), "with most rows", "classes")
-    figure = _bars(drawn, [f"{n} ({n / len(y):.1%})" for n in drawn])
+    figure, axes = bars(drawn, [f"{n} ({n / len(y):.1%})" for n in drawn])
     title(figure, f"Class balance of {label(y.name)}, {len(y)} rows{which}")
-    figure.axes[0].set_xlabel("rows")
+    axes.set_xlabel("rows")
     return figure
 
 
@@ -67,25 +68,11 @@ def missing(X: pd.DataFrame) -> Figure | None:
         return None
     drawn = share.tail(MOST_BARS)
     which = part(len(drawn), len(share), "with most")
-    figure = _bars(drawn, [f"{value:.1%}" for value in drawn])
+    figure, axes = bars(drawn, [f"{value:.1%}" for value in drawn])
     title(
         figure, f"Missing values in {len(share)} of {X.shape[1]} columns, {len(X)} rows", which[1:]
     )
-    figure.axes[0].set_xlabel("share of rows")
-    return figure
-
-
-def _bars(values: "pd.Series[Any]", texts: list[str]) -> Figure:
-    """Horizontal bars, the last on top, each with its text at its end."""
-    height = 0.22 * len(values)
-    figure = sheet(0.9 + height)
-    axes = figure.add_subplot()
-    places = np.arange(len(values))
-    bars = axes.barh(places, values.to_numpy())
-    axes.bar_label(bars, texts, padding=3, fontsize=FONT - 1)
-    axes.set_xlim(0, values.max() * 1.25)
-    axes.set_ylim(-0.6, len(values) - 0.4)
-    name_axis(axes.yaxis, places.tolist(), values.index, height)
+    axes.set_xlabel("share of rows")
     return figure
 
 

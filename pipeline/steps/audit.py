@@ -20,7 +20,7 @@ from pipeline.evaluation.cross_validation import Fold, make_folds
 from pipeline.evaluation.fitting import fit
 from pipeline.models.encoders import Features
 from pipeline.models.families import build, plain, tutorial
-from pipeline.reporting import figures
+from pipeline.reporting import search_figures as figures
 from pipeline.results import Dataset, Report, Training, Tuning
 from pipeline.tasks import METRICS, Task
 from pipeline.tuning import worker_pool
@@ -271,4 +271,5 @@ def _figure(task: Task, by_fold: pd.DataFrame, table: pd.DataFrame) -> Figure:
         },
         by_fold[f"inner {task.loss}"],
         loss,
+        "log loss",
     )

@@ -8,7 +8,7 @@ import pandas as pd
 from pipeline.config.sections import Evaluate
 from pipeline.evaluation.metrics import Predictions
 from pipeline.evaluation.paired_bootstrap import differences
-from pipeline.reporting import figures
+from pipeline.reporting import model_figures as figures
 from pipeline.reporting.markdown import row
 from pipeline.results import Report
 
@@ -46,7 +46,7 @@ def compare(
         artifacts={
             "metrics.csv": metrics,
             "settings.csv": settings,
-            "curves.png": figures.model_comparison(dict(models), classes),
+            "curves.png": figures.model_comparison(models, classes, evaluate.seed),
         },
         note=_summary(metrics, settings, len(models[first].truth)),
     )

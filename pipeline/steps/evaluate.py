@@ -17,7 +17,8 @@ from pipeline.evaluation.fitting import fit
 from pipeline.evaluation.metrics import Predictions, mean, row_losses, true_class_probability
 from pipeline.models.encoders import Features
 from pipeline.models.families import BASELINES
-from pipeline.reporting import figures
+from pipeline.reporting import model_figures as figures
+from pipeline.reporting.style import label
 from pipeline.reporting.tables import labelled, numbered
 from pipeline.results import (
     Artifacts,
@@ -75,9 +76,11 @@ def _evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evalu
                 "metrics.csv": _table(values, intervals, baselines),
                 "classes.csv": _classes(dataset, predictions),
                 "importance.csv": importance,
-                "importance.png": figures.importance(importance, "rise in log loss when shuffled"),
+                "importance.png": figures.importance(
+                    importance, "the columns, on the test part", "rise in log loss when shuffled"
+                ),
                 "worst_rows.csv": _worst_rows(dataset, predictions),
-                **_figures(dataset, drawn, training.threshold),
+                **_figures(evaluate, dataset, drawn),
             },
             note=_samples(dataset, predictions),
         ),
@@ -224,20 +227,25 @@ def _samples(dataset: Dataset, predictions: Predictions) -> str:
     return f"Drawn by chance: {'; '.join(sampled)}." if sampled else ""
 
 
-def _figures(dataset: Dataset, predictions: Predictions, threshold: float | None) -> Artifacts:
-    drawn = figures.of_test_part(predictions, dataset.class_names)
+def _figures(evaluate: Evaluate, dataset: Dataset, predictions: Predictions) -> Artifacts:
+    drawn = figures.of_test_part(predictions, dataset.class_names, evaluate.seed)
     artifacts: Artifacts = {f"{name}.png": figure for name, figure in drawn.items()}
-    if threshold is not None:
+    if predictions.threshold is not None and predictions.positive is not None:
         table = _thresholds(predictions)
+        positive = label(dataset.class_names[predictions.positive])
+        what = f"class {positive} on {len(predictions.truth)} rows of the test part"
         artifacts["thresholds.csv"] = table
-        artifacts["thresholds.png"] = figures.thresholds(table, threshold)
+        artifacts["thresholds.png"] = figures.thresholds(table, predictions.threshold, what)
     return artifacts
 
 
 def _thresholds(predictions: Predictions) -> pd.DataFrame:
+    """Metrics at each threshold; no precision where no row is predicted to be positive."""
     rows: list[dict[str, float]] = []
     for threshold in np.linspace(0.05, 0.95, 19).tolist():
         at = replace(predictions, threshold=threshold)
         values = {str(name): metrics.value(name, at) for name in SHOWN}
+        if not (at.labels == at.positive).any():
+            values["precision"] = np.nan
         rows.append({"threshold": threshold, **values})
     return pd.DataFrame(rows)

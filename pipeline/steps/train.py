@@ -20,7 +20,7 @@ from pipeline.models.encoders import Features
 from pipeline.models.ensemble import assemble, mix, select_weights
 from pipeline.models.families import build
 from pipeline.models.threshold import choose_threshold, with_threshold
-from pipeline.reporting import figures
+from pipeline.reporting import search_figures as figures
 from pipeline.results import (
     Arrays,
     Dataset,

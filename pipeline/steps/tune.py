@@ -11,7 +11,7 @@ from pipeline.datasets.sampling import search_part
 from pipeline.errors import ContractError, SearchError
 from pipeline.evaluation.cross_validation import Fold, make_folds
 from pipeline.models.encoders import Features
-from pipeline.reporting import figures
+from pipeline.reporting import model_figures, search_figures
 from pipeline.results import (
     Artifacts,
     Dataset,
@@ -169,12 +169,14 @@ def _artifacts(trials: Sequence[Trial], families: pd.DataFrame) -> Artifacts:
     artifacts: Artifacts = {
         "trials.csv": _table(trials),
         "families.csv": families,
-        "history.png": figures.search_history(succeeded),
+        "history.png": search_figures.search_history(trials, "log loss"),
     }
     if not table.empty:
         artifacts["importance.csv"] = table
-        artifacts["importance.png"] = figures.importance(
-            table, "how much worse the order of the trials is foretold (R²) when shuffled"
+        artifacts["importance.png"] = model_figures.importance(
+            table,
+            "hyperparameters for the log loss of a trial",
+            "how much worse the trials' order is predicted (R²) when shuffled",
         )
     return artifacts
 

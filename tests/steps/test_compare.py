@@ -148,7 +148,7 @@ def test_model_beside_its_like_differs_by_nothing():
 def test_curves_are_of_both_models(result, pair):
     figure = result.artifacts["curves.png"]
     assert isinstance(figure, Figure)
-    names = {line.get_label().split(" (")[0].split(",")[0] for line in figure.axes[0].get_lines()}
+    names = {line.get_label().split("\n")[0] for line in figure.axes[0].get_lines()}
     assert {"run a", "run b"} <= names
 
 

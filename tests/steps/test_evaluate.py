@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from sklearn import metrics as sk
+from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
@@ -232,7 +233,22 @@ def test_thresholds_show_the_metrics_at_each(binary):
         called = probability >= row["threshold"]
         assert row["accuracy"] == (called == dataset.y_test).mean()
         assert row["recall"] == pytest.approx(sk.recall_score(dataset.y_test, called))
+        assert np.isnan(row["precision"]) == (not called.any())
     assert table["recall"].is_monotonic_decreasing
+
+
+def test_precision_is_nowhere_where_nothing_is_predicted(binary):
+    dataset, training, _ = binary
+    never = replace(training, model=DummyClassifier().fit(dataset.X_train, dataset.y_train))
+    artifacts = evaluate(FEW, dataset, never).report.artifacts
+    table = artifacts["thresholds.csv"].set_index("threshold")
+    assert table["precision"].notna().tolist() == (table["recall"] > 0).tolist()
+    assert 0 < table["precision"].isna().sum() < len(table)
+    line = artifacts["thresholds.png"].axes[0].get_lines()[1]
+    assert (line.get_label(), np.isnan(line.get_ydata()).sum()) == (
+        "precision",
+        table["precision"].isna().sum(),
+    )
 
 
 def test_evaluation_is_the_same_for_the_same_seed(binary):
@@ -293,9 +309,10 @@ def test_worst_rows_keep_a_column_of_any_name(name):
 def test_figures_call_the_classes_by_their_names():
     dataset = replace(make_dataset(), labels={0: "healthy", 1: "ill"})
     artifacts = evaluate(FEW, dataset, make_training(dataset)).report.artifacts
-    (axes,) = artifacts["confusion.png"].axes
+    axes, _ = artifacts["confusion.png"].axes  # and the color bar
     assert [label.get_text() for label in axes.get_xticklabels()] == ["healthy", "ill"]
-    assert "class ill" in artifacts["roc.png"].axes[0].get_legend().get_texts()[0].get_text()
+    for name in ("roc", "precision_recall", "calibration", "thresholds"):
+        assert "class ill" in artifacts[f"{name}.png"].get_suptitle()
 
 
 def test_metrics_are_of_all_rows_where_the_rest_is_of_a_sample_and_says_so(monkeypatch, binary):

@@ -1,8 +1,8 @@
 """What pictures hold, and whether it can be read."""
 
 import io
-from itertools import combinations
 
+import numpy as np
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -51,12 +51,15 @@ def unreadable(figure: Figure | None) -> list[str]:
     return [
         *(f"{text} is cut" for text, box in boxes if not _contains(inside, box)),
         *(f"{one.get_text()} is small" for one in written if one.get_fontsize() < 5.5),
-        *(
-            f"{text} on {other}"
-            for (text, box), (other, on) in combinations(boxes, 2)
-            if box.padded(-1).overlaps(on.padded(-1))
-        ),
+        *_overlapping(boxes),
     ]
+
+
+def _overlapping(boxes: list[tuple[str, Bbox]]) -> list[str]:
+    sides = np.array([box.padded(-1).extents for _, box in boxes])
+    left, below, right, above = (sides[:, [place]] for place in range(4))
+    pairs = (left < right.T) & (right > left.T) & (below < above.T) & (above > below.T)
+    return [f"{boxes[a][0]} on {boxes[b][0]}" for a, b in np.argwhere(np.triu(pairs, 1))]
 
 
 def _contains(outer: Bbox, inner: Bbox) -> bool:
