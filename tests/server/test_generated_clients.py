@@ -35,7 +35,7 @@ ODD = {  # names that are no identifiers, and values that cannot be named after 
 }
 CONTRACTS = {
     "numbers": pima.CONTRACT,
-    "each kind, two classes": mixed.make_mixed_dataset(2).contract,
+    "each kind, two classes": mixed.make_mixed_dataset(2, with_texts=True).contract,
     "each kind, three classes": mixed.make_mixed_dataset(3).contract,
     "odd names": Contract(columns=ODD, target="y", classes=("Yes", "yes", "y/s"), positive=None),
     "truths": Contract(columns=ODD, target="y", classes=(False, True), positive=True),
