@@ -1,6 +1,5 @@
 """The pages about the model and the server: `/model`, `/openapi.json`, `/docs` and `/metrics`."""
 
-import json
 import math
 from collections.abc import Mapping
 from html import escape
@@ -17,8 +16,10 @@ from pipeline.schema.columns import Column
 from pipeline.schema.kinds import kind_of
 from pipeline.server import openapi, telemetry
 from pipeline.server.loaded_model import LoadedModel
+from pipeline.server.snippets import snippets
 
 FASTAPI_PAGES = ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")  # untyped
+KEY_HEADERS = frozenset({"authorization", "x-api-key"})
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse}
 th,td{text-align:left;padding:.3rem .8rem;border-bottom:1px solid #ddd}
@@ -37,8 +38,9 @@ def add(application: FastAPI, model: LoadedModel, with_docs: bool) -> None:
     async def openapi_page(_: Request) -> Response:
         return JSONResponse(openapi.describe(model))
 
-    async def docs_page(_: Request) -> Response:
-        return HTMLResponse(docs(model))
+    async def docs_page(request: Request) -> Response:
+        with_key = not KEY_HEADERS.isdisjoint(request.headers)
+        return HTMLResponse(docs(model, f"{request.base_url}invocations", with_key))
 
     routes = application.router.routes
     routes[:] = [route for route in routes if getattr(route, "path", "") not in FASTAPI_PAGES]
@@ -64,8 +66,11 @@ def describe(model: LoadedModel) -> dict[str, Any]:
     }
 
 
-def docs(model: LoadedModel) -> str:
-    """Returns the OpenAPI description as HTML, with no script and nothing fetched."""
+def docs(model: LoadedModel, url: str, with_key: bool) -> str:
+    """Returns the OpenAPI description as HTML, with no script and nothing fetched.
+
+    `url` is that of the operation; the snippets send a key where the reader of the page did.
+    """
     description = openapi.describe(model)
     operation = description["paths"]["/invocations"]["post"]
     example = operation["requestBody"]["content"]["application/json"]["example"]
@@ -75,6 +80,8 @@ def docs(model: LoadedModel) -> str:
     params = "".join(
         f"<li><code>{name}</code>: {_bounds(param)}</li>" for name, param in properties.items()
     )
+    codes_of = snippets(url, example, with_key).items()
+    snippets_html = "".join(f"<h3>{name}</h3><pre>{escape(code)}</pre>" for name, code in codes_of)
     classes = ", ".join(map(repr, contract.classes))
     codes = ", ".join(code for code in operation["responses"] if code != "200")
     title = escape(model.title)
@@ -88,7 +95,7 @@ its run and metrics: <a href="model">model</a>.</p>
 <table><tr><th>column</th><th>holds</th><th>valid</th><th>missing</th></tr>{rows}</table>
 <h2>POST invocations</h2>
 <p>Content-Type application/json, text/csv or application/vnd.apache.parquet.</p>
-<pre>{escape(json.dumps(example, indent=1))}</pre>
+{snippets_html}
 <p>Beside the rows, <code>params</code> may hold:</p><ul>{params}</ul>
 <p>A refusal has one of the codes {codes}, and says which row, column and rule.</p></html>"""
 

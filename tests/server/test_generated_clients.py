@@ -1,12 +1,11 @@
 """Clients that generators make of `/openapi.json`, and what a running server answers them."""
 
-import asyncio
 import importlib
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -23,7 +22,7 @@ from pipeline.server.app import scoring_application
 from pipeline.server.loaded_model import LoadedModel
 from tests.support import mixed, pima
 from tests.support.guards import KEY, FakeModel, make_guard, make_keys
-from tests.support.wire import serve
+from tests.support.wire import call
 
 NODE_MODULES = Path(".ci/node_modules")
 UNREADABLE = ("text/csv", "application/vnd.apache.parquet")  # by openapi-python-client
@@ -52,11 +51,6 @@ def make_predictor(contract: Contract) -> Predictor:
     usual = np.array([np.clip(1, *kind_of(column).bounds(column)) for column in columns])
     trained = Trained(threshold, usual, np.abs(usual))
     return Predictor(contract, predict, trained, {"model": "visits", "version": "7"})
-
-
-def talk(guard: Any, client: Callable[[str], Any]) -> Any:
-    """What a client that blocks returns, asked in a thread beside the server."""
-    return serve(guard, lambda server: asyncio.to_thread(client, f"http://127.0.0.1:{server.port}"))
 
 
 @pytest.fixture
@@ -132,7 +126,7 @@ def test_generated_client_asks_in_each_form_and_reads_the_answers(name, generate
             plain = predict.sync(client=asking, body=models.RecordsRequest(rows))
         return [answers, plain, wrong]
 
-    answers, plain, wrong = talk(make_guard(FakeModel(predictor)), ask)
+    answers, plain, wrong = call(make_guard(FakeModel(predictor)), ask)
 
     assert {type(answer) for answer in answers} == {models.Answer}
     assert len({json.dumps(answer.to_dict()) for answer in answers}) == 1
@@ -162,7 +156,7 @@ def test_generated_client_reads_the_pages_and_sends_its_key(pima: LoadedModel, g
 
     application = scoring_application(pima, docs=True)
     guard = make_guard(pima, keys=make_keys(ann=KEY), application=application)
-    refused, *pages = talk(guard, ask)
+    refused, *pages = call(guard, ask)
 
     assert refused.error_code == "UNAUTHENTICATED"
     assert {page.status_code for page in pages} == {200}
@@ -219,7 +213,7 @@ def test_typescript_client_is_typed_and_answered(tmp_path):
     run(programs / "openapi-typescript", "openapi.json", "-o", "openapi.d.ts")
     options = ("--strict", "--target", "es2022", "--module", "commonjs", "--skipLibCheck")
     run(programs / "tsc", *options, "client.ts")
-    printed = talk(make_guard(model), lambda address: run("node", "client.js", address))
+    printed = call(make_guard(model), lambda address: run("node", "client.js", address))
     label, probability, version, message, explained = json.loads(printed)
     assert (label, probability, version, explained) == (0, 0.25, "7", None)
     assert "column number 9" in message

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import re
+from html import unescape
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +18,7 @@ from pipeline.schema.contract import Contract
 from pipeline.server import openapi, pages
 from pipeline.server.guard import METHODS
 from pipeline.server.request_json import JSON
+from pipeline.server.snippets import snippets
 from tests.support.asgi import ask
 from tests.support.pima import CONTRACT, NAMES
 
@@ -37,10 +39,10 @@ def schemas(model):
     return openapi.describe(model)["components"]["schemas"]
 
 
-def get(model, path, docs=True):
+def get(model, path, docs=True, **headers):
     application = FastAPI()
     pages.add(application, model, docs)
-    return ask(application, method="GET", path=path)
+    return ask(application, method="GET", path=path, headers=headers)
 
 
 def parts(tree):
@@ -217,7 +219,20 @@ def test_docs_name_each_column_with_its_range_and_marks_and_fetch_nothing(pima):
         missing = "null" if column.missing is None else f"null or {column.missing:g}"
         cells = f"<td>{name}</td><td>[^<]+</td><td>{low:g} to {high:g}</td><td>{missing}</td>"
         assert re.search(cells, page)
-    assert re.findall(r"<script|src=|@import|https?:|url\(", page.lower()) == []
+    text = re.sub(r"<pre>.*?</pre>", "", page, flags=re.DOTALL)
+    assert re.findall(r"<script|src=|@import|https?:|url\(", text.lower()) == []
+
+
+@pytest.mark.parametrize("with_key", [False, True])
+def test_docs_show_the_call_of_the_example_at_the_address_of_the_page(pima, with_key):
+    """With a key where the page was asked for with one: a browser's address bar has none."""
+    headers = {"host": "api.example:8080", **({"x-api-key": "SECRET"} if with_key else {})}
+    page = unescape(get(pima, "/docs", **headers).body.decode())
+    body = {"dataframe_records": [schemas(pima)["Row"]["example"]]}
+    for code in snippets("http://api.example:8080/invocations", body, with_key).values():
+        assert code in page
+        assert ("KEY" in code) is with_key
+    assert "SECRET" not in page
 
 
 def test_docs_show_names_of_columns_as_text(pima, monkeypatch):

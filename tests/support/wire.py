@@ -142,6 +142,15 @@ def serve(guard: Any, talk: Callable[[Server], Awaitable[Any]], **settings: Any)
         return runner.run(run())
 
 
+def call(guard: Any, client: Callable[[str], Any]) -> Any:
+    """What a client that blocks returns for the server's address, called in a thread beside it."""
+
+    async def talk(server: Server) -> Any:
+        return await asyncio.to_thread(client, f"http://127.0.0.1:{server.port}")
+
+    return serve(guard, talk)
+
+
 def exchange(guard: Any, *segments: bytes, **settings: Any) -> Talk:
     """All that comes back for the segments on one connection."""
     return serve(guard, lambda server: server.exchange(*segments), **settings)
