@@ -5,6 +5,7 @@ In a clone whose default search is small, on free ports of loopback, with real i
 
 import json
 import re
+import shutil
 from pathlib import Path
 from textwrap import indent
 
@@ -163,6 +164,22 @@ def test_door_page_lets_the_holder_of_a_key_in(clone: Clone) -> None:
         assert "ok" in clone.sh(block, "curl -sf http://127.0.0.1:8080/ping || true; echo ok")
 
 
+def test_calling_page_asks_with_curl_from_python_and_from_javascript(clone: Clone) -> None:
+    page = (ROOT / "docs/calling.md").read_text("utf-8")
+    server, curl = blocks(ROOT / "docs/calling.md")
+    calls = [curl, "wc -c answers.json"]
+    for language, file, program in (("python", "a.py", "python"), ("js", "a.mjs", "node")):
+        code = re.search(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+        assert code is not None
+        if shutil.which(program):
+            calls.append(f"cat > {file} <<'END'\n{code[1]}END\n{program} {file}")
+    printed = clone.sh(server, *calls)
+    assert len(json.loads((clone.folder / "answers.json").read_bytes())["predictions"]) == 768
+    assert "768 labels" in printed
+    if shutil.which("node"):
+        assert re.search(r"^0\.\d+$", printed, re.MULTILINE)
+
+
 def test_pages_make_a_config_of_a_table_and_show_what_is_said_of_it(clone: Clone) -> None:
     for page in (ROOT / "README.md", ROOT / "docs/table.md"):
         (block,) = [one for one in blocks(page) if one.startswith("python -m pipeline init")]
@@ -189,7 +206,7 @@ def test_every_shell_block_is_run_or_left_out_for_a_reason() -> None:
         *blocks(ROOT / "README.md"),
         *(
             block
-            for name in ("gate", "audit", "door", "table", "operations")
+            for name in ("gate", "audit", "door", "table", "operations", "calling")
             for block in blocks(ROOT / f"docs/{name}.md")
         ),
     }
