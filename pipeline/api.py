@@ -132,9 +132,17 @@ def _steps(
 def _predict(
     _: str, config: Config, options: Options, data: "pd.DataFrame | None" = None
 ) -> "Result":
-    from pipeline.predict_source import predict
+    from pipeline.batch.predict import predict
 
     return predict(config, options, data)
+
+
+def _monitor(
+    _: str, config: Config, options: Options, data: "pd.DataFrame | None" = None
+) -> "Result":
+    from pipeline.batch.monitor import monitor
+
+    return monitor(config, options, data)
 
 
 def _rollback(_: str, config: Config, options: Options, *__: Any) -> "Result":
@@ -165,6 +173,7 @@ def _serve(_: str, config: Config, *__: Any) -> int:
 
 COMMANDS: dict[str, Callable[..., "Result | int"]] = {  # those without steps
     "predict": _predict,
+    "monitor": _monitor,
     "rollback": _rollback,
     "history": _history,
     "doctor": _doctor,

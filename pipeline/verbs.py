@@ -28,6 +28,7 @@ class Options:
     data: str = _option("", "the table: a file, a folder or an address", "SOURCE")
     model: str = _option("", "not the champion, but models:/NAME/VERSION", "ADDRESS")
     keep: str = _option("", "columns beside the answers, by commas; all if not given", "COLUMNS")
+    retrain: bool = _option(False, "run all steps where something is beyond the bounds")
     strict: bool = _option(False, "refuse the table if a row breaks the contract")
     fix: bool = _option(False, "mend what can be mended without loss")
     json: bool = _option(False, "for machines")
@@ -157,6 +158,13 @@ VERBS: dict[str, Verb] = {
         sections=("registry",),
         options=("data", "output", "model", "keep", "strict", "force"),
         required=("data", "output"),
+        is_step=False,
+    ),
+    "monitor": Verb(
+        "compare new rows with those that the model was trained on",
+        sections=("registry", "monitor", "evaluate"),
+        options=("data", "model", "target", "retrain"),
+        required=("data",),
         is_step=False,
     ),
     "doctor": Verb(

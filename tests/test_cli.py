@@ -7,7 +7,8 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import api, cli, flow, predict_source
+from pipeline import api, cli, flow
+from pipeline.batch import monitor, predict
 from pipeline.doctor import examine
 from pipeline.errors import ContractError
 from pipeline.flow import Result
@@ -48,7 +49,9 @@ def calls(monkeypatch):
     monkeypatch.setattr(flow, "run", lambda *call: called(*call[:3]))
     monkeypatch.setattr(flow, "rollback", lambda *call: called("rollback", *call))
     monkeypatch.setattr(flow, "history", lambda config: calls.append(("history", config, None)))
-    monkeypatch.setattr(predict_source, "predict", lambda *call: called("predict", *call[:2]))
+    for module in (predict, monitor):
+        verb = module.__name__.rpartition(".")[2]
+        monkeypatch.setattr(module, verb, lambda *call, verb=verb: called(verb, *call[:2]))
     monkeypatch.setattr(examine, "doctor", lambda *call: [calls.append(("doctor", *call)), 0][1])
     monkeypatch.setattr(server, "serve", lambda config: calls.append(("serve", config, None)))
     return calls

@@ -158,7 +158,7 @@ def test_every_setting_counts_unless_it_is_of_where_or_how_fast():
     )
     for key, _ in config_file.settings():
         counts = any(name == key or name.startswith(f"{key}.") for name in inputs)
-        where = key in fingerprint.UNCOUNTED or key.startswith("serve.")
+        where = key in fingerprint.UNCOUNTED or key.startswith(("serve.", "monitor."))
         assert counts is not where
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.csv import Csv
 from pipeline.config.gate import Gate
+from pipeline.config.monitor import Monitor
 from pipeline.config.serve import Serve
 from pipeline.config.tune import Tune
 from pipeline.config.types import MODEL_NAME, SHA256, Count, Positive, Rows, Seed, Share
@@ -180,6 +181,7 @@ class Config(Frozen):
     serve: Serve = Serve()
     audit: Audit = Audit()
     spark: Spark = Spark()
+    monitor: Monitor = Monitor()
 
     @model_validator(mode="after")
     def _slices_are_columns(self) -> "Config":

@@ -43,7 +43,7 @@ class AnswerFile:
         self.folder = self.path.with_name(f".{self.path.name}.parts")
 
     @contextmanager
-    def opened(self, fingerprint: object, force: bool) -> Iterator[set[int]]:
+    def opened(self, fingerprint: object, force: bool) -> Iterator[frozenset[int]]:
         """The places of the parts that an earlier process made of the same rows, meanwhile.
 
         The folder of parts goes when all is done. A process that is killed leaves it, and the next
@@ -69,9 +69,9 @@ class AnswerFile:
                 "is scored stays beside it, and the same command goes on from there"
             ) from None
 
-    def _with_parts(self) -> Iterator[set[int]]:
+    def _with_parts(self) -> Iterator[frozenset[int]]:
         try:
-            yield {int(part.stem) for part in self.folder.glob(f"*{PART}")}
+            yield frozenset(int(part.stem) for part in self.folder.glob(f"*{PART}"))
         except PipelineError:  # once it is mended the rows are others
             shutil.rmtree(self.folder)
             raise

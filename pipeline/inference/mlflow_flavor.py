@@ -87,13 +87,15 @@ def save_model(
     trained: Trained,
     linear: Linear | None = None,
     graph: bytes | None = None,
+    profile: str | None = None,
     loader_module: str = __name__,
     **sklearn_options: Any,
 ) -> None:
     """MLflow's hook for `Model.log(flavor=...)`: the sklearn flavor, then ours over its pyfunc.
 
-    `linear` or `graph` is the model compiled, if it could be; `loader_module` is this module, by
-    its name in the code that goes along.
+    `linear` or `graph` is the model compiled, if it could be; `profile` in JSON says how the
+    training part is spread; `loader_module` is this module, by its name in the code that goes
+    along.
     """
     mlflow.sklearn.save_model(
         model,
@@ -104,6 +106,8 @@ def save_model(
     )
     folder = Path(path)
     model_folder.write(folder, contract, trained, linear, graph)
+    if profile is not None:
+        (folder / model_folder.PROFILE).write_text(profile, encoding="utf-8")
     example = sklearn_options.get("input_example")
     if example is not None:
         predictor = Predictor(contract, of_classifier(model, contract), trained)

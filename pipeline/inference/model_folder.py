@@ -35,6 +35,7 @@ CONTRACT = "contract.json"
 SERVED = "served.json"
 GRAPH = "compiled.onnx"
 PICKLE = "model.pkl"
+PROFILE = "profile.json"
 # MLflow's own serving_input_example.json has NaN for a gap, which is not JSON.
 EXAMPLE, EXAMPLE_ANSWER = "request_example.json", "answer_example.json"
 LIBRARIES = ("scikit-learn", "numpy")

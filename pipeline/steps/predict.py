@@ -1,24 +1,14 @@
 """Predict: a model's answers for all rows of a source, however many, a batch at a time."""
 
-import os
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from pipeline.datasets.formats import as_frame
-from pipeline.datasets.kinds import TABLE_KINDS
-from pipeline.errors import ContractError, ModelError, nearest
-from pipeline.inference.predictor import TOO_LARGE, Params, Predictor
+from pipeline.errors import ContractError, nearest
+from pipeline.evaluation.checked_rows import RowReader
+from pipeline.inference.predictor import Params, Predictor
 from pipeline.schema.faults import Fault
-from pipeline.schema.matrix import Matrix
-from pipeline.schema.rules import check_rows
 
 VERSION = "model_version"
 PREFIX = "predicted_"  # of an answer's name that a column of the source has
@@ -48,11 +38,10 @@ class Scorer:
 
         Raises ContractError for columns that are missing, or there twice.
         """
-        self._predictor = predictor
+        self._reader = RowReader(predictor, names)
         self._version = version
-        self._features = [name for name in predictor.contract.columns if name in names]
         self.keep = list(names) if keep is None else list(keep)
-        _check_columns(names, [*self._features, *self.keep])
+        _check_kept(names, self.keep)
         self._fields = [
             pa.field(self._free(answer.name), ARROW_TYPES[answer.mlflow_type])
             for answer in predictor.target.columns
@@ -73,58 +62,19 @@ class Scorer:
 
         Raises ContractError for a column that is missing, ModelError.
         """
-        X, faults = check_rows(self._predictor.rules, self._cells(table))
-        is_valid = np.ones(len(X), dtype=bool)
-        is_valid[[fault.row - 1 for fault in faults]] = False
-        faults += self._too_large(X, is_valid)
-        columns = self._predictor.answers(X[is_valid], Params())
+        X, is_valid, faults = self._reader.read(table)
+        columns = self._reader.predictor.answers(X[is_valid], Params())
         kept = table.select(self.keep).filter(pa.array(is_valid))
         for field, values in zip(self._fields, columns.values(), strict=True):
             kept = kept.append_column(field, pa.array(values, field.type))
         version = pa.repeat(pa.scalar(self._version), kept.num_rows)
-        faults = sorted(fault.moved(start) for fault in faults)
         answers = kept.append_column(self._version_name, version)
-        return Batch(answers, faults, len(X) - int(is_valid.sum()))
-
-    def _cells(self, table: pa.Table) -> pd.DataFrame:
-        """The features' cells as cells of their columns' kinds."""
-        frame = as_frame(table.select(self._features))
-        columns = self._predictor.contract.columns
-        return pd.DataFrame(
-            {
-                name: TABLE_KINDS[columns[name].kind].read(frame[name], columns[name])
-                for name in self._features
-            }
-        )
-
-    def _too_large(self, X: Matrix, is_valid: NDArray[np.bool_]) -> list[Fault]:
-        """Takes rows out whose numbers are so large that they have no finite answer."""
-        predictor = self._predictor
-        largest = predictor.is_large(X)
-        suspects = np.flatnonzero(is_valid & largest.any(axis=1))
-        if not len(suspects) or _has_answers(predictor, X[suspects]):
-            return []
-        faults = []
-        for row in suspects:
-            if not _has_answers(predictor, X[[row]]):
-                is_valid[row] = False
-                name = list(predictor.contract.columns)[int(largest[row].argmax())]
-                value = f"{X[row, largest[row].argmax()]:g}"
-                faults.append(Fault(int(row) + 1, name, TOO_LARGE, value, "finite"))
-        return faults
+        return Batch(answers, [fault.moved(start) for fault in faults], int((~is_valid).sum()))
 
 
-def _has_answers(predictor: Predictor, X: Matrix) -> bool:
-    try:
-        predictor.answers(X, Params())
-    except (ContractError, ModelError):
-        return False
-    return True
-
-
-def _check_columns(names: Sequence[str], needed: Iterable[str]) -> None:
+def _check_kept(names: Sequence[str], kept: Iterable[str]) -> None:
     """Raises ContractError for one that the source lacks, or has twice."""
-    for name in needed:
+    for name in kept:
         if name not in names:
             hint = nearest(name, names) or f"; it has {', '.join(names)}"
             raise ContractError(f"--keep has {name!r}, which is no column of the source{hint}")
@@ -133,29 +83,3 @@ def _check_columns(names: Sequence[str], needed: Iterable[str]) -> None:
                 f"the source has the column {name!r} twice; rename one of them, or name other "
                 "columns with --keep"
             )
-
-
-def score_all(
-    scorer: Scorer, batches: Iterable[pa.Table], done: set[int]
-) -> Iterator[tuple[int, Batch]]:
-    """Each batch with its place among all, in order, on all cores; those that are done left out.
-
-    There are never more than two batches per core in memory.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with ThreadPoolExecutor(cores or 1) as pool:
-        under_way: deque[tuple[int, Future[Batch]]] = deque()
-        start = 0
-        for place, table in enumerate(batches):
-            if place not in done:
-                under_way.append((place, pool.submit(partial(scorer.score, table, start))))
-            start += table.num_rows
-            if len(under_way) > 2 * (cores or 1):
-                yield _result(under_way)
-        while under_way:
-            yield _result(under_way)
-
-
-def _result(under_way: deque[tuple[int, Future[Batch]]]) -> tuple[int, Batch]:
-    place, future = under_way.popleft()
-    return place, future.result()

@@ -17,17 +17,19 @@ import mlflow
 from mlflow.models import Model
 
 from pipeline.config.sections import Config
+from pipeline.evaluation.profile import profile_of
 from pipeline.export.compilation import Compilation
 from pipeline.inference import manifest, mlflow_flavor
 from pipeline.inference.manifest import Manifest
-from pipeline.inference.predictor import Trained
-from pipeline.inference.runtimes import behind_cells
+from pipeline.inference.predictor import Params, Predictor, Trained
+from pipeline.inference.runtimes import behind_cells, of_classifier
 from pipeline.models import import_paths as packages
 from pipeline.models.cells import with_cells
 from pipeline.results import Dataset, Training
 from pipeline.tracking import model_files
 
 EXAMPLE_ROWS = 3
+MOST_ANSWERS = 20_000  # of which the spread is taken
 SHIPPED = ("errors.py", "tasks.py", "schema", "inference")  # what answers a request
 ARCHIVE = "modules.zip"
 PACKAGE_OF_ARCHIVE = f'''"""The code that answers for the model, in {ARCHIVE}."""
@@ -51,6 +53,7 @@ def log(config: Config, dataset: Dataset, training: Training, compilation: Compi
     """The id of the logged model: the pickled classifier with all that an answer needs."""
     estimators = config.tune.import_paths()
     required = {name: version(name) for name in REQUIREMENTS} | packages.distributions(estimators)
+    trained = Trained.on(dataset.contract, dataset.X_train.to_numpy(), training.threshold)
     flavor = _Flavor()
     with _staged_code() as code, _quiet():
         info = Model.log(
@@ -59,9 +62,10 @@ def log(config: Config, dataset: Dataset, training: Training, compilation: Compi
             flavor=flavor,
             model=with_cells(training.model, dataset.contract, dataset.cells_of(dataset.X_train)),
             contract=dataset.contract,
-            trained=Trained.on(dataset.contract, dataset.X_train.to_numpy(), training.threshold),
+            trained=trained,
             linear=compilation.linear,
             graph=compilation.graph,
+            profile=_profile(dataset, training.model, trained),
             loader_module=f"{code.name}.inference.mlflow_flavor",
             code_paths=[str(code), *map(str, packages.files(estimators))],
             pip_requirements=[f"{name}=={number}" for name, number in required.items()],
@@ -73,6 +77,15 @@ def log(config: Config, dataset: Dataset, training: Training, compilation: Compi
         )
     model_files.seal(info.model_id, flavor.manifest)
     return str(info.model_id)
+
+
+def _profile(dataset: Dataset, model: Any, trained: Trained) -> str:
+    """How the training part is spread, and the answers for rows of the test part, without truth."""
+    contract = dataset.contract
+    predictor = Predictor(contract, of_classifier(model, contract), trained)
+    answers = predictor.answers(dataset.X_test.head(MOST_ANSWERS).to_numpy(), Params())
+    X = dataset.X_train.to_numpy()
+    return profile_of(contract, X, predictor.target.columns, answers).model_dump_json()
 
 
 class _Flavor:

@@ -16,7 +16,7 @@ PARTS = [pa.table({"id": [1, 2], "p": [0.25, 0.5]}), pa.table({"id": [4], "p": [
 FAULT = Fault(3, "age", "must be at most 120, years", "'200'")
 
 
-def write(output: AnswerFile, mark: object = "rows", force: bool = False) -> list[set[int]]:
+def write(output: AnswerFile, mark: object = "rows", force: bool = False) -> list[frozenset[int]]:
     """All parts that are not done; returns which were."""
     with output.opened(mark, force) as done:
         for place, part in enumerate(PARTS):

@@ -195,9 +195,10 @@ def test_table_page_takes_the_table_from_elsewhere(clone: Clone) -> None:
 
 
 def test_operations_page_scores_a_table(clone: Clone) -> None:
-    predict, doctor = blocks(ROOT / "docs/operations.md")
+    predict, monitor, doctor = blocks(ROOT / "docs/operations.md")
     assert "scores.parquet: 768 rows scored by pima-diabetes version" in clone.verbs(predict)
     assert (clone.folder / "scores.parquet").exists()
+    assert "**As before.** 768 rows" in clone.verbs(monitor)
     assert "is champion, as it says" in clone.sh(f"{doctor.strip()} || true")
 
 

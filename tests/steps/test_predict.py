@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import ContractError
+from pipeline.evaluation.checked_rows import in_order
 from pipeline.inference.predictor import TOO_LARGE, Params, Predictor, Trained
 from pipeline.schema.rules import to_matrix
-from pipeline.steps.predict import Scorer, score_all
+from pipeline.steps.predict import Scorer
 from tests.support.mixed import KINDS, make_mixed_dataset, make_mixed_table
 from tests.support.tables import as_parquet, make_data, source_of
 
@@ -39,7 +40,7 @@ PREDICTORS = {classes: make_predictor(classes) for classes in (2, 3)}
 def score(content: bytes, classes: int = 2, rows: int = 70, **given: Any) -> list[Any]:
     batches = list(source_of(make_data(target="label"), content).batches(rows))
     scorer = Scorer(PREDICTORS[classes], "7", batches[0].column_names, given.get("keep"))
-    return list(score_all(scorer, batches, given.get("done", set())))
+    return list(in_order(scorer.score, batches, given.get("done", frozenset())))
 
 
 def as_csv(table: pd.DataFrame) -> bytes:
@@ -140,7 +141,7 @@ def test_batches_that_are_done_are_left_out_and_rows_go_on_counting() -> None:
     wrong = ROWS.copy()
     wrong.loc[250, "number"] = "high"
 
-    batches = score(as_csv(wrong), rows=100, done={0, 1})
+    batches = score(as_csv(wrong), rows=100, done=frozenset({0, 1}))
 
     assert [place for place, _ in batches] == [2]
     assert [fault.row for fault in batches[0][1].faults] == [251]

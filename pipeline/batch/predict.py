@@ -1,40 +1,33 @@
 """`predict`: a verified model's answers for all rows of a source, in a file and in a run."""
 
 import logging
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from mlflow.entities.model_registry import ModelVersion
 from tqdm import tqdm
 
-from pipeline.config.sections import Config, Data
+from pipeline.batch.common import begin, log_input, source_of, version_at
+from pipeline.config.sections import Config
 from pipeline.datasets.answer_files import AnswerFile
-from pipeline.datasets.formats import as_frame
-from pipeline.datasets.sources import DATABASES, Source, open_source, scheme, stem
-from pipeline.datasets.table_source import TableSource
-from pipeline.errors import ConfigError, ContractError
+from pipeline.datasets.sources import stem
+from pipeline.evaluation.checked_rows import in_order
 from pipeline.flow import Result
 from pipeline.inference import manifest
 from pipeline.promotion.challenger import StoredModel, of_version
 from pipeline.schema.faults import contract_error
-from pipeline.steps.predict import Scorer, score_all
-from pipeline.tracking import model_files, registry, runs
+from pipeline.steps.predict import Scorer
+from pipeline.tracking import model_files, runs
 from pipeline.verbs import Options
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
-BATCH = 50_000  # rows at a time, at most
-TYPED = 1000  # rows from which MLflow takes the types of the columns
 REJECTED = 3  # exit status where rows were rejected
-MODEL = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([\w-]+))")
 
 
 @dataclass
@@ -69,9 +62,8 @@ def predict(config: Config, options: Options, table: "pd.DataFrame | None" = Non
     ModelError.
     """
     output = AnswerFile(options.output)
-    data = _data(config.data, options.data)
-    source: Source = open_source(data) if table is None else TableSource(data, table)
-    registered = _version(config, options.model)
+    source = source_of(config.data, options.data, table)
+    registered = version_at(config, options.model)
     start = time.perf_counter()
     with (
         runs.parent_run("predict") as run_id,
@@ -79,16 +71,14 @@ def predict(config: Config, options: Options, table: "pd.DataFrame | None" = Non
         of_version(registered) as model,
     ):
         runs.close_killed()
-        first, batches = _begin(source, options.data)
+        first, batches = begin(source, options.data)
         scorer = _scorer(model, str(registered.version), first, options)
         mark = [source.digest(), manifest.digest(manifest.of(model.folder)), *scorer.keep]
         with output.opened(mark, options.force) as done:
             counts = _score(scorer, batches, output, options, done)
             title = f"{registered.name} version {registered.version}"
             note = _note(output, counts, title)
-            typed, name = as_frame(first.slice(0, TYPED)), stem(options.data)
-            given = runs.Input(typed, counts.rows, options.data, name, source.digest())
-            runs.log_dataset(given, "scoring")
+            log_input(first, counts.rows, options.data, source.digest(), "scoring")
             runs.use_model(run_id, model.model_id)
             metrics = {**counts.metrics, "seconds": time.perf_counter() - start}
             tags = {
@@ -101,33 +91,6 @@ def predict(config: Config, options: Options, table: "pd.DataFrame | None" = Non
             runs.log(run_id, params, metrics, tags)
     log.info("%s", note)
     return Result(run_id, metrics, {}, None, REJECTED if counts.rejected else 0)
-
-
-def _data(data: Data, source: str) -> Data:
-    """The config's settings of the source, for another one."""
-    query = data.query if scheme(source) in DATABASES else None
-    return data.model_copy(update={"source": source, "sha256": None, "query": query})
-
-
-def _version(config: Config, address: str) -> ModelVersion:
-    """The version at an address such as `models:/name/3`; the champion if none is given."""
-    match = MODEL.fullmatch(address)
-    if address and match is None:
-        raise ConfigError(
-            f"--model is {address!r}; it must be models:/NAME/VERSION or models:/NAME@ALIAS"
-        )
-    name = match[1] if match else config.registry.model
-    number, alias = (match[2], match[3]) if match else (None, None)
-    return registry.version(name, number, alias or registry.CHAMPION)
-
-
-def _begin(source: Source, name: str) -> tuple[pa.Table, Iterator[pa.Table]]:
-    """The first batch, and all of them. Raises ContractError for a source without rows."""
-    batches = source.batches(BATCH)
-    first = next(batches, None)
-    if first is None:
-        raise ContractError(f"data {name!r} has no rows, only a header")
-    return first, chain([first], batches)
 
 
 def _scorer(model: StoredModel, version: str, first: pa.Table, options: Options) -> Scorer:
@@ -143,12 +106,12 @@ def _score(
     batches: Iterator[pa.Table],
     output: AnswerFile,
     options: Options,
-    done: set[int],
+    done: frozenset[int],
 ) -> _Counts:
     """Writes the answers. Raises ContractError for a row that breaks the contract, if strict."""
     counts = _Counts()
     with _bar(options.data) as bar:
-        for place, batch in score_all(scorer, batches, done):
+        for place, batch in in_order(scorer.score, batches, done):
             if batch.faults and options.strict:
                 raise contract_error(batch.faults, with_values=True)
             output.write(place, *batch)

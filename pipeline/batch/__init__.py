@@ -1,0 +1,1 @@
+"""New rows of any source, answered or compared by a model of the registry."""

@@ -1,0 +1,57 @@
+"""The source of new rows, and the model that is to look at them."""
+
+import re
+from collections.abc import Iterator
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from mlflow.entities.model_registry import ModelVersion
+
+from pipeline.config.sections import Config, Data
+from pipeline.datasets.formats import as_frame
+from pipeline.datasets.sources import DATABASES, Source, open_source, scheme, stem
+from pipeline.datasets.table_source import TableSource
+from pipeline.errors import ConfigError, ContractError
+from pipeline.tracking import registry, runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BATCH = 50_000  # rows at a time, at most
+TYPED = 1000  # rows from which MLflow takes the types of the columns
+MODEL = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([\w-]+))")
+
+
+def source_of(data: Data, name: str, table: "pd.DataFrame | None") -> Source:
+    """The source of that name, read as the config says of its own; or else the table."""
+    query = data.query if scheme(name) in DATABASES else None
+    settings = data.model_copy(update={"source": name, "sha256": None, "query": query})
+    return open_source(settings) if table is None else TableSource(settings, table)
+
+
+def version_at(config: Config, address: str) -> ModelVersion:
+    """The version at an address such as `models:/name/3`; the champion if none is given."""
+    match = MODEL.fullmatch(address)
+    if address and match is None:
+        raise ConfigError(
+            f"--model is {address!r}; it must be models:/NAME/VERSION or models:/NAME@ALIAS"
+        )
+    name = match[1] if match else config.registry.model
+    number, alias = (match[2], match[3]) if match else (None, None)
+    return registry.version(name, number, alias or registry.CHAMPION)
+
+
+def begin(source: Source, name: str) -> tuple[pa.Table, Iterator[pa.Table]]:
+    """The first batch, and all of them. Raises ContractError for a source without rows."""
+    batches = source.batches(BATCH)
+    first = next(batches, None)
+    if first is None:
+        raise ContractError(f"data {name!r} has no rows, only a header")
+    return first, chain([first], batches)
+
+
+def log_input(first: pa.Table, rows: int, name: str, digest: str, context: str) -> None:
+    """The rows as an input of the active run, whose types the first of them tell."""
+    typed = as_frame(first.slice(0, TYPED))
+    runs.log_dataset(runs.Input(typed, rows, name, stem(name), digest), context)

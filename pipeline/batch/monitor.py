@@ -1,0 +1,85 @@
+"""`monitor`: whether new rows are still like those that the model was trained on."""
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipeline import flow
+from pipeline.batch.common import begin, log_input, source_of, version_at
+from pipeline.config.sections import Config
+from pipeline.errors import ContractError, ModelError, nearest
+from pipeline.evaluation.checked_rows import RowReader
+from pipeline.evaluation.profile import Profile, read
+from pipeline.flow import Result
+from pipeline.inference.model_folder import PROFILE
+from pipeline.promotion.challenger import StoredModel, of_version
+from pipeline.steps import monitor as step
+from pipeline.tracking import model_files, runs
+from pipeline.verbs import Options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+BEYOND = 4  # exit status where something is beyond the bounds
+
+
+def monitor(config: Config, options: Options, table: "pd.DataFrame | None" = None) -> Result:
+    """Compares `options.data`, or the table, with the profile of the champion or `options.model`.
+
+    Where something is beyond the bounds the exit status is 4, or with `options.retrain` what
+    `run` makes of it. Raises ConfigError, SourceError, ContractError for columns that are missing,
+    RegistryError, ModelError for a model without a profile.
+    """
+    source = source_of(config.data, options.data, table)
+    registered = version_at(config, options.model)
+    with (
+        runs.parent_run("monitor") as run_id,
+        model_files.cached(),
+        of_version(registered) as model,
+    ):
+        runs.close_killed()
+        profile = _profile(model)
+        first, batches = begin(source, options.data)
+        contract, threshold = model.predictor.contract, model.predictor.threshold
+        reference = step.Reference(contract, threshold, profile, model.metrics)
+        target = _target(first.column_names, options.target, contract.target)
+        reader = RowReader(model.predictor, first.column_names)
+        observed = step.observe(reader, profile, batches, target)
+        result = step.monitor(config, reference, observed)
+        log_input(first, observed.rows, options.data, source.digest(), "monitoring")
+        runs.use_model(run_id, model.model_id)
+        runs.log_artifacts(run_id, result.report.artifacts)
+        title = f"{registered.name} version {registered.version}"
+        tags = {
+            "data_digest": source.digest(),
+            "model_version": str(registered.version),
+            "model_id": model.model_id,
+            runs.NOTE: result.report.note,
+        }
+        runs.log(run_id, {"data": options.data, "model": title}, result.report.metrics, tags)
+    log.info("%s against %s: %s", options.data, title, result.report.note)
+    metrics = result.report.metrics
+    if result.alarms and options.retrain:
+        log.info("monitor: beyond the bounds, so all steps run")
+        return flow.run("run", config, replace(options, data="", target="", model=""))
+    return Result(run_id, metrics, {}, None, BEYOND if result.alarms else 0)
+
+
+def _profile(model: StoredModel) -> Profile:
+    path = model.folder / PROFILE
+    if not path.exists():
+        raise ModelError(
+            f"{model.title} has no {PROFILE}: it was trained before models had one; train and "
+            "promote it again: `python -m pipeline run --fresh`"
+        )
+    return read(path.read_text("utf-8"))
+
+
+def _target(names: list[str], asked: str, target: str) -> str | None:
+    """The column of labels, None without one. Raises ContractError for one that is not there."""
+    if asked and asked not in names:
+        raise ContractError(
+            f"--target is {asked!r}, which is no column of the source{nearest(asked, names)}"
+        )
+    return asked or (target if target in names else None)

@@ -1,0 +1,113 @@
+"""Rows of any source, held one by one against the contract of a model that is to answer them."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.datasets.formats import as_frame
+from pipeline.datasets.kinds import TABLE_KINDS
+from pipeline.errors import ContractError, ModelError
+from pipeline.inference.predictor import TOO_LARGE, Params, Predictor
+from pipeline.schema.faults import Fault
+from pipeline.schema.matrix import Matrix
+from pipeline.schema.rules import check_rows
+
+T = TypeVar("T")
+
+
+class CheckedRows(NamedTuple):
+    """A batch as a matrix (rows x columns), which rows the model answers, and why not the others.
+
+    Faults are in the order of the rows, which count from 1 within the batch.
+    """
+
+    X: Matrix
+    is_valid: NDArray[np.bool_]
+    faults: list[Fault]
+
+
+class RowReader:
+    """Reads batches of a source whose columns have these names, for a model."""
+
+    def __init__(self, predictor: Predictor, names: Sequence[str]) -> None:
+        """Raises ContractError for a column that is there twice."""
+        self.predictor = predictor
+        self._features = [name for name in predictor.contract.columns if name in names]
+        twice = [name for name in self._features if list(names).count(name) > 1]
+        if twice:
+            raise ContractError(f"the source has the column {twice[0]!r} twice; rename one of them")
+
+    def read(self, table: pa.Table) -> CheckedRows:
+        """The rows of a batch. Raises ContractError for a column that is missing."""
+        X, faults = check_rows(self.predictor.rules, self._cells(table))
+        is_valid = np.ones(len(X), dtype=bool)
+        is_valid[[fault.row - 1 for fault in faults]] = False
+        faults += self._too_large(X, is_valid)
+        return CheckedRows(X, is_valid, sorted(faults))
+
+    def _cells(self, table: pa.Table) -> pd.DataFrame:
+        """The features' cells as cells of their columns' kinds."""
+        frame = as_frame(table.select(self._features))
+        columns = self.predictor.contract.columns
+        return pd.DataFrame(
+            {
+                name: TABLE_KINDS[columns[name].kind].read(frame[name], columns[name])
+                for name in self._features
+            }
+        )
+
+    def _too_large(self, X: Matrix, is_valid: NDArray[np.bool_]) -> list[Fault]:
+        """Takes rows out whose numbers are so large that they have no finite answer."""
+        largest = self.predictor.is_large(X)
+        suspects = np.flatnonzero(is_valid & largest.any(axis=1))
+        if not len(suspects) or self._has_answers(X[suspects]):
+            return []
+        faults = []
+        for row in suspects:
+            if not self._has_answers(X[[row]]):
+                is_valid[row] = False
+                place = int(largest[row].argmax())
+                name = list(self.predictor.contract.columns)[place]
+                faults.append(Fault(int(row) + 1, name, TOO_LARGE, f"{X[row, place]:g}", "finite"))
+        return faults
+
+    def _has_answers(self, X: Matrix) -> bool:
+        try:
+            self.predictor.answers(X, Params())
+        except (ContractError, ModelError):
+            return False
+        return True
+
+
+def in_order(
+    function: Callable[[pa.Table, int], T], batches: Iterable[pa.Table], done: frozenset[int]
+) -> Iterator[tuple[int, T]]:
+    """What the function makes of each batch and its first row's place, on all cores, in order.
+
+    Each with the batch's place; batches that are done are left out. There are never more than two
+    batches per core in memory.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with ThreadPoolExecutor(cores or 1) as pool:
+        under_way: deque[tuple[int, Future[T]]] = deque()
+        start = 0
+        for place, table in enumerate(batches):
+            if place not in done:
+                under_way.append((place, pool.submit(function, table, start)))
+            start += table.num_rows
+            if len(under_way) > 2 * (cores or 1):
+                yield _result(under_way)
+        while under_way:
+            yield _result(under_way)
+
+
+def _result(under_way: deque[tuple[int, Future[T]]]) -> tuple[int, T]:
+    place, future = under_way.popleft()
+    return place, future.result()

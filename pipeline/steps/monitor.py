@@ -1,0 +1,262 @@
+"""Monitor: how new rows, and a model's answers for them, differ from those of its training."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import nan
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.config.monitor import Monitor
+from pipeline.config.sections import Config, Evaluate
+from pipeline.datasets.formats import as_frame
+from pipeline.evaluation import bootstrap, drift
+from pipeline.evaluation.checked_rows import RowReader, in_order
+from pipeline.evaluation.drift import Drift
+from pipeline.evaluation.metrics import Predictions
+from pipeline.evaluation.profile import Counts, Profile, count_answers, count_columns
+from pipeline.inference.predictor import Params
+from pipeline.reporting import drift_figures
+from pipeline.reporting.markdown import row, shortened
+from pipeline.results import Report
+from pipeline.schema.contract import Contract
+from pipeline.tasks import METRICS
+
+ANSWER = "answer: "  # before the names of answers, beside the columns'
+MOST_LISTED = 30
+OTHER_CLASS = -1
+
+
+class _Batch(NamedTuple):
+    """What one batch adds."""
+
+    columns: Mapping[str, Counts]
+    answers: Mapping[str, Counts]
+    rules: Counter[tuple[str, str]]
+    rows: int
+    rejected: int
+    truth: NDArray[np.intp]
+    probabilities: NDArray[np.float64]
+
+
+@dataclass
+class Observed:
+    """What was counted over all batches; `truth` and `probabilities` are of the labelled rows."""
+
+    columns: dict[str, Counts] = field(default_factory=dict)
+    answers: dict[str, Counts] = field(default_factory=dict)
+    rules: Counter[tuple[str, str]] = field(default_factory=Counter)  # by column and rule
+    rows: int = 0
+    rejected: int = 0
+    labelled: list[tuple[NDArray[np.intp], NDArray[np.float64]]] = field(default_factory=list)
+
+    def add(self, batch: _Batch) -> None:
+        """The counts of a batch."""
+        for totals, counts in ((self.columns, batch.columns), (self.answers, batch.answers)):
+            for name, count in counts.items():
+                totals[name] = totals.get(name, 0) + count
+        self.rules += batch.rules
+        self.rows += batch.rows
+        self.rejected += batch.rejected
+        if len(batch.truth):
+            self.labelled.append((batch.truth, batch.probabilities))
+
+
+@dataclass(frozen=True)
+class Monitoring:
+    """What monitor concludes; `alarms` are sentences, none where all is within the bounds."""
+
+    drifts: list[Drift]
+    alarms: list[str]
+    report: Report
+
+
+def observe(
+    reader: RowReader, profile: Profile, batches: Iterable[pa.Table], target: str | None
+) -> Observed:
+    """Counts the rows of all batches; with a target's name the labels beside them."""
+    predictor = reader.predictor
+    contract = predictor.contract
+
+    def count(table: pa.Table, _: int) -> _Batch:
+        X, is_valid, faults = reader.read(table)
+        valid = X[is_valid]
+        probabilities = predictor.predict(valid)
+        answers = predictor.answers(valid, Params())
+        truth = _truth(contract, table, target)[is_valid]
+        is_labelled = truth != OTHER_CLASS
+        return _Batch(
+            count_columns(contract, profile.bins, valid),
+            count_answers(contract, profile.answer_bins, answers),
+            Counter((fault.column, fault.rule) for fault in faults),
+            len(X),
+            int((~is_valid).sum()),
+            truth[is_labelled],
+            probabilities[is_labelled],
+        )
+
+    observed = Observed()
+    for _, batch in in_order(count, batches, frozenset()):
+        observed.add(batch)
+    return observed
+
+
+def _truth(contract: Contract, table: pa.Table, target: str | None) -> NDArray[np.intp]:
+    """The places of the rows' classes; -1 where there is none, or another than the model's."""
+    if target is None:
+        return np.full(table.num_rows, OTHER_CLASS, dtype=np.intp)
+    places = {str(label).lower(): place for place, label in enumerate(contract.classes)}
+    labels = as_frame(table.select([target]))[target]
+    texts = labels.map(_written, na_action="ignore")
+    return np.asarray(texts.map(places).fillna(OTHER_CLASS), dtype=np.intp)
+
+
+def _written(label: Any) -> str:
+    """As a class is written in a file: 1.0 as 1, True as true."""
+    is_whole = isinstance(label, float) and label.is_integer()
+    return str(int(label) if is_whole else label).strip().lower()
+
+
+class Reference(NamedTuple):
+    """What the model was when it was promoted: its profile, and its metrics by name.
+
+    `test/log_loss`, `test_95/log_loss_low`, ...
+    """
+
+    contract: Contract
+    threshold: float | None
+    profile: Profile
+    metrics: Mapping[str, float]
+
+
+def monitor(config: Config, reference: Reference, observed: Observed) -> Monitoring:
+    """Compares what was counted with the model's profile, and its metrics then and now."""
+    bounds, promoted = config.monitor, reference.metrics
+    answers = reference.profile.answers
+    before = reference.profile.columns | {ANSWER + name: one for name, one in answers.items()}
+    counts = observed.columns | {ANSWER + name: one for name, one in observed.answers.items()}
+    is_counted = observed.rows > observed.rejected
+    drifts = drift.compare(before, counts) if is_counted else []
+    alarms = [_alarm(one) for one in drifts if _is_beyond(bounds, one)]
+    rejected = observed.rejected / max(observed.rows, 1)
+    if rejected > bounds.rejected:
+        (column, rule), count = observed.rules.most_common(1)[0]
+        alarms.append(
+            f"{rejected:.1%} of the rows break the contract, more than {bounds.rejected:.1%}; most "
+            f"often {column}: {rule} ({count})"
+        )
+    metrics = _metrics(config.evaluate, reference, observed)
+    alarms += _worse(metrics, promoted)
+    return Monitoring(drifts, alarms, _report(drifts, alarms, observed, metrics, promoted))
+
+
+def _is_beyond(bounds: Monitor, one: Drift) -> bool:
+    """Whether a drift is no chance, and large enough to count."""
+    before, now = one.missing
+    is_spread = one.p_value < bounds.level and one.psi >= bounds.psi
+    return is_spread or (one.p_missing < bounds.level and abs(now - before) > bounds.missing)
+
+
+def _alarm(one: Drift) -> str:
+    return f"{one.name} (index {one.psi:.2f}): {one.sentence}"
+
+
+def _metrics(
+    evaluate: Evaluate, reference: Reference, observed: Observed
+) -> dict[str, tuple[float, float, float]]:
+    """Each metric of the labelled rows with its 95 % interval; none where they lack a class."""
+    if not observed.labelled:
+        return {}
+    truth, probabilities = (np.concatenate(each) for each in zip(*observed.labelled, strict=True))
+    if len(np.unique(truth)) < 2:
+        return {}
+    positive = reference.contract.positive_index
+    predictions = Predictions(truth, probabilities, positive, reference.threshold)
+    values = bootstrap.values(predictions)
+    intervals = bootstrap.intervals(predictions, evaluate.resamples, evaluate.seed)
+    return {name: (values[name], *intervals[name]) for name in intervals}
+
+
+def _worse(
+    metrics: Mapping[str, tuple[float, float, float]], promoted: Mapping[str, float]
+) -> list[str]:
+    """The metrics whose whole interval is worse than the whole interval at the promotion."""
+    sentences = []
+    for name, (value, low, high) in metrics.items():
+        least, most = (promoted.get(f"test_95/{name}_{end}", nan) for end in ("low", "high"))
+        is_worse = high < least if METRICS[name].greater_is_better else low > most
+        if is_worse:
+            was = promoted[f"test/{name}"]
+            sentences.append(f"{name} is {value:.3f} ({low:.3f} to {high:.3f}), and was {was:.3f}")
+    return sentences
+
+
+def _report(
+    drifts: list[Drift],
+    alarms: list[str],
+    observed: Observed,
+    metrics: Mapping[str, tuple[float, float, float]],
+    promoted: Mapping[str, float],
+) -> Report:
+    table = pd.DataFrame(
+        {
+            "column": one.name,
+            "psi": one.psi,
+            "test": one.test,
+            "p_value": one.p_value,
+            "missing_before": one.missing[0],
+            "missing_now": one.missing[1],
+            "p_missing": one.p_missing,
+            "what_changed": one.sentence,
+        }
+        for one in drifts
+    )
+    rejected = pd.DataFrame(
+        [(*pair, count) for pair, count in observed.rules.most_common()],
+        columns=["column", "rule", "cells"],
+    )
+    page = _page(drifts, alarms, observed, metrics, promoted)
+    figure = {"drift.png": drift_figures.drift(drifts)} if drifts else {}
+    return Report(
+        metrics={
+            "rows": observed.rows,
+            "rows_rejected": observed.rejected,
+            "alarms": len(alarms),
+            "psi_largest": max((one.psi for one in drifts), default=0.0),
+            **{f"monitor/{name}": values[0] for name, values in metrics.items()},
+        },
+        artifacts={"drift.md": page, "drift.csv": table, "rejected.csv": rejected, **figure},
+        note=page,
+    )
+
+
+def _page(
+    drifts: list[Drift],
+    alarms: list[str],
+    observed: Observed,
+    metrics: Mapping[str, tuple[float, float, float]],
+    promoted: Mapping[str, float],
+) -> str:
+    """In Markdown: the alarms first, then the columns, the one that changed most first."""
+    head = f"{observed.rows} rows, of which {observed.rejected} break the contract."
+    lines = [f"**{len(alarms)} beyond the bounds.** {head}" if alarms else f"**As before.** {head}"]
+    lines += ["", *(f"- {alarm}" for alarm in alarms), ""]
+    if metrics:
+        lines += [row(["metric", "now", "95 % interval", "at the promotion"]), row(["---"] * 4)]
+        for name, (value, low, high) in metrics.items():
+            was = promoted.get(f"test/{name}")
+            before = "" if was is None else f"{was:.3f}"
+            lines.append(row([name, f"{value:.3f}", f"{low:.3f} to {high:.3f}", before]))
+        lines.append("")
+    lines += [row(["column", "index", "p-value", "missing", "what changed most"]), row(["---"] * 5)]
+    for one in drifts[:MOST_LISTED]:
+        missing = f"{one.missing[0]:.1%} to {one.missing[1]:.1%}"
+        name = shortened(one.name, 60)
+        lines.append(row([name, f"{one.psi:.3f}", f"{one.p_value:.2g}", missing, one.sentence]))
+    if len(drifts) > MOST_LISTED:
+        lines += ["", f"The other {len(drifts) - MOST_LISTED} are in drift.csv."]
+    return "\n".join(lines) + "\n"
