@@ -1,6 +1,7 @@
 """The model card: one page about a version, for people (Mitchell et al. 2019)."""
 
 import base64
+import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from pipeline.evaluation import bootstrap, metrics
 from pipeline.inference.model_folder import request
 from pipeline.promotion.gate import Evidence
 from pipeline.promotion.record import Record
-from pipeline.reporting.markdown import cell, one_line
+from pipeline.reporting.markdown import cell, filled, one_line
 from pipeline.results import Dataset
 from pipeline.schema.columns import Column, NumberColumn
 from pipeline.schema.contract import Label
@@ -22,6 +23,7 @@ from pipeline.schema.number import ANY
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 MOST_COLUMNS = 20
+WIDTH = 80  # characters of a line of code
 CLAIMS = {
     "better": "It is better than that champion on the same rows.",
     "not worse": "It is not proven better than that champion, and not worse by the gate's margin.",
@@ -62,8 +64,25 @@ def card(record: Record, weights: Mapping[str, float]) -> str:
         threshold=evidence.predictions.threshold,
         primary=primary,
         cross_validated=record.decision.candidate.metrics[f"cv/{primary}"],
-        example=request(dataset.examples(1)),
+        example=_example(dataset),
     )
+
+
+def about(source: str, dataset: Dataset) -> str:
+    """What a model of the data set predicts, and from what, in a sentence of Markdown."""
+    contract = dataset.contract
+    names = ", ".join(_named(dataset, label) for label in contract.classes)
+    return (
+        f"Predicts `{contract.target}` ({names}) from {len(contract.columns)} columns of the table "
+        f"`{dataset.name}` (`{source}`, {dataset.rows} rows)."
+    )
+
+
+def _example(dataset: Dataset) -> str:
+    """The body of a request for one row, in lines that fit into a page."""
+    ((record,),) = json.loads(request(dataset.examples(1))).values()
+    cells = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in record.items()]
+    return '{"dataframe_records": [\n    {' + filled(cells, WIDTH, "     ") + "}]}"
 
 
 def html(page: str, pictures: Mapping[str, bytes]) -> str:

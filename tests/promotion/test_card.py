@@ -318,7 +318,7 @@ def commands(text: str) -> list[list[str]]:
         subprocess.run(["sh", "-c", SHELL + line], capture_output=True, check=True, env={})
         .stdout.decode()
         .split("\0")[:-1]
-        for line in block.strip().split("\n")
+        for line in re.split(r"\n(?=curl )", block.strip())
     ]
 
 
