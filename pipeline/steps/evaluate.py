@@ -18,6 +18,7 @@ from pipeline.evaluation.metrics import Predictions, mean, row_losses, true_clas
 from pipeline.models.encoders import Features
 from pipeline.models.families import BASELINES
 from pipeline.reporting import model_figures as figures
+from pipeline.reporting.markdown import row
 from pipeline.reporting.style import label
 from pipeline.reporting.tables import labelled, numbered
 from pipeline.results import (
@@ -82,7 +83,7 @@ def _evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evalu
                 "worst_rows.csv": _worst_rows(dataset, predictions),
                 **_figures(evaluate, dataset, drawn),
             },
-            note=_samples(dataset, predictions),
+            note=_note(dataset, values, intervals, baselines) + _samples(dataset, predictions),
         ),
     )
 
@@ -209,9 +210,26 @@ def _worst_rows(dataset: Dataset, predictions: Predictions) -> pd.DataFrame:
     }
     worst = np.argsort(of_truth, kind="stable")[:WORST_ROWS]
     table = numbered(decode(dataset.contract.columns, dataset.X_test.iloc[worst]))
-    for name, values in columns.items():
-        table.insert(table.shape[1], name, values[worst], allow_duplicates=True)
+    for place, (name, values) in enumerate(columns.items()):  # first, however many columns follow
+        table.insert(place, name, values[worst], allow_duplicates=True)
     return table
+
+
+def _note(
+    dataset: Dataset,
+    values: dict[str, float],
+    intervals: dict[str, tuple[float, float]],
+    baselines: dict[str, dict[str, float]],
+) -> str:
+    """How good the model is, beside the baselines, in Markdown."""
+    names = ["test metric", "value", "95 % interval", *baselines]
+    lines = [row(names), row(["---"] * len(names))]
+    for name, value in values.items():
+        low, high = intervals[name]
+        others = [f"{scores[name]:.3f}" for scores in baselines.values()]
+        lines.append(row([name, f"{value:.3f}", f"{low:.3f} to {high:.3f}", *others]))
+    table = "\n".join(lines)
+    return f"The model on {len(dataset.y_test)} rows that it was not trained on.\n\n{table}\n\n"
 
 
 def _samples(dataset: Dataset, predictions: Predictions) -> str:
