@@ -212,7 +212,7 @@ def _tune(evaluations: str) -> dict[str, Any]:
         config, dataset = _prepared({"tune.max_evals": evaluations})
         spent: dict[str, list[float]] = {"tpe": [], "kept": [], "light": []}
         tpe.suggest = _timed(tpe.suggest, lambda *_: spent["tpe"])
-        with tracking.parent_run("tune"), tracking.step_run("tune") as run_id:
+        with tracking.parent_run("tune", "search"), tracking.step_run("tune") as run_id:
             record = partial(trial_runs.record, run_id, "search")
             record = _timed(record, lambda _, kept: spent["light" if kept is None else "kept"])
             start = time.perf_counter()

@@ -4,14 +4,14 @@ import ast
 import hashlib
 import json
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.sections import Config
-from pipeline.config.write import as_set
+from pipeline.config.write import as_set as column_as_set
 from pipeline.models import import_paths
 from pipeline.verbs import VERBS, needed
 
@@ -61,20 +61,30 @@ def search(tune_inputs: Mapping[str, Any], families: Sequence[str]) -> str:
     return fingerprint({**counted, "tune.families": list(families)})
 
 
-def flatten(config: Config, sections: Iterable[str] | None = None) -> dict[str, Any]:
+def flatten(config: Config, sections: Collection[str] | None = None) -> dict[str, Any]:
     """`{"tune.seed": 0, ...}`; of a column's description what was set, in one value."""
+    return _flat(config, Config.model_fields if sections is None else sections, only_set=False)
+
+
+def as_set(config: Config) -> dict[str, Any]:
+    """The settings that the config and the command have set, flat; the others have defaults."""
+    return _flat(config, Config.model_fields, only_set=True)
+
+
+def _flat(config: Config, sections: Collection[str], *, only_set: bool) -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    for section in Config.model_fields if sections is None else sections:
-        for name, value in getattr(config, section).model_dump(mode="json").items():
+    for section in sections:
+        tree = getattr(config, section).model_dump(mode="json", exclude_unset=only_set)
+        for name, value in tree.items():
             if name == "columns":
                 continue
             if isinstance(value, dict):
                 flat |= {f"{section}.{name}.{key}": inner for key, inner in value.items()}
             else:
                 flat[f"{section}.{name}"] = value
-    if sections is None or "data" in sections:
+    if "data" in sections:
         for name, column in config.data.columns.items():
-            settings = as_set(column)
+            settings = column_as_set(column)
             if column.kind == "number":
                 del settings["kind"]  # where none is said, as in every earlier run
             flat[f"data.columns.{name}"] = settings

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Run
 
-from pipeline import fingerprint, progress
+from pipeline import closing, fingerprint, progress
 from pipeline.config.sections import Config
 from pipeline.config.write import as_text
 from pipeline.datasets.sources import Source, open_source
 from pipeline.datasets.table_source import TableSource
 from pipeline.models import import_paths
-from pipeline.results import Dataset, Promotion, Report, Training, Tuning
-from pipeline.tracking import model_files, records, registry, runs
+from pipeline.results import Artifacts, Dataset, Promotion, Report, Training, Tuning
+from pipeline.tracking import candidates, model_files, records, registry, runs
 from pipeline.tracking.earlier_runs import EarlierRuns
 from pipeline.tuning import worker_pool
 from pipeline.verbs import VERBS, Options, searches, steps
@@ -60,21 +60,26 @@ def run(verb: str, config: Config, options: Options, table: "pd.DataFrame | None
     On the table, if one is given, else on what the config names.
     Steps whose finished run is in the tracking store are reused, unless `options.fresh`.
     """
-    with runs.parent_run(verb) as parent_id, model_files.cached():
+    with runs.parent_run(verb, config.registry.model) as parent_id, model_files.cached():
         if closed := runs.close_killed():
             log.info("closed as KILLED: %d runs of a process that was killed", closed)
-        runs.log_config(parent_id, fingerprint.flatten(config))
         if searches(verb, options):
             _check_search(config)
         job = _Job(config, options, table)
+        job.look_up()
+        runs.log_config(parent_id, fingerprint.as_set(config))
         plans = [job.plan(step) for step in steps(verb, options)]
         _prepare(config, [plan.step for plan in plans if plan.finished is None])
         for plan in plans:
             _follow(job, plan)
         reused = {plan.step for plan in plans if plan.finished is not None}
-        metrics = records.parent(parent_id, job.runs, reused)
-        step_ids = {step: run.info.run_id for step, run in job.runs.items()}
-        return Result(parent_id, metrics, step_ids, job.decision)
+        runs.log_artifacts(parent_id, job.files())
+        name = closing.run_name(config.registry.model, verb, job.decision)
+        metrics = records.parent(parent_id, name, job.runs, reused)
+        parent = runs.active()
+    step_ids = {step: run.info.run_id for step, run in job.runs.items()}
+    log.info("%s", closing.text(parent, config.registry.model, job.decision, job.loaded))
+    return Result(parent_id, metrics, step_ids, job.decision)
 
 
 def rollback(config: Config, options: Options) -> Result:
@@ -83,13 +88,17 @@ def rollback(config: Config, options: Options) -> Result:
     from pipeline.promotion.rollback import roll_back  # with the server
 
     name = config.registry.model
-    with runs.parent_run("rollback") as run_id:
-        runs.log_config(run_id, fingerprint.flatten(config, ["registry"]))
+    with runs.parent_run("rollback", name) as run_id:
+        runs.log_config(run_id, {"registry.model": name})
         event = roll_back(name, options)
         message = f"{name}: version {event.version} is champion again{after(event)}"
-        runs.log(run_id, tags={**event.tags, runs.NOTE: message})
-        log.info("%s", message)
-    return Result(run_id, {}, {}, Promotion("rolled back", event.version, message))
+        label = f"v{event.version} champion again"
+        decision = Promotion("rolled back", event.version, message, label)
+        title = closing.run_name(name, "rollback", decision)
+        runs.log(run_id, tags={**event.tags, runs.NOTE: message, runs.NAME: title})
+        run = runs.active()
+    log.info("%s", closing.text(run, name, decision, None))
+    return Result(run_id, {}, {}, decision)
 
 
 def history(config: Config) -> None:
@@ -153,7 +162,35 @@ class _Job:
         self.digest = self.source.digest()
         self.earlier = EarlierRuns()
         self.runs: dict[str, Run] = {}
+        self.reports: dict[str, Report] = {}  # of the steps that have run
         self.decision: Promotion | None = None
+        self.asked: list[Run] = []  # the evaluations of the runs that the options name
+
+    def look_up(self) -> None:
+        """The models that are asked for by their runs, before anything begins.
+
+        Raises RegistryError for one that is not there, or not of this table and split.
+        """
+        named = [self.options.run] if self.options.run is not None else self.options.runs
+        self.asked = [candidates.of_run(run_id) for run_id in named]
+        if self.options.run is not None:
+            split = fingerprint.flatten(self.config, ["split"])
+            candidates.check(self.asked[0], self.dataset, split)
+
+    def files(self) -> Artifacts:
+        """What the parent shows: all settings, and what came of the steps if there is any news."""
+        settings: Artifacts = {"config.yaml": as_text(self.config)}
+        if not self.reports or (self.decision is not None and not self.decision.rules):
+            return settings  # the description leads to the runs that were reused
+        written = {step: report.artifacts for step, report in self.reports.items()}
+        card = self.decision.card if self.decision else ""
+        pages: Artifacts = {"model_card.html": card} if card else {}
+        return {**settings, **pages, **records.report_files(self.runs, written)}
+
+    @property
+    def loaded(self) -> Dataset | None:
+        """The data set, if a step has read it."""
+        return self.__dict__.get("dataset")
 
     def plan(self, step: str) -> _Plan:
         """Looks for a finished run of the step with the same inputs."""
@@ -207,8 +244,10 @@ def _follow(job: _Job, plan: _Plan) -> None:
         runs.log(run_id, plan.inputs)
         with nullcontext() if plan.step == "tune" else progress.stage(plan.step):  # it has a bar
             report = STEPS[plan.step](job, run_id)
-        model_id = report.tags["model_id"] if plan.step == "evaluate" else None
-        records.record(run_id, report, plan.fingerprint, model_id)
+        is_of_model = plan.step == "evaluate"
+        of_model = records.of_model(report.tags["model_id"], job.dataset) if is_of_model else None
+        records.record(run_id, report, plan.fingerprint, of_model)
+    job.reports[plan.step] = report
     job.runs[plan.step] = runs.get(run_id)
     log.info("%s took %.1f s", plan.step, time.perf_counter() - start)
 
@@ -279,26 +318,23 @@ def _evaluate(job: _Job, _: str) -> Report:
 
 def _promote(job: _Job, run_id: str) -> Report:
     from pipeline.promotion.promote import Promoter  # with the server
-    from pipeline.tracking import candidates
 
-    primary, asked = job.config.gate.primary, job.options.run
-    if asked is not None:
-        among = candidates.only_of_run(primary, asked, job.dataset)
+    primary = job.config.gate.primary
+    if job.asked:
+        among = candidates.Candidates(primary, job.asked)
     else:
         evaluated, name = job.runs["evaluate"], f"cv/{primary}"
         value = evaluated.data.metrics.get(name, nan)
         log.info("promote: this run's model has %s %.4f", name, value)
         among = candidates.of_experiment(job.config.registry.model, primary, evaluated)
     job.decision = Promoter(run_id, job.config, job.dataset, among, job.options).promote()
-    log.info("%s", job.decision.sentence)
     return job.decision.report
 
 
 def _compare(job: _Job, _: str) -> Report:
     from pipeline.promotion.compare import compare_runs  # with matplotlib
-    from pipeline.tracking import candidates
 
-    pair = [candidates.of_run(run_id) for run_id in job.options.runs]
+    pair = [candidates.candidate(evaluated) for evaluated in job.asked]
     report = compare_runs(job.config, job.dataset, pair)
     log.info("%s", report.note)
     return report

@@ -322,12 +322,20 @@ class Promotion:
     action: Action
     version: str | None  # the champion's, None when there is none
     sentence: str
+    label: str  # the outcome in a few words: v3 champion
+    candidate: str | None = None  # the version that was decided on, if one was registered
+    compared: tuple[str, ...] = ()  # the parent runs of the candidate and of the champion before
+    rules: tuple[RuleResult, ...] = ()
+    card: str = ""  # the model card as HTML
 
     @property
     def report(self) -> Report:
         """What the step leaves in its run."""
         version = {"model_version": self.version} if self.version else {}
-        return Report(tags={"decision": self.action, **version}, note=self.sentence)
+        words = {True: "passed", False: "**failed**", None: "not judged"}
+        rules = [f"- {words[one.passed]}: `{one.rule}`, {one.sentence}" for one in self.rules]
+        note = "\n".join([self.sentence, "", *rules]).strip()
+        return Report(tags={"decision": self.action, **version}, note=note)
 
 
 @dataclass(frozen=True)

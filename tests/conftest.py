@@ -62,13 +62,17 @@ def client(store: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def lab(store: Path) -> Iterator[Any]:
-    """Commands on a small table, which ask once what code and which packages there are."""
+    """Commands on a small table, which ask once what code and which packages there are.
+
+    They are in one experiment: what one test has trained is reused by the others.
+    """
     from pipeline import fingerprint
     from tests.support.promotion_lab import Lab
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("_code", "version"):
             patch.setattr(fingerprint, name, cache(getattr(fingerprint, name)))
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
         yield Lab(store)
 
 

@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipeline import flow
+from pipeline import closing, flow
 from pipeline.batch.common import begin, log_input, source_of, version_at
 from pipeline.config.sections import Config
 from pipeline.errors import ContractError, ModelError, nearest
@@ -34,7 +34,7 @@ def monitor(config: Config, options: Options, table: "pd.DataFrame | None" = Non
     source = source_of(config.data, options.data, table)
     registered = version_at(config, options.model)
     with (
-        runs.parent_run("monitor") as run_id,
+        runs.parent_run("monitor", str(registered.name)) as run_id,
         model_files.cached(),
         of_version(registered) as model,
     ):
@@ -51,13 +51,17 @@ def monitor(config: Config, options: Options, table: "pd.DataFrame | None" = Non
         runs.use_model(run_id, model.model_id)
         runs.log_artifacts(run_id, result.report.artifacts)
         title = f"{registered.name} version {registered.version}"
+        outcome = "beyond the bounds" if result.alarms else "within the bounds"
         tags = {
             "data_digest": source.digest(),
             "model_version": str(registered.version),
             "model_id": model.model_id,
+            runs.NAME: f"{registered.name} v{registered.version} monitor: {outcome}",
             runs.NOTE: result.report.note,
         }
         runs.log(run_id, {"data": options.data, "model": title}, result.report.metrics, tags)
+        run = runs.active()
+    log.info("%s", closing.text(run, str(registered.name), None, None))
     log.info("%s against %s: %s", options.data, title, result.report.note)
     metrics = result.report.metrics
     if result.alarms and options.retrain:

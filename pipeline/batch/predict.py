@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from tqdm import tqdm
 
+from pipeline import closing
 from pipeline.batch.common import begin, log_input, source_of, version_at
 from pipeline.config.sections import Config
 from pipeline.datasets.answer_files import AnswerFile
@@ -66,7 +67,7 @@ def predict(config: Config, options: Options, table: "pd.DataFrame | None" = Non
     registered = version_at(config, options.model)
     start = time.perf_counter()
     with (
-        runs.parent_run("predict") as run_id,
+        runs.parent_run("predict", str(registered.name)) as run_id,
         model_files.cached(),
         of_version(registered) as model,
     ):
@@ -85,11 +86,13 @@ def predict(config: Config, options: Options, table: "pd.DataFrame | None" = Non
                 "data_digest": source.digest(),
                 "model_version": str(registered.version),
                 "model_id": model.model_id,
+                runs.NAME: f"{registered.name} v{registered.version} predicted {counts.scored}",
                 runs.NOTE: note,
             }
             params = {"data": options.data, "output": options.output, "model": title}
             runs.log(run_id, params, metrics, tags)
-    log.info("%s", note)
+            run = runs.active()
+    log.info("%s\n%s", note, closing.text(run, str(registered.name), None, None))
     return Result(run_id, metrics, {}, None, REJECTED if counts.rejected else 0)
 
 

@@ -109,7 +109,7 @@ def left_running(_: Config) -> Iterator[Finding]:
     silent = [
         run
         for run in running
-        if runs.PROCESS in run.data.tags
+        if runs.machine_tag(run, runs.PROCESS)
         and not runs.is_of_this_machine(run)
         and now - run.info.start_time / 1000 > SILENT_AFTER
     ]

@@ -67,10 +67,15 @@ def parts(tag: str, text: str) -> dict[str, str]:
     return {tag if not place else f"{tag}.{place}": piece for place, piece in enumerate(pieces)}
 
 
+def joined(tag: str, tags: Mapping[str, str]) -> str:
+    """The text that `parts` has made tags of; "" if it is not among them."""
+    names = [tag, *(f"{tag}.{place}" for place in range(1, len(tags)))]
+    return "".join(tags.get(name, "") for name in names)
+
+
 def from_tags(tags: Mapping[str, str]) -> Manifest | None:
     """The manifest that `to_tags` wrote, or None. Raises ModelError where tags are damaged."""
-    names = [TAG, *(f"{TAG}.{place}" for place in range(1, len(tags)))]
-    text = "".join(tags.get(name, "") for name in names)
+    text = joined(TAG, tags)
     if not text:
         return None
     try:

@@ -11,10 +11,10 @@ from enum import Enum, auto
 from mlflow.exceptions import MlflowException
 
 from pipeline.promotion import promotion_log
-from pipeline.promotion.history import after, as_markdown, table
+from pipeline.promotion.history import after, as_markdown, champion_now, table
 from pipeline.promotion.promotion_log import PromotionLog
 from pipeline.results import Event
-from pipeline.tracking import registry, runs, store_errors
+from pipeline.tracking import pages, registry, runs, store_errors
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,10 @@ def finish(name: str, promotions: PromotionLog) -> PromotionLog:
     return _settle(name, promotions)
 
 
-def move(name: str, promotions: PromotionLog, event: Event) -> PromotionLog | None:
+def move(name: str, promotions: PromotionLog, event: Event, about: str = "") -> PromotionLog | None:
     """Enters a new champion and moves the alias; None if another entry came first.
+
+    `about` says what the model predicts, for the description of the registered model.
 
     Where the store refuses the move, the entry is withdrawn: nobody carries it out later.
     """
@@ -79,7 +81,7 @@ def move(name: str, promotions: PromotionLog, event: Event) -> PromotionLog | No
     if entered is None:
         return None
     try:
-        return _settle(name, entered)
+        return _settle(name, entered, about)
     except MlflowException as error:
         if store_errors.is_refusal(error) and promotion_log.withdraw(entered):
             _move_back(name, event, promotions)
@@ -98,7 +100,7 @@ def previous(name: str, promotions: PromotionLog) -> str | None:
     return next((version for version in promotions.earlier() if registry.find(name, version)), None)
 
 
-def _settle(name: str, promotions: PromotionLog) -> PromotionLog:
+def _settle(name: str, promotions: PromotionLog, about: str = "") -> PromotionLog:
     """From PENDING to DONE, and on where others have changed the log meanwhile.
 
     Another may have entered a champion, or withdrawn the entry, while this process moved the
@@ -111,7 +113,7 @@ def _settle(name: str, promotions: PromotionLog) -> PromotionLog:
                 _carry_out(name, promotions, promotions.last)
                 state = State.MOVED
             case State.MOVED:
-                _publish(promotions)
+                _publish(name, promotions, about)
                 promotions, state = promotion_log.done(promotions), State.DONE
             case State.DONE:
                 latest = promotion_log.read(name)
@@ -148,7 +150,12 @@ def _describe_rollback(name: str, event: Event) -> None:
             registry.describe(version, f"**{title}** {sentence}\n\n{version.description or ''}")
 
 
-def _publish(promotions: PromotionLog) -> None:
-    """The history in the log's run: as a table and as its description."""
-    runs.log_artifacts(promotions.run_id, {HISTORY: table(promotions.events)})
-    runs.note(promotions.run_id, as_markdown(promotions.events))
+def _publish(name: str, promotions: PromotionLog, about: str) -> None:
+    """The history: as a table and a page in the log's run, at the model and at its experiment."""
+    events = promotions.events
+    runs.log_artifacts(promotions.run_id, {HISTORY: table(events)})
+    runs.note(promotions.run_id, as_markdown(events))
+    with store_errors.tolerated():  # they are for people alone
+        now = champion_now(name, events[-1])
+        registry.describe_model(name, about, f"{now}\n\n{as_markdown(events)}")
+        pages.describe(name, "\n\n".join(filter(None, (about, now))))

@@ -30,7 +30,7 @@ from pipeline.inference import manifest, model_folder
 from pipeline.inference.predictor import Predictor
 from pipeline.promotion import gate
 from pipeline.promotion.gate import Evidence, PairedComparison
-from pipeline.results import DIGESTS, Candidate, Dataset, Metadata
+from pipeline.results import Candidate, Dataset, Metadata
 from pipeline.schema.rules import Rules, to_matrix
 from pipeline.tracking import model_files, registry, runs
 from pipeline.tracking.arrays import FormatError, unpack
@@ -86,7 +86,7 @@ def of_candidate(title: str, candidate: Candidate) -> Iterator[StoredModel]:
 def of_version(registered: ModelVersion) -> Iterator[StoredModel]:
     """A promoted version, held against its manifest. Raises ModelError, RegistryError."""
     version, address = registry.with_manifest(registered)
-    digests = {key: registered.tags[key] for key in DIGESTS if key in registered.tags}
+    digests = registry.digests(registered)
     title, model_id = f"version {registered.version}", registry.logged_model_id(registered)
     with model_files.at(address) as source, tempfile.TemporaryDirectory() as copy:
         folder = Path(copy)

@@ -6,6 +6,7 @@ import pandas as pd
 
 from pipeline.reporting.markdown import one_line, row
 from pipeline.results import Event
+from pipeline.tracking import pages
 
 SHOWN = ("cv/log_loss", "test/log_loss", "test/roc_auc")  # for people
 
@@ -48,6 +49,16 @@ def as_text(events: Sequence[Event]) -> str:
 def after(event: Event) -> str:
     """Which champion it follows, if there was one."""
     return f", after version {event.before}" if event.before else ""
+
+
+def champion_now(name: str, event: Event) -> str:
+    """Which version is champion, since when, by whom and how good it is, in Markdown."""
+    if event.version is None:
+        return "There is no champion now."
+    link = f"[version {event.version}]({pages.version(name, event.version)})"
+    by = f" by {event.by}" if event.by else ""
+    figures = "".join(f", {text}" for text in _figures(event))
+    return f"Champion now: {link}, {event.action} {_minute(event)} UTC{by}{figures}."
 
 
 def as_markdown(events: Sequence[Event]) -> str:

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.config.sections import Config
 from pipeline.errors import FilesError
-from pipeline.promotion import alias, challenger, promotion_log, serve_check
+from pipeline.promotion import alias, challenger, promotion_log, serve_check, wording
 from pipeline.promotion.author import author
 from pipeline.promotion.challenger import StoredModel
 from pipeline.promotion.gate import Evidence
@@ -70,7 +70,7 @@ class Promoter:
         while True:
             candidate, choice = self._select(without_files, promotions)
             if candidate is None:
-                return self._stays("kept", champion, choice)
+                return self._stays("kept", champion, choice, "kept: no candidate")
             try:
                 return self._decide(candidate, choice, promotions, champion)
             except FilesError:
@@ -105,7 +105,7 @@ class Promoter:
             if not self.options.dry_run:
                 sealed = registry.add_manifest(champion, candidate.model_id)
                 serve_check.verify(*registry.with_manifest(sealed))
-            return self._stays("unchanged", champion, choice)
+            return self._stays("unchanged", champion, choice, f"v{champion.version} unchanged")
         if promotions is not None and not self.options.dry_run:
             promotion_log.check_rights(promotions, self.name)  # before the seconds of the gate
         with challenger.of_candidate("the candidate", candidate) as model:
@@ -116,13 +116,18 @@ class Promoter:
             version = registry.register(self.name, candidate)
             decision = self._with_serve_check(decision, model, str(version.version))
         _log_decision(decision)
-        record = self._recorded(decision, evidence, version, champion)
-        if not decision.passed:
-            return self._stays("kept", champion, f"version {version.version}: {record.why}")
-        if alias.move(self.name, promotions, record.event()) is None:
+        record, page = self._recorded(decision, evidence, version, champion)
+        outcome = self._carried_out(promotions, decision, record, champion)
+        if outcome is None:
             return None
-        message = f"{self.name}: version {version.version} is champion now ({record.why})"
-        return Promotion("promoted", str(version.version), message)
+        runs = [candidate.run_id, *([str(champion.run_id)] if champion else [])]
+        return replace(
+            outcome,
+            candidate=record.version,
+            compared=tuple(runs),
+            rules=decision.rules,
+            card=page,
+        )
 
     def _before_the_gate(
         self, candidate: Candidate, choice: str, evidence: Evidence, champion: ModelVersion | None
@@ -142,18 +147,43 @@ class Promoter:
         ]
         return replace(decision, rules=tuple(rules), claim="not compared")
 
-    def _stays(self, action: Action, champion: ModelVersion | None, why: str) -> Promotion:
+    def _carried_out(
+        self,
+        promotions: PromotionLog,
+        decision: Decision,
+        record: Record,
+        champion: ModelVersion | None,
+    ) -> Promotion | None:
+        """The alias moves, or stays where it is beside a candidate that is registered only."""
+        if not decision.passed:
+            why = wording.sentence(self.config.gate, decision)
+            message = f"version {record.version} is kept out, as {why}"
+            label = f"v{record.version} kept: {wording.label(decision)}"
+            return self._stays("kept", champion, message, label)
+        from pipeline.promotion.card import about
+
+        text = about(self.config.data.source, self.dataset)
+        if alias.move(self.name, promotions, record.event(), text) is None:
+            return None
+        message = f"{self.name}: version {record.version} is champion now ({record.why})"
+        return Promotion("promoted", record.version, message, f"v{record.version} champion")
+
+    def _stays(
+        self, action: Action, champion: ModelVersion | None, why: str, label: str
+    ) -> Promotion:
         if champion is None:
-            return Promotion(action, None, f"{self.name}: there is no champion; {why}")
+            return Promotion(action, None, f"{self.name}: there is no champion; {why}", label)
         number = str(champion.version)
-        return Promotion(action, number, f"{self.name}: version {number} stays champion; {why}")
+        message = f"{self.name}: version {number} stays champion; {why}"
+        return Promotion(action, number, message, label)
 
     def _dry_run(self, decision: Decision, champion: ModelVersion | None) -> Promotion:
         _log_decision(decision)
         would = "would become champion" if decision.passed else "would not become champion"
         run = decision.candidate.run_id
         message = f"{self.name}: the model of run {run} {would}; {'; '.join(decision.reasons)}"
-        return Promotion("dry run", None if champion is None else str(champion.version), message)
+        number = None if champion is None else str(champion.version)
+        return Promotion("dry run", number, message, "dry run")
 
     def _with_serve_check(
         self, decision: Decision, model: StoredModel, number: str | None
@@ -175,7 +205,8 @@ class Promoter:
         evidence: Evidence,
         version: ModelVersion,
         champion: ModelVersion | None,
-    ) -> Record:
+    ) -> tuple[Record, str]:
+        """The record, and its page."""
         from pipeline.promotion.publish import publish  # with matplotlib
 
         record = Record(
@@ -190,8 +221,7 @@ class Promoter:
             by=author(),
             at=promotion_log.now(),
         )
-        publish(record, self.run_id, version)
-        return record
+        return record, publish(record, self.run_id, version)
 
 
 def _with(decision: Decision, rule: RuleResult) -> Decision:

@@ -13,8 +13,10 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from pipeline.errors import StoreError
 from pipeline.promotion.select import alike
@@ -120,6 +122,8 @@ def begin(name: str, experiment_id: str) -> PromotionLog:
         return existing
     client = MlflowClient()
     tags = {runs.STEP: TAG, "registered_model": name, "format": FORMAT}
+    if maker := mlflow.active_run():
+        tags[MLFLOW_PARENT_RUN_ID] = maker.info.run_id  # it is no command: out of sight below one
     run = client.create_run(experiment_id, run_name=f"champions of {name}", tags=tags)
     client.set_terminated(run.info.run_id)
     try:

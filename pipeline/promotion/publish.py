@@ -15,28 +15,36 @@ from pipeline.results import MODEL_METRICS, Artifacts, Decision
 from pipeline.tracking import registry, runs
 
 PICTURE = "curves.png"
-RULES = "rules"  # tag of a version: every rule with its figures, in JSON
+DECIDED = ("decision", "claim", "reasons", "decided_by", "decided_at", "champion_before")
+RULES = "zz.rules"  # tag of a version: every rule with its figures, in JSON
 SHOWN = ("gate.rule", "gate.dummy", "gate.calibration", "gate.latency")  # as metrics
 
 
-def publish(record: Record, run_id: str, version: ModelVersion) -> None:
-    """As artifacts, metrics, tags, and the model card as the version's description."""
+def publish(record: Record, run_id: str, version: ModelVersion) -> str:
+    """As artifacts, metrics, tags, and the model card as the version's description.
+
+    Returns the card as HTML.
+    """
     page = card.card(record, _weights(record.decision.candidate.model_id))
     decision, predictions = record.as_json(), _predictions(record)
     seed = record.config.evaluate.seed
     picture = png(model_comparison(predictions, record.dataset.class_names, seed))
+    in_html = card.html(page, {PICTURE: picture})
     artifacts: Artifacts = {
         "decision.json": decision,
         "model_card.md": page,
-        "model_card.html": card.html(page, {PICTURE: picture}),
+        "model_card.html": in_html,
         PICTURE: picture,
     }
     runs.log_artifacts(run_id, artifacts)
     runs.log(run_id, metrics=_metrics(record.decision), tags=record.tags())
     runs.sync_artifacts(run_id)
-    registry.tag(version, {**record.tags(), **manifest.parts(RULES, json.dumps(decision["rules"]))})
+    decided = {name: text for name, text in record.tags().items() if name in DECIDED}
+    rules = manifest.parts(RULES, json.dumps(decision["rules"]))
+    registry.tag(version, {**decided, **rules})
     address = f"get-artifact?path={PICTURE}&run_uuid={run_id}"  # as the UI asks for it
     registry.describe(version, page.replace(f"({PICTURE})", f"({address})"))
+    return in_html
 
 
 def _weights(model_id: str) -> dict[str, float]:

@@ -4,8 +4,10 @@ There may be thousands, and to read one takes the store some milliseconds: they 
 as a choice needs them.
 """
 
+import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from math import inf, isnan, nextafter
+from typing import Any
 
 from mlflow.entities import Run
 from mlflow.store.entities import PagedList
@@ -16,7 +18,6 @@ from pipeline.results import DIGESTS, Candidate, Count, Dataset, cv_loss
 from pipeline.tasks import METRICS
 from pipeline.tracking import runs
 
-SPLIT = "split.seed, split.test_size and split.stratify"
 EVALUATED = f"tags.{runs.STEP} = 'evaluate'"
 PAGE = 100  # evaluations that are read at once
 # The best of candidates, the latest first, and why; given whether these are all that there are.
@@ -76,7 +77,7 @@ class Candidates:
         def place(run: Run) -> tuple[bool, int, str]:
             return run.info.run_id == self._last, -run.info.start_time, run.info.run_id
 
-        return [_candidate(run) for run in sorted(self._evaluations.values(), key=place)]
+        return [candidate(run) for run in sorted(self._evaluations.values(), key=place)]
 
     def _read(self, rest: str, least: float) -> None:
         """One more page: of those whose loss is at most the least so far, then of all others."""
@@ -120,7 +121,7 @@ def _ranked(primary: str, condition: str, bound: float) -> Iterator[PagedList[Ru
 
 
 def of_experiment(model: str, primary: str, evaluated: Run) -> Candidates:
-    """Those of the active experiment for the registered model on the same table and split.
+    """Those of the searched experiments for the registered model on the same table and split.
 
     The evaluation in hand is always among them.
     """
@@ -137,7 +138,7 @@ def of_experiment(model: str, primary: str, evaluated: Run) -> Candidates:
 
 
 def count_models(dataset: Dataset) -> Count:
-    """How many models of the active experiment were evaluated on the same test part.
+    """How many models of the searched experiments were evaluated on the same test part.
 
     MLflow does not count what it finds: of more evaluations than `PAGE` the latest are counted.
     """
@@ -151,19 +152,11 @@ def _of_rows(tags: Mapping[str, str]) -> str:
     return " and ".join([EVALUATED, *(f"tags.{name} = '{text}'" for name, text in tags.items())])
 
 
-def of_run(run_id: str) -> Candidate:
-    """That of a parent run, or of the evaluation itself. Raises RegistryError if there is none."""
-    return _candidate(_evaluation(run_id))
+def of_run(run_id: str) -> Run:
+    """The finished evaluation of a parent run, or of a run of a step, or the evaluation itself.
 
-
-def only_of_run(primary: str, run_id: str, dataset: Dataset) -> Candidates:
-    """That of a run alone. Raises RegistryError, also if it is of another table or split."""
-    evaluation = _evaluation(run_id)
-    check(_candidate(evaluation), dataset)
-    return Candidates(primary, [evaluation])
-
-
-def _evaluation(run_id: str) -> Run:
+    Raises RegistryError if there is none.
+    """
     run = runs.find_run(run_id)
     if run is None:
         raise RegistryError(
@@ -183,23 +176,43 @@ def _evaluation(run_id: str) -> Run:
     return complete
 
 
-def check(candidate: Candidate, dataset: Dataset) -> None:
-    """Raises RegistryError for a candidate of another table or split than the config's."""
-    here = dataset.digests
-    for name, setting in zip(DIGESTS, ("data.source", SPLIT), strict=True):
-        if candidate.digests[name] != here[name]:
-            raise RegistryError(
-                f"run {candidate.run_id!r} has the {name} {candidate.digests[name][:12]}, and "
-                f"{setting} here give {here[name][:12]}: its test part cannot be judged "
-                "afresh; name the config and the options of that run"
-            )
+def check(evaluated: Run, dataset: Dataset, split: Mapping[str, Any]) -> None:
+    """Raises RegistryError for a model of another table or split than the config's.
+
+    `split` holds the settings of the split, by key.
+    """
+    then, now = evaluated.data, dataset.digests
+    data, parted = DIGESTS
+    name = f"run {candidate(evaluated).run_id!r}"
+    if then.tags[data] != now[data]:
+        raise RegistryError(
+            f"{name} was made from another table than data.source holds here (its sha256 began "
+            f"with {then.tags[data][:12]}, and is {now[data][:12]} here): its test part cannot be "
+            "judged afresh; name the config of that run"
+        )
+    if then.tags[parted] == now[parted]:
+        return
+    here = runs.texts_by_key(split)
+    others = {key: text for key in here if (text := then.params.get(key)) not in (None, here[key])}
+    if not others:
+        raise RegistryError(
+            f"{name} was split in another way than here, by the same settings: by other data.group "
+            "or data.time, or by an earlier version; train that model anew"
+        )
+    was = ", ".join(f"{key} was {text} and is {here[key]} here" for key, text in others.items())
+    options = " ".join(f"--{key} {shlex.quote(str(text))}" for key, text in others.items())
+    raise RegistryError(
+        f"{name} has another test part: {was}; it cannot be judged afresh on this one. With the "
+        f"settings of that run: {options}"
+    )
 
 
 def _is_complete(run: Run) -> bool:
-    return runs.FINGERPRINT in run.data.tags
+    return bool(runs.machine_tag(run, runs.FINGERPRINT))
 
 
-def _candidate(evaluated: Run) -> Candidate:
+def candidate(evaluated: Run) -> Candidate:
+    """What an evaluation says of its model."""
     tags = evaluated.data.tags
     return Candidate(
         run_id=tags[MLFLOW_PARENT_RUN_ID],

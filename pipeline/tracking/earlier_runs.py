@@ -15,13 +15,13 @@ REUSABLE = " and ".join(f"tags.{runs.STEP} != '{step}'" for step in ("trial", "p
 
 
 class EarlierRuns:
-    """The finished runs of the active run's experiment, searched for once."""
+    """The finished runs of the experiments that are searched, asked for once."""
 
     def find(self, step: str, fingerprint: str) -> Run | None:
         """The latest of the step with that fingerprint."""
         for run in self._recent:
-            tags = run.data.tags
-            if tags[runs.STEP] == step and tags.get(runs.FINGERPRINT) == fingerprint:
+            made = runs.machine_tag(run, runs.FINGERPRINT)
+            if run.data.tags[runs.STEP] == step and made == fingerprint:
                 return run
         return runs.find(step, fingerprint) if len(self._recent) == RECENT else None
 

@@ -1,7 +1,7 @@
 """What each step leaves in its run, and what is read back when the run is reused."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from math import nan
@@ -21,24 +21,31 @@ from pipeline.tracking.arrays import unpack
 TUNING, TRAINING, OUT_OF_FOLD = "tuning.json", "training.json", "out_of_fold.npz"
 FORMAT = 1  # of the three; files of old that name none have it too
 TRAINING_VALUES = ("weights", "threshold", "metrics", "spread")
-SHARED_TAGS = (
-    *("data_digest", "split_digest", "model_id"),
+SHARED_TAGS = (  # in the order in which the UI lists them
     *("decision", "model_version", "reasons", "claim", "decided_by", "decided_at"),
+    *("data_digest", "split_digest", "model_id"),
 )
+REPORT = {  # step -> file of the parent -> file of the step
+    "analyze": {"analysis.html": "report.html"},
+    "evaluate": {name: name for name in ("roc.png", "calibration.png", "worst_rows.csv")},
+    "audit": {"audit.png": "audit.png"},
+    "compare": {"comparison.png": "curves.png", "comparison.csv": "metrics.csv"},
+}
+COMPARED = ("cv/", "test/", "audit/")  # how those metrics begin that a parent has
 MOST_TYPED = 100_000  # rows
 MEASURED = ("tune", "train", "evaluate", "promote", "audit")
 
 
-def record(run_id: str, report: Report, mark: str, model_id: str | None = None) -> None:
+def record(run_id: str, report: Report, mark: str, of_model: runs.OfModel | None = None) -> None:
     """Writes a step's report; with its last call the mark that the run is complete.
 
-    With `model_id` the metrics of a model itself are that logged model's too.
+    With `of_model` the metrics of a model itself are that logged model's too.
     """
     if report.artifacts:
         runs.log_artifacts(run_id, report.artifacts)
     note = {runs.NOTE: report.note} if report.note else {}
     tags = {**report.tags, **note, runs.FINGERPRINT: mark}
-    runs.log(run_id, metrics=report.metrics, tags=tags, model_id=model_id)
+    runs.log(run_id, metrics=report.metrics, tags=tags, of_model=of_model)
 
 
 def log_input(config: Config, dataset: Dataset, context: str) -> None:
@@ -53,9 +60,20 @@ def log_input(config: Config, dataset: Dataset, context: str) -> None:
     X = part.head(MOST_TYPED)
     y = pd.concat([dataset.y_train, dataset.y_test]).loc[X.index]
     table = dataset.cells_of(X).assign(**{dataset.contract.target: y})
-    digest = dataset.digest if rows == dataset.rows else f"{context}-{dataset.split_digest}"
+    digest = dataset.digest if rows == dataset.rows else _digest(dataset, context)
     given = runs.Input(table, rows, config.data.source, dataset.name, digest)
     runs.log_dataset(given, context)
+
+
+def _digest(dataset: Dataset, context: str) -> str:
+    """That of a part, as MLflow shows it."""
+    return f"{context}-{dataset.split_digest}"
+
+
+def of_model(model_id: str, dataset: Dataset) -> runs.OfModel:
+    """What the metrics of a model are of: cross-validation of one part, tests of the other."""
+    parts = {"cv": _digest(dataset, "training"), "test": _digest(dataset, "testing")}
+    return runs.OfModel(model_id, parts, dataset.name)
 
 
 def tuning_files(tuning: Tuning) -> Artifacts:
@@ -117,25 +135,39 @@ def _reading(run: Run) -> Iterator[None]:
         ) from error
 
 
-def parent(run_id: str, steps: dict[str, Run], reused: set[str]) -> dict[str, float]:
+def report_files(steps: Mapping[str, Run], written: Mapping[str, Artifacts]) -> Artifacts:
+    """The pages, pictures and tables of the steps that their parent has too.
+
+    `written` holds those of the steps that have run; of reused ones they are read back, if there.
+    """
+    files: Artifacts = {}
+    for step, names in REPORT.items():
+        if step in written:
+            files |= {
+                name: written[step][file] for name, file in names.items() if file in written[step]
+            }
+        elif step in steps:
+            content = runs.read_files(steps[step], names.values())
+            files |= {name: content[file] for name, file in names.items() if file in content}
+    return files
+
+
+def parent(run_id: str, name: str, steps: dict[str, Run], reused: set[str]) -> dict[str, float]:
     """What a parent shows, so that parents compare: metrics, data, model, and where all is.
 
-    Returns the metrics.
+    Returns all metrics of the steps; the parent has those by which models are compared.
     """
     metrics: dict[str, float] = {}
     for step in MEASURED:  # of a metric that two have, the later one's
         metrics |= steps[step].data.metrics if step in steps else {}
-    tags = {
-        name: text
-        for run in steps.values()
-        for name, text in run.data.tags.items()
-        if name in SHARED_TAGS
-    }
+    all_tags = {name: text for run in steps.values() for name, text in run.data.tags.items()}
+    tags = {name: all_tags[name] for name in SHARED_TAGS if name in all_tags}
     runs.copy_inputs(steps["ingest"], run_id)
     if "model_id" in tags:
         runs.link_model(run_id, tags["model_id"])
-    tags[runs.NOTE] = _summary(steps, reused, metrics)
-    runs.log(run_id, metrics=metrics, tags=tags)
+    tags |= {runs.NAME: name, runs.NOTE: _summary(steps, reused, metrics)}
+    few = {name: value for name, value in metrics.items() if name.startswith(COMPARED)}
+    runs.log(run_id, metrics=few, tags=tags)
     return metrics
 
 

@@ -3,21 +3,27 @@
 import json
 from collections.abc import Callable, Mapping
 from math import nan
+from typing import Any
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+from mlflow.utils.uri import is_http_uri
 
 from pipeline.errors import ModelError, RegistryError
 from pipeline.inference import manifest
-from pipeline.reporting.markdown import sections, shortened
-from pipeline.results import MODEL_METRICS, Candidate, Version
+from pipeline.reporting.markdown import sections, shortened, spaced
+from pipeline.results import DIGESTS, MODEL_METRICS, Candidate, Version
 from pipeline.tracking import model_files, store_errors
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
 READY = "READY"
-CONFIG = "config"  # tag of a version: what its result depends on, in JSON
+ABOUT, CHAMPIONS = "Predicts `", "## Champions"  # how the parts of its description begin
+# Tags of a version for machines, in JSON: what its result depends on; its metrics and digests.
+CONFIG, RECORD = "zz.config", "zz.record"
 LONGEST_TAG = 5000  # and description
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, version, alias
 
@@ -108,12 +114,29 @@ def with_manifest(version: ModelVersion) -> tuple[Version, str]:
             f"{name} version {version.version} has no manifest to verify it by; "
             "promote it once more: `mlflow run . -e promote`"
         )
-    metrics = {
-        key: _number(text) for key, text in version.tags.items() if key.startswith(MODEL_METRICS)
-    }
     address = Client().get_model_version_download_uri(name, version.version)
     number, run_id = str(version.version), str(version.run_id)
-    return Version(name, number, run_id, metrics, logged_manifest), str(address)
+    return Version(name, number, run_id, metrics(version), logged_manifest), str(address)
+
+
+def metrics(version: ModelVersion) -> dict[str, float]:
+    """Those of the model itself. Earlier versions of the pipeline wrote a tag for each."""
+    record = _record(version)
+    if record is not None:
+        return {k: v for k, v in record["metrics"].items() if k.startswith(MODEL_METRICS)}
+    return {k: _number(text) for k, text in version.tags.items() if k.startswith(MODEL_METRICS)}
+
+
+def digests(version: ModelVersion) -> dict[str, str]:
+    """Of the table and the split that it was trained on, as far as the version says."""
+    record = _record(version)
+    tags = version.tags if record is None else record["digests"]
+    return {name: tags[name] for name in DIGESTS if name in tags}
+
+
+def _record(version: ModelVersion) -> dict[str, Any] | None:
+    text = manifest.joined(RECORD, version.tags)
+    return dict(json.loads(text)) if text else None
 
 
 def _absent(name: str, number: str | None, alias: str) -> str:
@@ -144,11 +167,9 @@ def register(name: str, candidate: Candidate) -> ModelVersion:
     version = version_of(name, candidate.model_id)
     if version is not None:
         return add_manifest(version, candidate.model_id)
+    record = {"digests": candidate.digests, "metrics": candidate.metrics}
     story = {
-        **candidate.digests,
-        "model_id": candidate.model_id,
-        "candidate_run": candidate.run_id,
-        **{name: f"{value:.6g}" for name, value in candidate.metrics.items()},
+        **manifest.parts(RECORD, json.dumps(record)),
         **manifest.parts(CONFIG, json.dumps(candidate.params)),
         **manifest.to_tags(model_files.sealed(candidate.model_id)),
     }
@@ -164,7 +185,17 @@ def register(name: str, candidate: Candidate) -> ModelVersion:
             f"{name} version {version.version} is {version.status}, not {READY}: it was not "
             "promoted; run the same command again when the registry has taken it in"
         )
+    if not is_http_uri(mlflow.get_registry_uri()):  # a server does it itself
+        _show_at_model(candidate.model_id, version)
     return version
+
+
+def _show_at_model(model_id: str, version: ModelVersion) -> None:
+    """Names the version in the tag by which MLflow's tables of models and runs show it."""
+    others = json.loads(model_files.logged(model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+    here = {"name": version.name, "version": version.version}
+    text = json.dumps([*others, here])
+    MlflowClient().set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: text})
 
 
 def version_of(name: str, model_id: str) -> ModelVersion | None:
@@ -193,8 +224,24 @@ def tag(version: ModelVersion, tags: Mapping[str, str]) -> None:
 
 def describe(version: ModelVersion, text: str) -> None:
     """Its description in the UI, in Markdown."""
-    page = sections(text, LONGEST_TAG, "\n\nThe rest is in `model_card.md` of the run promote.\n")
+    page = sections(
+        spaced(text), LONGEST_TAG, "\n\nThe rest is in `model_card.md` of the run promote.\n"
+    )
     Client().update_model_version(version.name, version.version, page)
+
+
+def describe_model(name: str, about: str, champions: str) -> None:
+    """The description of the registered model: what it is, and its champions.
+
+    What a user has written there stays, before the champions; of this project's own the first part
+    is replaced if `about` is given.
+    """
+    model = registered_model(name)
+    before = "" if model is None else (model.description or "").partition(CHAMPIONS)[0].strip()
+    is_written = bool(before) and not before.startswith(ABOUT)
+    head = before if is_written or not about else about
+    text = spaced(f"{head}\n\n{CHAMPIONS}\n\n{champions}".strip())
+    Client().update_registered_model(name, shortened(text, LONGEST_TAG))
 
 
 def set_aliases(name: str, version: str | None, previous: str | None) -> None:

@@ -8,8 +8,9 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from math import isnan
@@ -36,52 +37,112 @@ from mlflow.entities import (
     RunTag,
     ViewType,
 )
-from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
+from mlflow.environment_variables import MLFLOW_RUN_ID, MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.entities import PagedList
+from mlflow.tracking.default_experiment import DEFAULT_EXPERIMENT_ID
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import (
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_PROJECT_ENTRY_POINT,
+    MLFLOW_RUN_NAME,
     MLFLOW_RUN_NOTE,
 )
 from mlflow.utils.uri import is_local_uri
 
 from pipeline.errors import ConfigError, PipelineError
+from pipeline.reporting.markdown import spaced
 from pipeline.results import MODEL_METRICS, Arrays, Artifacts, Params
-from pipeline.tracking import durable, environment, store_errors
+from pipeline.tracking import durable, environment, pages, store_errors
 from pipeline.tracking.arrays import pack
+from pipeline.tracking.environment import Place
 
 STEP = "step"
-FINGERPRINT = "fingerprint"
+# Machine tags sort last in the UI. Earlier versions wrote them without the prefix.
+FINGERPRINT = "zz.fingerprint"
+PROCESS = "zz.process"  # host, process and its start: whose run this is
+EARLIER = "zz."
+NAME = MLFLOW_RUN_NAME  # what the run is called in the UI
 NOTE = MLFLOW_RUN_NOTE  # the run's description in the UI, in Markdown
-PROCESS = "process"  # host, process and its start: whose run this is
 LONGEST_KEY = 250
 LONGEST_VALUE = 6000
+LONGEST_DIGEST = 16  # of a data set; MLflow takes 36
 MOST_PARAMS = 100  # in one call
 LARGEST_PAGE = 1000  # runs that one search may return
 LATEST_FIRST = ("attributes.start_time DESC",)
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such run, or no id of one
 WHY_KILLED = "its process was killed, or could not write to the store; what had finished is kept"
+OUTCOME = (NAME, "decision", "model_version", "model_id")
 SAME_START = 5.0  # seconds between two readings of a process's start
+_SCOPE: ContextVar[tuple[str, ...]] = ContextVar("scope", default=())  # experiments to search
 
 
 @contextmanager
-def parent_run(verb: str) -> Iterator[str]:
-    """The run that `mlflow run` made, or a new one; FAILED with a note when the body fails.
+def parent_run(verb: str, model: str) -> Iterator[str]:
+    """The run of a command for a registered model; FAILED with a note when the body fails.
 
-    It is a child of the active run of this thread, if there is one. Raises ConfigError where the
-    environment names a run or an experiment that cannot be used.
+    It is the run that `mlflow run` made, or a new one: a child of the active run of this thread, if
+    there is one, or else in the experiment that is named, or else in that of the model. A new one
+    that is refused before any step has begun is deleted: it is not worth a run. Raises ConfigError
+    where the environment names a run or an experiment that cannot be used.
     """
     is_nested = mlflow.active_run() is not None
-    experiment = experiment_id() if is_nested else environment.experiment_id()
-    with (
-        mlflow.start_run(experiment_id=experiment, nested=is_nested, tags=_claim(verb)) as run,
-        _noting_failure(run.info.run_id),
-        _without_addresses(),
-    ):
-        yield run.info.run_id
+    place = Place(experiment_id(), is_named=True) if is_nested else environment.place(model)
+    tags = {NAME: f"{model} {verb}", **_claim(verb)}
+    run_id = ""
+    if place.launcher is not None:
+        MLFLOW_RUN_ID.unset()  # or else MLflow takes that run for the parent
+    try:
+        with (
+            _without_addresses(),
+            mlflow.start_run(experiment_id=place.experiment_id, nested=is_nested, tags=tags) as run,
+            _in_scope(run, place),
+            _launched(place.launcher, run),
+            _noting_failure(run.info.run_id),
+        ):
+            run_id = run.info.run_id
+            yield run_id
+    except PipelineError:
+        if run_id and place.experiment_id is not None:
+            with store_errors.tolerated():
+                _delete_childless(place.experiment_id, run_id)
+        raise
+
+
+def _delete_childless(experiment: str, run_id: str) -> None:
+    client = MlflowClient()
+    condition = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"
+    if not client.search_runs([experiment], condition, max_results=1):
+        client.delete_run(run_id)
+
+
+@contextmanager
+def _launched(launcher: Run | None, parent: Run) -> Iterator[None]:
+    """Says on the run that `mlflow run` made elsewhere where the parent is, and what it came to."""
+    if launcher is None:
+        yield
+        return
+    run_id, page = launcher.info.run_id, pages.run(parent.info.experiment_id, parent.info.run_id)
+    where = f"The steps are in [the experiment of the table]({page}), below the run of this name."
+    log(run_id, tags={NAME: parent.info.run_name, PROCESS: _process(), NOTE: where})
+    with _noting_failure(run_id):
+        yield
+        data = get(parent.info.run_id).data
+        outcome = {name: data.tags[name] for name in OUTCOME if name in data.tags}
+        text = f"{where}\n\n{data.tags.get(NOTE, '')}"
+        log(run_id, metrics=data.metrics, tags={**outcome, NOTE: text})
+
+
+@contextmanager
+def _in_scope(run: Run, place: Place) -> Iterator[None]:
+    """Meanwhile searches are over the experiments that `searched` returns."""
+    also = () if place.is_named else (DEFAULT_EXPERIMENT_ID,)
+    before = _SCOPE.set((run.info.experiment_id, *also))
+    try:
+        yield
+    finally:
+        _SCOPE.reset(before)
 
 
 def claim(run_id: str, verb: str) -> None:
@@ -97,7 +158,7 @@ def _claim(verb: str) -> dict[str, str]:
 def _without_addresses() -> Iterator[None]:
     """Meanwhile MLflow prints no address of a run that ends, as it does beside a server.
 
-    The parent's is enough: each takes a request, and those of trials tear the progress bar.
+    The command says it at its end; each takes a request, and those of trials tear the progress bar.
     """
     if MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.get():
         yield
@@ -160,18 +221,18 @@ def close_killed() -> int:
 
     Returns how many there were. A process elsewhere may be alive: its runs are left alone.
     """
-    here = search(f"tags.{PROCESS} LIKE '{socket.gethostname()} %'", status="RUNNING")
+    here = [run for page in search_pages("", LARGEST_PAGE, status="RUNNING") for run in page]
     return close([run for run in here if is_of_dead_process(run)])
 
 
 def is_of_this_machine(run: Run) -> bool:
     """Whether a process of this machine began the run, as far as it says."""
-    return run.data.tags.get(PROCESS, "").startswith(f"{socket.gethostname()} ")
+    return machine_tag(run, PROCESS).startswith(f"{socket.gethostname()} ")
 
 
 def is_of_dead_process(run: Run) -> bool:
     """Whether the process of this machine that began the run is gone."""
-    return is_of_this_machine(run) and not _is_alive(run.data.tags[PROCESS])
+    return is_of_this_machine(run) and not _is_alive(machine_tag(run, PROCESS))
 
 
 def close(dead: Sequence[Run]) -> int:
@@ -183,30 +244,50 @@ def close(dead: Sequence[Run]) -> int:
     return len(dead)
 
 
+@dataclass(frozen=True)
+class OfModel:
+    """The logged model that metrics are of, and the rows that they were measured on."""
+
+    model_id: str
+    digests: Mapping[str, str]  # of the data set, by how the names of the metrics begin
+    dataset: str
+
+    def metric(self, name: str, value: float, at: int) -> Metric:
+        """As MLflow shows it at the model, if it is one of `MODEL_METRICS`."""
+        if not name.startswith(MODEL_METRICS):
+            return Metric(name, value, at, 0)
+        digest = next(text for start, text in self.digests.items() if name.startswith(start))
+        return Metric(
+            name,
+            value,
+            at,
+            0,
+            model_id=self.model_id,
+            dataset_name=self.dataset,
+            dataset_digest=digest[:LONGEST_DIGEST],
+        )
+
+
 def log(
     run_id: str,
     params: Mapping[str, Any] | None = None,
     metrics: Mapping[str, float] | None = None,
     tags: Mapping[str, str] | None = None,
-    model_id: str | None = None,
+    of_model: OfModel | None = None,
 ) -> None:
     """Everything in one call, or a few when there are many params. NaN metrics are left out.
 
-    With `model_id`, those of `MODEL_METRICS` are the logged model's too, so that MLflow finds it by
+    With `of_model`, those of `MODEL_METRICS` are the logged model's too, so that MLflow finds it by
     them.
     """
     now = int(time.time() * 1000)
-
-    def metric(name: str, value: float) -> Metric:
-        of_model = model_id if name.startswith(MODEL_METRICS) else None
-        return Metric(name, value, now, 0, model_id=of_model)
-
+    make = of_model.metric if of_model else lambda name, value, at: Metric(name, value, at, 0)
     texts = [Param(name, text) for name, text in texts_by_key(params or {}).items()]
     MlflowClient().log_batch(
         run_id,
-        metrics=[metric(n, v) for n, v in (metrics or {}).items() if not isnan(v)],
+        metrics=[make(n, v, now) for n, v in (metrics or {}).items() if not isnan(v)],
         params=texts[:MOST_PARAMS],
-        tags=[RunTag(name, value) for name, value in (tags or {}).items()],
+        tags=[RunTag(n, spaced(text) if n == NOTE else text) for n, text in (tags or {}).items()],
     )
     for start in range(MOST_PARAMS, len(texts), MOST_PARAMS):
         MlflowClient().log_batch(run_id, params=texts[start : start + MOST_PARAMS])
@@ -221,7 +302,7 @@ def log_config(run_id: str, params: Mapping[str, Any]) -> None:
 
 def note(run_id: str, text: str) -> None:
     """The run's description in the UI, in Markdown."""
-    MlflowClient().set_tag(run_id, MLFLOW_RUN_NOTE, text)
+    MlflowClient().set_tag(run_id, NOTE, spaced(text))
 
 
 def link_model(run_id: str, model_id: str) -> None:
@@ -339,7 +420,7 @@ def log_dataset(given: Input, context: str) -> None:
         # MLflow warns that integer columns cannot hold gaps: these are complete.
         warnings.simplefilter("ignore", UserWarning)
         source = _origin(given.source)
-        dataset = _Rows(given.table, source, name=given.name, digest=given.digest[:16])
+        dataset = _Rows(given.table, source, name=given.name, digest=given.digest[:LONGEST_DIGEST])
         dataset.rows = given.rows
         mlflow.log_input(dataset, context=context)
 
@@ -352,18 +433,39 @@ def _origin(source: str) -> DatasetSource:
         return CodeDatasetSource({"data.source": source})
 
 
-def experiment_id() -> str:
-    """The experiment of the active run."""
+def active() -> Run:
+    """The active run as it was when it began."""
     run = mlflow.active_run()
     if run is None:
         raise RuntimeError("no MLflow run is active")
-    return str(run.info.experiment_id)
+    return run
+
+
+def experiment_id() -> str:
+    """The experiment of the active run."""
+    return str(active().info.experiment_id)
+
+
+def machine_tag(run: Run, name: str) -> str:
+    """One of the tags of machines, whatever version wrote it; "" for none."""
+    tags = run.data.tags
+    return str(tags.get(name) or tags.get(name.removeprefix(EARLIER), ""))
+
+
+def searched() -> tuple[str, ...]:
+    """The experiments that searches are over: that of the active run, and Default if none is named.
+
+    Earlier versions left their runs in Default where none was named.
+    """
+    return _SCOPE.get() or (experiment_id(),)
 
 
 def find(step: str, fingerprint: str) -> Run | None:
     """The latest finished run of the step with this fingerprint in the experiment."""
-    runs = search(f"tags.{STEP} = '{step}' and tags.{FINGERPRINT} = '{fingerprint}'", 1)
-    return runs[0] if runs else None
+    for name in (FINGERPRINT, FINGERPRINT.removeprefix(EARLIER)):
+        if runs := search(f"tags.{STEP} = '{step}' and tags.`{name}` = '{fingerprint}'", 1):
+            return runs[0]
+    return None
 
 
 def latest(step: str) -> list[Run]:
@@ -401,10 +503,10 @@ def search(
 ) -> list[Run]:
     """Runs with that status, or of any status for %, the latest first.
 
-    They are of the active run's experiment if none is named.
+    They are of the experiments of `searched`, and of one that is named besides.
     """
-    pages = search_pages(condition, most or LARGEST_PAGE, status, experiment)
-    return list(next(pages)) if most else [run for page in pages for run in page]
+    results = search_pages(condition, most or LARGEST_PAGE, status, experiment)
+    return list(next(results)) if most else [run for page in results for run in page]
 
 
 def search_pages(
@@ -421,8 +523,8 @@ def search_pages(
     token = None
     while True:
         page = MlflowClient().search_runs(
-            [experiment or experiment_id()],
-            f"attributes.status LIKE '{status}' and {condition}",
+            list(dict.fromkeys([experiment, *_SCOPE.get()] if experiment else searched())),
+            " and ".join(filter(None, (f"attributes.status LIKE '{status}'", condition))),
             run_view_type=ViewType.ACTIVE_ONLY,
             max_results=size,
             order_by=list(order_by),
@@ -448,6 +550,17 @@ def read_artifact(run_id: str, name: str) -> bytes:
             run_id=run_id, artifact_path=name, dst_path=folder
         )
         return Path(path).read_bytes()
+
+
+def read_files(run: Run, names: Iterable[str]) -> dict[str, bytes]:
+    """The bytes of those of the files that the run in hand has."""
+    files: dict[str, bytes] = {}
+    repository = get_artifact_repository(run.info.artifact_uri)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            with suppress(MlflowException, OSError):
+                files[name] = Path(repository.download_artifacts(name, folder)).read_bytes()
+    return files
 
 
 def texts_by_key(params: Mapping[str, Any]) -> dict[str, str]:

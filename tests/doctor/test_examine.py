@@ -20,6 +20,7 @@ from pipeline.results import Event
 from pipeline.tracking import model_files, registry, runs
 from pipeline.verbs import Options
 from tests.support.promotion_lab import STRONG, WEAK, Lab
+from tests.support.stores import experiments
 
 MODEL = "examined"
 STORE_CHECKS = tuple(check.__name__ for check in examine.OF_STORE)
@@ -91,7 +92,9 @@ def test_file_that_a_run_lacks_is_named(
     config: Config, client: MlflowClient, name: str, tmp_path: Path
 ) -> None:
     step = "train" if name == "training.json" else "tune"
-    (run, *_) = client.search_runs(["0"], f"tags.{runs.STEP} = '{step}'", max_results=1)
+    (run, *_) = client.search_runs(
+        experiments(client), f"tags.{runs.STEP} = '{step}'", max_results=1
+    )
     path = Path(run.info.artifact_uri.removeprefix("file://")) / name
     content = path.read_bytes()
     path.write_bytes(b"")  # half written

@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from tests.end_to_end.conftest import ROOT, command_in
 from tests.end_to_end.conftest import clone as clone_project
 from tests.support.doors import free_port
+from tests.support.stores import experiments
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 ENVIRONMENT = "pip install uv && uv run --python 3.11 --with-requirements requirements.txt "
@@ -84,7 +85,9 @@ class Clone:
     @property
     def runs(self) -> list[str]:
         """The ids of the parents whose model was evaluated, the earliest first."""
-        parents = self.client.search_runs(["0"], "tags.verb = 'run'", order_by=["start_time"])
+        parents = self.client.search_runs(
+            experiments(self.client), "tags.verb = 'run'", order_by=["start_time"]
+        )
         return [run.info.run_id for run in parents]
 
 
@@ -148,7 +151,7 @@ def test_audit_page_audits_the_procedure(clone: Clone) -> None:
     (block,) = blocks(ROOT / "docs/audit.md")
     assert "audit: fold 3 of 3" in clone.sh(block.replace("folds=10", "folds=3"))
     client = clone.client
-    (audit,) = client.search_runs(["0"], "tags.step = 'audit'")
+    (audit,) = client.search_runs(experiments(client), "tags.step = 'audit'")
     assert audit.data.params["audit.folds"] == "3"
     paths = {file.path for file in client.list_artifacts(audit.info.run_id)}
     assert {"audit.csv", "audit.png", "folds.csv"} <= paths

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import pipeline
 from tests.end_to_end.conftest import environment, working_in
+from tests.support.stores import experiments
 
 MOST = 12
 FAMILIES = "[logistic_regression, spline_logistic_regression]"
@@ -25,7 +26,7 @@ COMMAND += ("--tune.families", FAMILIES, "--tune.max_evals", str(MOST))
 
 
 def runs(store: MlflowClient, step: str) -> list[Run]:
-    return list(store.search_runs(["0"], f"tags.step = '{step}'"))
+    return list(store.search_runs(experiments(store), f"tags.step = '{step}'"))
 
 
 def complete(store: MlflowClient) -> list[Run]:
@@ -125,7 +126,7 @@ def test_search_that_was_stopped_goes_on_and_repeats_no_trial(
 
     assert f"tune goes on: {before} of {MOST} trials have finished and are read back" in caplog.text
     assert ("closed as KILLED: " in caplog.text) or number != signal.SIGKILL
-    everything = store.client.search_runs(["0"], max_results=1000)
+    everything = store.client.search_runs(experiments(store.client), max_results=1000)
     assert {run.info.status for run in everything} == {"FINISHED", "KILLED"}
     assert tried(store.client) == tried(whole.client)
 

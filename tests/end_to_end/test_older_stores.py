@@ -25,6 +25,7 @@ from sklearn.model_selection import train_test_split
 from pipeline.cli import main
 from tests.support.doors import Door, open_door
 from tests.support.older_stores import MODEL, PARAMS, ROWS, unpack
+from tests.support.stores import experiments
 
 from .conftest import ROOT
 
@@ -93,9 +94,9 @@ def champion() -> str:
 
 
 def latest(step: str) -> Run:
-    (run,) = MlflowClient().search_runs(
-        ["0"], f"tags.step = '{step}'", order_by=["attributes.start_time DESC"], max_results=1
-    )
+    client, order = MlflowClient(), ["attributes.start_time DESC"]
+    condition = f"tags.step = '{step}'"
+    (run,) = client.search_runs(experiments(client), condition, order_by=order, max_results=1)
     return run
 
 
@@ -194,5 +195,5 @@ def test_runs_of_older_models_are_compared(store: Path) -> None:
     client = MlflowClient()
     ids = [client.get_model_version(MODEL, version).run_id for version in ("1", "2")]
     run("compare", *ids)
-    (compared,) = client.search_runs(["0"], "tags.step = 'compare'")
+    (compared,) = client.search_runs(experiments(client), "tags.step = 'compare'")
     assert "On 120 rows that neither was trained on" in compared.data.tags["mlflow.note.content"]

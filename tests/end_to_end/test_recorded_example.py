@@ -25,10 +25,12 @@ from mlflow.pyfunc import scoring_server
 from tests.end_to_end.conftest import MainJob
 from tests.support.asgi import ask, parts_of
 from tests.support.doors import Door
+from tests.support.stores import experiments
 
 EXAMPLE = Path(__file__).parents[1] / "data/pima_example.json"
 RECORDED = json.loads(EXAMPLE.read_text("utf-8"))
 STEPS = ("ingest", "analyze", "tune", "train", "evaluate", "promote")
+MEASURED = ("tune", "train", "evaluate", "promote")
 JSON, CSV = "application/json", "text/csv"
 OK = 200
 
@@ -93,13 +95,16 @@ def observed(
 ) -> dict[str, Any]:
     """What the code gives now, in the form of the example."""
     store = MlflowClient(f"sqlite:///{project}/mlflow.db")
-    (parent, *_) = store.search_runs(["0"], "tags.verb = 'run'", order_by=["start_time"])
+    (parent, *_) = store.search_runs(
+        experiments(store), "tags.verb = 'run'", order_by=["start_time"]
+    )
     steps = {run.info.run_name: run for run in children(store, parent)}
     version = store.get_model_version("pima-diabetes", "1")
     example = {
         "metrics": {
             "run": parent.data.metrics,
             **{step: steps[step].data.metrics for step in ("analyze", "tune")},
+            "steps": {k: v for step in MEASURED for k, v in steps[step].data.metrics.items()},
         },
         "trials": {
             run.info.run_name: run.data.metrics["cv/log_loss"]
@@ -112,6 +117,7 @@ def observed(
             "version": names(version.tags),
         },
         "files": {
+            "run": files(store.list_artifacts(parent.info.run_id)),
             **{step: files(store.list_artifacts(steps[step].info.run_id)) for step in STEPS},
             "model": files(
                 store.list_logged_model_artifacts(version.source.removeprefix("models:/"))
@@ -165,7 +171,9 @@ def content(body: Any) -> bytes:
 
 
 def children(store: MlflowClient, run: Run) -> list[Run]:
-    return list(store.search_runs(["0"], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"))
+    return list(
+        store.search_runs(experiments(store), f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
+    )
 
 
 def trial_number(run: Run) -> int:
@@ -173,9 +181,9 @@ def trial_number(run: Run) -> int:
 
 
 def lines(printed: str) -> list[str]:
-    """Without those of the progress bar, and how long each step took."""
+    """Without those of the progress bar, how long each step took, and the ids of runs."""
     return [
-        re.sub("took .*", "took", line)
+        re.sub(r"[0-9a-f]{32}", "RUN", re.sub("took .*", "took", line))
         for line in printed.splitlines()
         if line and not re.search(r"%\|.*\|", line)
     ]

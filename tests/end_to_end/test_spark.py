@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.end_to_end.conftest import Run as RunCommand
+from tests.support.stores import experiments
 
 LACKING = [
     *(["PySpark (requirements-spark.txt)"] if importlib.util.find_spec("pyspark") is None else []),
@@ -38,9 +39,9 @@ def test_search_on_spark_leaves_the_same_child_runs_and_goes_on(
     assert "tune goes on: 5 of 7 trials have finished and are read back" in again.stdout
 
     store = MlflowClient(f"sqlite:///{project}/mlflow.db")
-    broken = store.search_runs(["0"], "params.family = 'broken'")
+    broken = store.search_runs(experiments(store), "params.family = 'broken'")
     (search,) = {trial.data.tags["search"] for trial in broken}
-    trials = store.search_runs(["0"], f"tags.search = '{search}'")
+    trials = store.search_runs(experiments(store), f"tags.search = '{search}'")
     assert Counter(int(trial.data.tags["trial"]) for trial in trials) == Counter(range(7))
     for trial in trials:
         if trial.data.params["family"] == "broken":

@@ -18,6 +18,7 @@ from pipeline.results import Candidate
 from pipeline.tracking import candidates, model_files, registry, runs
 from pipeline.verbs import Options
 from tests.support.promotion_lab import STRONG, WEAK, Lab, aliases, entry, latest, make_champions
+from tests.support.stores import experiments
 
 
 @pytest.fixture(autouse=True)
@@ -169,7 +170,9 @@ def trained(lab, client) -> dict[float, Candidate]:
     result = {}
     for C in (0.03, WEAK, STRONG):
         lab.promote(lab.config("trained", C), dry_run=True)
-        result[C] = candidates.of_run(latest(client).data.tags["mlflow.parentRunId"])
+        result[C] = candidates.candidate(
+            candidates.of_run(latest(client).data.tags["mlflow.parentRunId"])
+        )
     return result
 
 
@@ -201,7 +204,7 @@ def test_rollback_goes_back_step_by_step_and_no_further_than_the_first(lab, clie
     message = client.get_model_version(three, "3").description
     assert message.startswith(f"**Rolled back** {gone['rolled_back']}\n\n")
     (run,) = client.search_runs(
-        ["0"], "tags.verb = 'rollback' and tags.model_version = '2'", max_results=1
+        experiments(client), "tags.verb = 'rollback' and tags.model_version = '2'", max_results=1
     )
     assert run.data.tags["decision"] == "rolled back"
     assert run.data.tags["decided_by"]
@@ -336,7 +339,7 @@ def test_version_of_an_unfinished_entry_that_is_gone_does_not_stop_the_line(lab,
 
 
 def _caught_up(name: str) -> promotion_log.PromotionLog:
-    with runs.parent_run("promote"):
+    with runs.parent_run("promote", "people"):
         return alias.catch_up(name)
 
 

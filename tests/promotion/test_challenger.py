@@ -32,7 +32,7 @@ from tests.support.promotion_lab import (
 
 def trained(lab: Lab, client: MlflowClient, **options: object) -> Candidate:
     lab.promote(lab.config("any", **options), dry_run=True)
-    return candidates.of_run(latest(client).data.tags["mlflow.parentRunId"])
+    return candidates.candidate(candidates.of_run(latest(client).data.tags["mlflow.parentRunId"]))
 
 
 def dataset(config: Config) -> Dataset:

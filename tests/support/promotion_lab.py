@@ -15,6 +15,7 @@ from pipeline.results import Candidate, Event
 from pipeline.tracking import registry, runs
 from pipeline.verbs import Options
 from tests.support.builders import make_config, make_table
+from tests.support.stores import experiments
 
 ROWS = 400
 WEAK, STRONG = 0.05, 1.0  # C of a logistic regression: the same order of rows, better probabilities
@@ -53,7 +54,8 @@ class Lab:
 def latest(client: MlflowClient, step: str = "promote") -> Run:
     """The run of the step that began last."""
     order = ["attributes.start_time DESC"]
-    return client.search_runs(["0"], f"tags.step = '{step}'", order_by=order, max_results=1)[0]
+    condition = f"tags.step = '{step}'"
+    return client.search_runs(experiments(client), condition, order_by=order, max_results=1)[0]
 
 
 def rules(run: Run) -> dict[str, dict[str, Any]]:

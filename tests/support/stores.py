@@ -5,8 +5,14 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+
+def experiments(client: Any) -> list[str]:
+    """The ids of all experiments."""
+    return [experiment.experiment_id for experiment in client.search_experiments()]
 
 
 @contextmanager

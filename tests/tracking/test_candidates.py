@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from pipeline.errors import RegistryError
 from pipeline.promotion.select import select
 from pipeline.results import Candidate
 from pipeline.tasks import SEARCH_METRICS
@@ -63,7 +64,7 @@ def _active_run(store: object, request: pytest.FixtureRequest) -> Iterator[None]
     if "lab" in request.fixturenames:  # it opens runs itself
         yield
         return
-    with runs.parent_run("promote"):
+    with runs.parent_run("promote", "people"):
         yield
 
 
@@ -73,7 +74,7 @@ def select_by(primary: str = "log_loss", rolled_back: dict[str, Any] | None = No
 
 def among_all(evaluations: list[Run]) -> list[Candidate]:
     """The latest first."""
-    return [candidates._candidate(run) for run in reversed(evaluations)]
+    return [candidates.candidate(run) for run in reversed(evaluations)]
 
 
 @pytest.mark.parametrize("primary", SEARCH_METRICS)
@@ -112,7 +113,7 @@ def test_best_costs_two_pages_however_many_candidates_there_are(
     best, choice = candidates.of_experiment("many", primary, evaluations[0]).choose(
         select_by(primary)
     )
-    assert best == candidates._candidate(evaluations[5])
+    assert best == candidates.candidate(evaluations[5])
     assert choice.startswith("best of at least ")
     assert len(searches) == 2
     assert sum(searches) <= 8
@@ -120,7 +121,7 @@ def test_best_costs_two_pages_however_many_candidates_there_are(
 
 def test_candidates_of_one_page_cost_one_search(evaluations, searches):
     best, choice = candidates.of_experiment("many", "log_loss", evaluations[0]).choose(select_by())
-    assert best == candidates._candidate(evaluations[5])
+    assert best == candidates.candidate(evaluations[5])
     assert choice == "best of 15 by cv/log_loss 0.2000"
     assert searches == [len(LOSSES)]
 
@@ -146,10 +147,10 @@ def test_reused_evaluation_counts_though_it_was_made_for_another_registered_mode
     reused = evaluated(client, 50, loss, f"another {size} {loss}")
     among = candidates.of_experiment("many", "log_loss", reused)
     best, _ = among.choose(select_by())
-    assert (best == candidates._candidate(reused)) is is_best
+    assert (best == candidates.candidate(reused)) is is_best
     if is_best:
         second, _ = among.choose(select_by(), {best.run_id})
-        assert second == candidates._candidate(evaluations[5])
+        assert second == candidates.candidate(evaluations[5])
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ def test_better_evaluation_of_something_else_is_no_candidate(
     monkeypatch.setattr(candidates, "PAGE", size)
     evaluated(client, 60, 0.01, "many", **tags)
     best, _ = candidates.of_experiment("many", "log_loss", evaluations[0]).choose(select_by())
-    assert best == candidates._candidate(evaluations[5])
+    assert best == candidates.candidate(evaluations[5])
 
 
 @pytest.mark.parametrize("size", [1, 100])
@@ -181,7 +182,7 @@ def test_better_evaluation_that_has_not_come_to_its_end_is_no_candidate(
     run = evaluated(client, 61, 0.01, "many")
     client.delete_tag(run.info.run_id, runs.FINGERPRINT)
     best, _ = candidates.of_experiment("many", "log_loss", evaluations[0]).choose(select_by())
-    assert best == candidates._candidate(evaluations[5])
+    assert best == candidates.candidate(evaluations[5])
 
 
 @pytest.mark.parametrize("loss", [1e-17, 1e16, 1.5e300, 0.1 + 0.2, 1 / 3])
@@ -190,7 +191,7 @@ def test_bound_of_any_size_is_understood_by_the_store(client, monkeypatch, loss)
     model = f"bound {loss!r}"
     first, last = (evaluated(client, place, loss, model) for place in range(2))
     best, _ = candidates.of_experiment(model, "log_loss", last).choose(select_by())
-    assert best == candidates._candidate(first)
+    assert best == candidates.candidate(first)
 
 
 def test_models_of_a_test_part_are_counted_as_far_as_a_page_goes(client, monkeypatch, searches):
@@ -229,8 +230,28 @@ def test_rerun_and_promotion_read_no_more_runs_where_there_are_more_evaluations(
 
 
 def test_candidates_of_a_run_are_its_one(evaluations, searches):
-    among = candidates.only_of_run("log_loss", evaluations[3].info.run_id, DATASET)
-    assert isinstance(among, Candidates)
-    assert among.latest() == candidates._candidate(evaluations[3])
+    evaluated = candidates.of_run(evaluations[3].info.run_id)
+    candidates.check(evaluated, DATASET, {})
+    among = Candidates("log_loss", [evaluated])
+    assert among.latest() == candidates.candidate(evaluations[3])
     assert not among.has_other_than({among.latest().run_id})
     assert searches == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"split_digest": "0" * 64},
+            r"another test part: split.seed was 7 and is 1 here; .* run: --split.seed 7$",
+        ),
+        ({"data_digest": "f" * 64}, r"another table than data.source holds here .* ffffffffffff"),
+    ],
+)
+def test_model_of_another_test_part_is_refused_in_the_words_of_the_config(client, changes, message):
+    evaluated_run = evaluated(client, 0, 0.5, "other rows", **changes)
+    client.log_param(evaluated_run.info.run_id, "split.seed", "7")
+    client.log_param(evaluated_run.info.run_id, "split.stratify", "true")
+    other = candidates.of_run(evaluated_run.info.run_id)
+    with pytest.raises(RegistryError, match=message):
+        candidates.check(other, DATASET, {"split.seed": 1, "split.stratify": True})

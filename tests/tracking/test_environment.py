@@ -25,7 +25,7 @@ def deleted() -> str:
 def refused(message: str) -> None:
     """By every verb that opens a run, before it has opened any."""
     before = len(MlflowClient().search_runs(["0"]))
-    with pytest.raises(ConfigError, match=message), runs.parent_run("tune"):
+    with pytest.raises(ConfigError, match=message), runs.parent_run("tune", "people"):
         pytest.fail("a run was opened")
     assert mlflow.active_run() is None
     assert len(MlflowClient().search_runs(["0"])) == before
@@ -69,7 +69,7 @@ def test_name_and_id_of_two_experiments_are_refused(monkeypatch):
 def test_experiment_that_is_named_and_not_there_is_made(monkeypatch):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "brand new")
     assert environment.experiment_id(make=False) is None
-    with runs.parent_run("tune") as parent, runs.step_run("tune") as step:
+    with runs.parent_run("tune", "people") as parent, runs.step_run("tune") as step:
         entities = [MlflowClient().get_run(run_id) for run_id in (parent, step)]
     number = MlflowClient().get_experiment_by_name("brand new").experiment_id
     assert [run.info.experiment_id for run in entities] == [number, number]
@@ -90,7 +90,7 @@ def test_experiment_that_another_made_meanwhile_is_taken(monkeypatch):
 def test_steps_are_in_the_experiment_of_the_run_that_is_named(monkeypatch):
     number = MlflowClient().create_experiment("of the run")
     monkeypatch.setenv("MLFLOW_RUN_ID", MlflowClient().create_run(number).info.run_id)
-    with runs.parent_run("tune"), runs.step_run("tune") as step:
+    with runs.parent_run("tune", "people"), runs.step_run("tune") as step:
         assert MlflowClient().get_run(step).info.experiment_id == number
 
 
@@ -100,4 +100,6 @@ def test_steps_are_in_the_experiment_of_the_run_that_is_named(monkeypatch):
 def test_variable_without_a_value_names_nothing(monkeypatch, name):
     monkeypatch.setenv(name, "")
     assert not environment.names_any()
-    assert environment.experiment_id() == "0"
+    place = environment.place("people")
+    assert not place.is_named
+    assert MlflowClient().get_experiment(place.experiment_id).name == "people"

@@ -68,6 +68,6 @@ def test_report_is_recorded_with_the_mark_that_the_run_is_complete(run):
     records.record(run.info.run_id, report, "f" * 64)
     recorded = MlflowClient().get_run(run.info.run_id).data
     assert recorded.metrics == report.metrics
-    expected = {**report.tags, "mlflow.note.content": report.note, "fingerprint": "f" * 64}
+    expected = {**report.tags, "mlflow.note.content": report.note, runs.FINGERPRINT: "f" * 64}
     assert expected.items() <= recorded.tags.items()
     assert runs.read_artifact(run.info.run_id, "page.md") == b"text"

@@ -81,9 +81,11 @@ def test_register_makes_a_version_with_its_story_once(client, tmp_path):
     version = registry.register(NAME, model)
 
     assert (str(version.version), version.status) == ("1", "READY")
-    assert version.tags["cv/log_loss"] == "0.451235"
-    assert version.tags["data_digest"] == "d"
-    config = json.loads(version.tags["config"] + version.tags["config.1"])
+    assert registry.metrics(version)["cv/log_loss"] == 0.4512345678
+    assert registry.digests(version)["data_digest"] == "d"
+    (shown,) = json.loads(client.get_logged_model(model.model_id).tags["mlflow.modelVersions"])
+    assert (shown["name"], str(shown["version"])) == (NAME, "1")
+    config = json.loads(version.tags["zz.config"] + version.tags["zz.config.1"])
     assert config == model.params
     assert manifest.from_tags(version.tags) == manifest.of(tmp_path / "1")
     assert aliases(client) == {}
@@ -140,7 +142,7 @@ def test_promoted_gives_the_champion_with_the_manifest_of_its_files(client, tmp_
 
     assert (version.name, version.version) == ("listed", "1")
     assert version.run_id == model.run_id
-    assert version.metrics["cv/log_loss"] == 0.451235
+    assert version.metrics["cv/log_loss"] == 0.4512345678
     assert set(version.metrics) == {"cv/log_loss", "test/accuracy", "test/roc_auc"}
     assert set(version.manifest) == {"MLmodel", "code/a.py"}
     assert version.manifest == manifest.of(tmp_path / "m")
@@ -256,3 +258,12 @@ def test_name_that_nothing_has_and_that_of_a_model_are_taken(client):
     client.create_registered_model("by hand")
     assert registry.registered_model("by hand").name == "by hand"
     assert registry.registered_model("of nothing") is None
+
+
+def test_metrics_and_digests_of_a_version_that_an_earlier_pipeline_made_are_read(client, tmp_path):
+    client.create_registered_model("earlier")
+    tags = {"cv/log_loss": "0.451235", "dummy/log_loss": "0.6", "data_digest": "d", "config": "{}"}
+    source = f"models:/{log_model(client, tmp_path / 'm')}"
+    version = client.create_model_version("earlier", source, tags=tags)
+    assert registry.metrics(version) == {"cv/log_loss": 0.451235}
+    assert registry.digests(version) == {"data_digest": "d"}

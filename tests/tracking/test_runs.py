@@ -10,7 +10,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.errors import ContractError
+from pipeline.errors import ContractError, RegistryError
 from pipeline.tracking import runs
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -35,7 +35,7 @@ def left_running(**changes: str) -> str:
 
 @pytest.fixture
 def open_run():
-    with runs.parent_run("tune") as run_id:
+    with runs.parent_run("tune", "people") as run_id:
         yield run_id
 
 
@@ -85,7 +85,7 @@ def test_process_that_has_ended_is_told_from_one_that_has_its_number():
 
 
 def test_runs_carry_the_process_that_made_them():
-    with runs.parent_run("tune") as parent, runs.step_run("tune") as step:
+    with runs.parent_run("tune", "people") as parent, runs.step_run("tune") as step:
         entities = [MlflowClient().get_run(run_id) for run_id in (parent, step)]
     process = psutil.Process()
     for run in entities:
@@ -101,7 +101,7 @@ def test_interrupted_runs_are_killed_from_the_step_to_the_parent(reason):
     ids: list[str] = []
 
     def interrupted() -> None:
-        with runs.parent_run("tune") as parent, runs.step_run("tune") as step:
+        with runs.parent_run("tune", "people") as parent, runs.step_run("tune") as step:
             ids.extend((parent, step))
             raise reason
 
@@ -112,11 +112,77 @@ def test_interrupted_runs_are_killed_from_the_step_to_the_parent(reason):
     assert mlflow.active_run() is None
 
 
-def test_mistake_is_noted_on_a_failed_run():
-    with pytest.raises(ContractError), runs.parent_run("tune") as parent:
+def test_mistake_is_noted_on_failed_runs_from_the_step_to_the_parent():
+    with (
+        pytest.raises(ContractError),
+        runs.parent_run("tune", "people") as parent,
+        runs.step_run("ingest") as step,
+    ):
         raise ContractError("row 1, Age: must be finite")
-    assert status(parent) == "FAILED"
-    assert description(parent) == "row 1, Age: must be finite"
+    for run_id in (parent, step):
+        assert status(run_id) == "FAILED"
+        assert description(run_id) == "row 1, Age: must be finite"
+
+
+def test_command_that_is_refused_before_its_first_step_leaves_no_run():
+    with pytest.raises(RegistryError), runs.parent_run("rollback", "people") as parent:
+        raise RegistryError("there is none to go back to")
+    assert MlflowClient().get_run(parent).info.lifecycle_stage == "deleted"
+    assert mlflow.active_run() is None
+
+
+@pytest.fixture
+def launcher(monkeypatch) -> str:
+    """What `mlflow run` makes where no experiment is named to it."""
+    tags = {"mlflow.project.entryPoint": "main"}
+    run_id = MlflowClient().create_run("0", tags=tags).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    return run_id
+
+
+def test_project_run_in_default_leads_to_the_parent_in_the_experiment_of_the_table(launcher):
+    with runs.parent_run("run", "project") as parent:
+        runs.log(parent, metrics={"cv/log_loss": 0.5}, tags={runs.NAME: "v1", "decision": "kept"})
+    made, shown = (MlflowClient().get_run(run_id) for run_id in (parent, launcher))
+    experiment = MlflowClient().get_experiment(made.info.experiment_id)
+    assert experiment.name == "project"
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    assert f"/experiments/{experiment.experiment_id}/runs/{parent}" in description(launcher)
+    assert shown.data.metrics == made.data.metrics
+    assert (shown.info.run_name, shown.data.tags["decision"]) == ("v1", "kept")
+
+
+def test_project_run_is_the_parent_where_its_experiment_is_named(launcher, monkeypatch):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
+    with runs.parent_run("run", "project") as parent:
+        assert runs.searched() == ("0",)
+    assert parent == launcher
+
+
+def test_runs_of_earlier_versions_in_default_are_searched_where_no_experiment_is_named(monkeypatch):
+    client = MlflowClient()
+    old = client.create_run("0", tags={runs.STEP: "ingest", "fingerprint": "old"}).info.run_id
+    client.set_terminated(old)
+    with runs.parent_run("tune", "people"):
+        assert runs.find("ingest", "old").info.run_id == old
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "other")
+    with runs.parent_run("tune", "people"):
+        assert runs.find("ingest", "old") is None
+
+
+def test_files_of_a_run_are_read_as_far_as_there_are_any(open_run):
+    runs.log_artifacts(open_run, {"page.md": "text"})
+    assert runs.read_files(runs.get(open_run), ["page.md", "none.png"]) == {"page.md": b"text"}
+
+
+@pytest.mark.parametrize("name", ["cv/log_loss", "test/log_loss"])
+def test_metric_of_a_model_names_the_rows_that_it_was_measured_on(open_run, name):
+    digests = {"cv": "training-1", "test": "testing-1"}
+    metric = runs.OfModel("m-1", digests, "people").metric(name, 0.5, 1)
+    assert (metric.model_id, metric.dataset_name) == ("m-1", "people")
+    assert metric.dataset_digest == digests[name.split("/")[0]]
+    assert runs.OfModel("m-1", digests, "people").metric("dummy/log_loss", 1, 1).model_id is None
 
 
 def test_search_finds_more_runs_than_fit_on_a_page(open_run, monkeypatch):

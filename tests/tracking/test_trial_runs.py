@@ -38,7 +38,7 @@ PREDICTIONS = np.array([[0.1, 0.9], [1 / 3, 2 / 3]])
 
 @pytest.fixture
 def run_id():
-    with runs.parent_run("tune") as run_id:
+    with runs.parent_run("tune", "people") as run_id:
         yield run_id
 
 
