@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
 
-from pipeline.datasets import compression, csv_reader, excel, labels
+from pipeline.datasets import compression, csv_reader, excel, json_lines, labels
 from pipeline.errors import SourceError
 
 if TYPE_CHECKING:
@@ -27,10 +27,11 @@ log = logging.getLogger(__name__)
 
 HTML = re.compile(rb"\s*(<!doctype|<html|<\?xml|<head)", re.IGNORECASE)
 JSON = re.compile(rb'\s*(\{\s*["}]|\[\s*[\[{])')
+JSON_LINES = re.compile(rb'\s*\{[ \t]*["}]')  # a document is often broken after its brace
 PARQUET = re.compile(rb"PAR1(?![,;\t|\r\n\"])")  # not a CSV file whose first column is PAR1
 INDEX = re.compile(r"__index_level_\d+__")  # how pandas writes an index without a name
 HEAD_BYTES = 512
-EXPECTED = "a CSV, Parquet, Feather or Excel file"
+EXPECTED = "a CSV, Parquet, Feather, Excel or JSON lines file"
 OTHERS = {  # by the first bytes, what a file is that holds no table, and the remedy
     b"%PDF-": "a PDF; a table must be copied out of it into CSV",
     b"\xd0\xcf\x11\xe0": "an old Excel file (.xls), or one with a password; "
@@ -159,11 +160,8 @@ def _recognize(content: IO[bytes], one: NamedFile, data: Data) -> Format:
             f"{one.what} is an HTML page, not a table; "
             "name the address of the file itself (often behind a 'raw' or 'download' link)"
         )
-    if JSON.match(head):
-        raise SourceError(
-            f"{one.what} is JSON; write it as CSV or Parquet "
-            "(pandas: pd.read_json(...).to_parquet(...))"
-        )
+    if JSON.match(head) and not JSON_LINES.match(head):
+        raise SourceError(f"{one.what} is JSON, one document; {json_lines.REMEDY}")
     form = next(form for form in FORMATS if form.is_one(head, one.name.lower()))
     if data.sheet is not None and form.name != "Excel":
         raise SourceError(f"data.sheet is {data.sheet!r}, but {one.what} is no Excel file")
@@ -238,6 +236,14 @@ def _read_excel(file: IO[bytes], data: Data, what: str) -> pd.DataFrame:
     return excel.read_sheet(file, data.sheet, what)
 
 
+def _read_json_lines(file: IO[bytes], _: Data, what: str) -> pa.Table:
+    return json_lines.read_typed(file, what)
+
+
+def _json_lines_batches(file: IO[bytes], _: Data, what: str, __: int) -> Iterator[pa.Table]:
+    return json_lines.batches(file, what)
+
+
 def _is_parquet(head: bytes, name: str) -> bool:
     return bool(PARQUET.match(head)) or name.endswith((".parquet", ".pq"))
 
@@ -250,6 +256,10 @@ def _is_excel(head: bytes, name: str) -> bool:
     return head.startswith(compression.ZIP) or name.endswith((".xlsx", ".xlsm"))
 
 
+def _is_json_lines(head: bytes, _: str) -> bool:
+    return bool(JSON_LINES.match(head))
+
+
 def _is_any(*_: Any) -> bool:
     return True
 
@@ -258,5 +268,10 @@ FORMATS = (  # the first that a file is taken for counts
     Format("Parquet", _is_parquet, _read_parquet, _parquet_batches, seeks=True, is_typed=True),
     Format("Feather", _is_feather, _read_feather, None, seeks=True, is_typed=True),
     Format("Excel", _is_excel, _read_excel, None, seeks=True, is_typed=True),
+    Format(
+        *("JSON lines", _is_json_lines, _read_json_lines, _json_lines_batches),
+        seeks=False,
+        is_typed=True,
+    ),
     Format("CSV", _is_any, _read_csv, _csv_batches, seeks=False, is_typed=False),
 )

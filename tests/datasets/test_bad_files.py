@@ -66,7 +66,7 @@ def sqlite_file(folder):
 
 BAD = {  # name: (bytes, settings of data, what the sentence says)
     # Nothing, or something else.
-    "nothing": (b"", {}, "is empty; it must be a CSV, Parquet, Feather or Excel file"),
+    "nothing": (b"", {}, "is empty; it must be a CSV, Parquet, Feather, Excel or JSON lines file"),
     "blanks": (b" \n\n", {}, "is empty; it must be"),
     "blanks of a kilobyte": (b" \n" * 600, {}, "is empty; it must be"),
     "nothing, packed": (gzip.compress(b""), {}, "is empty; it must be"),
@@ -74,9 +74,8 @@ BAD = {  # name: (bytes, settings of data, what the sentence says)
     "a page in lower case": (b"\n  <html lang='en'>", {}, "name the address of the file itself"),
     "a page's head": (b"<HEAD><TITLE>404</TITLE></HEAD>", {}, "is an HTML page"),
     "an error in XML": (b"<?xml version='1.0'?><Error/>", {}, "is an HTML page"),
-    "records in JSON": (b'[{"a": 1}, {"a": 2}]', {}, "is JSON; write it as CSV or Parquet"),
-    "columns in JSON": (b'{"a": [1, 2]}', {}, "is JSON; write it as CSV or Parquet"),
-    "lines of JSON": (b'{"a": 1}\n{"a": 2}\n', {}, "is JSON; write it as CSV or Parquet"),
+    "records in JSON": (b'[{"a": 1}, {"a": 2}]', {}, "is JSON, one document; write it as"),
+    "indented JSON": (b'{\n  "a": 1\n}\n', {}, "is JSON, one document; write it as JSON lines"),
     "a PDF": (b"%PDF-1.7\n%\xe2\xe3\n", {}, "is a PDF; a table must be copied out of it"),
     "an old Excel file": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 99, {}, "(.xls), or one"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + b"\0" * 99, {}, "is an HDF5 file; write the table"),
@@ -116,6 +115,15 @@ BAD = {  # name: (bytes, settings of data, what the sentence says)
     "CSV called Feather": (CSV, {"source": "a.feather"}, "is not a whole Feather file: "),
     "a sheet of CSV": (CSV, {"sheet": "two"}, "data.sheet is 'two', but "),
     "OpenDocument": (packed({"content.xml": b""}), {}, "is an OpenDocument spreadsheet; save"),
+    # JSON lines.
+    "lists in JSON lines": (b'{"a": 1}\n\n{"b": [1]}', {}, "lists or objects in the column 'b'"),
+    "objects in JSON lines": (b'{"a": {"b": 1}}\n', {}, "lists or objects in the column 'a'"),
+    "a list in JSON lines": (b'{"a": 1}\n\n[1]\n', {}, "line 3 is no whole object"),
+    "cut JSON lines": (b'{"a": 1}\n{"a": 2, "b', {}, "line 2 is no whole object in UTF-8"),
+    "Latin JSON lines": (b'{"a": "\xe9"}\n', {}, "line 1 is no whole object in UTF-8"),
+    "types in JSON lines": (b'{"a": 1}\n{"a": "x"}\n', {}, "from number to string"),
+    "types apart in JSON lines": (b'{"a": 1}\n{"a": "x"}', {}, "'a' is int64, later string"),
+    "a key twice in JSON lines": (b'{"a": 1, "a": 1}\n', {}, "Column(/a) was specified twice"),
     # Encodings.
     "zero bytes": (b"a,b\n1,\0\n", {}, "holds zero bytes: it is no text, or one in UTF-16"),
     "UTF-16 without its mark": ("a,b\n1,x\n".encode("utf-16-le"), {}, "(utf-16-le, utf-16-be)"),

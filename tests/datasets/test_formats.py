@@ -12,10 +12,12 @@ import pyarrow as pa
 import pytest
 from pandas.testing import assert_frame_equal
 
+from pipeline.datasets import json_lines
 from pipeline.datasets.formats import FORMATS, as_frame
 from tests.support.tables import as_parquet, make_data, read, source_of
 
 CSV = b"a,b\n1,x\n2,y\n"
+LINES = b'{"a": 1, "b": "x"}\n{"a": 2, "b": "y"}\n'
 TEXT = pd.StringDtype("pyarrow", na_value=nan)
 TEXTS = pd.DataFrame({"a": ["1", "2"], "b": ["x", "y"]}, dtype=TEXT)
 TYPED = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
@@ -186,6 +188,31 @@ def test_column_of_excel_with_a_text_in_it_is_one_of_texts():
     assert table.iloc[:, 2].tolist()[::2] == ["true", "x"]
 
 
+# JSON lines.
+
+
+@pytest.mark.parametrize("block", [1, 40, 2**24])
+def test_columns_of_json_lines_are_of_the_type_that_holds_all_their_cells(monkeypatch, block):
+    monkeypatch.setattr(json_lines, "BLOCK", block)
+    content = b"""{"a": 1, "b": true, "c": null, "d": "2024-01-31", "e": "01"}
+    {"a": 2.5, "b": false, "c": "x", "d": "soon", "f": 1}
+
+    {"a": null, "b": null, "c": null, "d": "2024-02-01", "e": "", "f": 20}"""
+
+    source = source_of(make_data(target="g"), content)
+    table = pa.concat_tables(source.batches(2))
+
+    assert table.to_pydict() == {
+        "a": [1.0, 2.5, None],
+        "b": [True, False, None],
+        "c": [None, "x", None],
+        "d": ["2024-01-31", "soon", "2024-02-01"],
+        "e": ["01", None, ""],
+        "f": [None, 1, 20],
+    }
+    assert_frame_equal(as_frame(table), source.read())
+
+
 # In batches.
 
 
@@ -194,8 +221,9 @@ def test_column_of_excel_with_a_text_in_it_is_one_of_texts():
     [
         *(CSV, gzip.compress(CSV), "a;b\n1,5;x\n2,5;y\n".encode("utf-16")),
         *(as_parquet(TYPED), as_feather(), as_parquet(TYPED, row_group_size=1)),
+        *(LINES, gzip.compress(LINES)),
     ],
-    ids=["csv", "gzip", "utf-16", "parquet", "feather", "row groups"],
+    ids=["csv", "gzip", "utf-16", "parquet", "feather", "row groups", "lines", "lines in gzip"],
 )
 @pytest.mark.parametrize("rows", [1, 2, 3])
 def test_batches_hold_the_rows_of_the_whole_table(content, rows):
@@ -208,4 +236,5 @@ def test_batches_hold_the_rows_of_the_whole_table(content, rows):
 
 
 def test_each_format_has_a_name_of_its_own():
-    assert sorted(form.name for form in FORMATS) == ["CSV", "Excel", "Feather", "Parquet"]
+    names = sorted(form.name for form in FORMATS)
+    assert names == ["CSV", "Excel", "Feather", "JSON lines", "Parquet"]
