@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 from pipeline.config.keys import settings
 from pipeline.config.sections import Config
 from pipeline.config.types import MEANT, VERSION
+from pipeline.config.write import scalar
 from pipeline.errors import ConfigError, closest, nearest
 from pipeline.verbs import DEFAULT_CONFIG, OPTIONS, VERBS, Options, sections
 
@@ -217,6 +218,6 @@ def _default(field: FieldInfo) -> str:
         case None | True | False:
             return {None: "null", True: "true", False: "false"}[default]
         case tuple():
-            return f"[{', '.join(default)}]"
+            return scalar(default)
         case _:
             return str(default)

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 from mlflow.entities import Run
 
 from pipeline import closing, fingerprint, progress
+from pipeline.config.of_task import of_task
 from pipeline.config.sections import Config
 from pipeline.config.write import as_text
 from pipeline.datasets.sources import Source, open_source
 from pipeline.datasets.table_source import TableSource
 from pipeline.models import import_paths
 from pipeline.results import Artifacts, Dataset, Promotion, Report, Training, Tuning
+from pipeline.tasks import METRICS, TASKS, loss_of
 from pipeline.tracking import candidates, model_files, records, registry, runs
 from pipeline.tracking.earlier_runs import EarlierRuns
 from pipeline.tuning import worker_pool
@@ -32,6 +34,7 @@ if TYPE_CHECKING:  # with scikit-learn: reused steps do without
     from pipeline.tuning.trial import TrialResult
 
 log = logging.getLogger(__name__)
+TASK = "task"  # tag of the run of ingest
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,10 @@ def run(verb: str, config: Config, options: Options, table: "pd.DataFrame | None
         runs.log_config(parent_id, fingerprint.as_set(config))
         plans = [job.plan(step) for step in steps(verb, options)]
         _prepare(config, [plan.step for plan in plans if plan.finished is None])
-        for plan in plans:
+        _follow(job, plans[0])
+        if job.settle():
+            plans[1:] = [job.plan(plan.step) for plan in plans[1:]]
+        for plan in plans[1:]:
             _follow(job, plan)
         reused = {plan.step for plan in plans if plan.finished is not None}
         runs.log_artifacts(parent_id, job.files())
@@ -199,6 +205,16 @@ class _Job:
         anew = self.options.fresh or not VERBS[step].is_reused
         return _Plan(step, inputs, digest, None if anew else self.earlier.find(step, digest))
 
+    def settle(self) -> bool:
+        """Sets what the config leaves to the task, once ingest has told it; whether that is new."""
+        tag = self.runs["ingest"].data.tags[TASK]
+        task = next(one for name, one in TASKS.items() if name == tag)
+        before = self.config
+        self.config = (
+            of_task(before, task) if task.has_classes else _of_amounts(before, self.dataset)
+        )
+        return self.config != before
+
     @cached_property
     def dataset(self) -> Dataset:
         """Read and checked again when ingest is reused: that is quicker than storing a copy."""
@@ -271,8 +287,16 @@ def _ingest(job: _Job, _: str) -> Report:
     records.log_input(job.config, job.dataset, "ingest")
     data = job.dataset.data or job.config.data  # all columns of it are listed now
     data = data.model_copy(update={"unlisted": "refuse"})
-    full = job.config.model_copy(update={"data": data})
-    return Report(tags=job.dataset.digests, artifacts={"config.yaml": as_text(full)})
+    task = job.dataset.contract.task
+    full = job.config if task.has_classes else _of_amounts(job.config, job.dataset)
+    full = full.model_copy(update={"data": data})
+    tags = {**job.dataset.digests, TASK: task.name}
+    return Report(tags=tags, artifacts={"config.yaml": as_text(full)})
+
+
+def _of_amounts(config: Config, dataset: Dataset) -> Config:
+    """The config with what follows from the amounts."""
+    return of_task(config, dataset.contract.task, float(dataset.y.min()))
 
 
 def _analyze(job: _Job, _: str) -> Report:
@@ -345,8 +369,10 @@ def _audit(job: _Job, _: str) -> Report:
     from pipeline.steps.audit import PROCEDURE, OuterFold, audit
 
     def on_fold(fold: OuterFold) -> None:
-        loss, folds = fold.scores[PROCEDURE]["log_loss"], job.config.audit.folds
-        log.info("audit: fold %d of %d, log loss %.4f", fold.place + 1, folds, loss)
+        scores, folds = fold.scores[PROCEDURE], job.config.audit.folds
+        metric = loss_of(scores)
+        title, loss = METRICS[metric].title, scores[metric]
+        log.info("audit: fold %d of %d, %s %.4f", fold.place + 1, folds, title, loss)
 
     return audit(job.config, job.dataset, procedure.run, on_fold)
 

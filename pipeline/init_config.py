@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from pipeline.config.load import model_name
 from pipeline.config.sections import Data
-from pipeline.datasets.dataset import check_target, classes_of
+from pipeline.datasets.dataset import check_target, inferred_target
 from pipeline.datasets.proposal import possible_targets, propose
 from pipeline.datasets.sources import open_source
 from pipeline.errors import ConfigError
@@ -34,7 +34,8 @@ def init(options: Options) -> Path:
     if not options.target:
         raise ConfigError(_no_target(options.data, possible_targets(table)))
     check_target(data, table)
-    proposal = propose(data, table, classes_of(data, table))
+    data, y, classes = inferred_target(data, table)
+    proposal = propose(data, table, y, classes)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(proposal.text, encoding="utf-8")
     for finding in proposal.findings:

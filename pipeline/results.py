@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, nan
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.schema.contract import Contract
 from pipeline.schema.kinds import text_columns
 from pipeline.schema.rules import decode
-from pipeline.tasks import METRICS, Family
+from pipeline.tasks import METRICS, Family, loss_of
 
 if TYPE_CHECKING:  # matplotlib takes a second to import, and a reused step draws nothing
     from matplotlib.figure import Figure
@@ -25,6 +25,7 @@ DIGESTS = ("data_digest", "split_digest")
 MODEL_METRICS = ("cv/", "cv_std/", "test/", "test_95/")  # how metrics of a model itself begin
 Params = dict[str, Any]
 Probabilities = NDArray[np.float64]  # rows x classes, in the order of Contract.classes
+Outputs = NDArray[np.float64]  # those, or rows x 1 amounts, or rows x 2 with their difficulties
 Artifact: TypeAlias = "pd.DataFrame | Figure | str | bytes | dict[str, Any] | Arrays"
 Artifacts: TypeAlias = "dict[str, Artifact]"  # file name in the run -> what is written there
 
@@ -109,6 +110,11 @@ class Metadata:
     def _each(self, part: Callable[[pd.Series[Any]], pd.Series[Any]]) -> Metadata:
         changes = {name: part(each) for name, each in vars(self).items() if each is not None}
         return replace(self, **changes)
+
+
+def is_amount(y: pd.Series[Any]) -> bool:
+    """Whether a target is an amount: those are doubles, and no class is."""
+    return y.dtype == np.float64
 
 
 @dataclass(frozen=True)
@@ -225,7 +231,7 @@ class Trial:
     @property
     def loss(self) -> float:
         """What the search minimizes; infinite when the trial failed."""
-        return inf if self.error else self.metrics["log_loss"]
+        return inf if self.error else self.metrics[loss_of(self.metrics)]
 
 
 @dataclass(frozen=True)
@@ -234,7 +240,7 @@ class Tuning:
 
     trials: tuple[Trial, ...]
     chosen: dict[Family, Trial]
-    out_of_fold: dict[Family, Probabilities]  # of the chosen: training rows x classes
+    out_of_fold: dict[Family, Outputs]  # of the chosen: training rows x classes, or x 1
     report: Report = field(default_factory=Report)
 
     @property
@@ -247,11 +253,12 @@ class Tuning:
 class Training:
     """Train: the fitted model and what cross-validation says of it."""
 
-    model: Any  # a fitted scikit-learn classifier
+    model: Any  # a fitted scikit-learn estimator
     weights: dict[Family, float]  # family -> weight in the blend
-    threshold: float | None  # None with more than two classes
+    threshold: float | None  # None but with two classes
     metrics: dict[str, float]
     spread: dict[str, float]
+    scores: Sequence[float] = ()  # of the intervals around amounts, sorted: `models.intervals`
     report: Report = field(default_factory=Report)
 
 

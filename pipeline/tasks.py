@@ -3,13 +3,16 @@
 What of a task or a metric needs libraries stands where it is used, in a table with the same keys.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
 
 Family = str  # the name of a built-in model family, or of an estimator in the config
-TaskName = Literal["binary", "multiclass"]
+TaskName = Literal["binary", "multiclass", "regression"]
 CLASSIFICATION: tuple[TaskName, ...] = ("binary", "multiclass")
+AMOUNT: tuple[TaskName, ...] = ("regression",)
+COVERAGE = 0.9  # of intervals, where a request asks for no other
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,11 @@ class Metric:
     tasks: tuple[TaskName, ...]
     greater_is_better: bool
     bounds: tuple[float, float]  # the least and the greatest value that it can have
+
+    @property
+    def title(self) -> str:
+        """The metric in words."""
+        return TITLES.get(self.name, self.name.replace("_", " "))
 
     @property
     def sign(self) -> int:
@@ -40,6 +48,7 @@ class Metric:
         return self.sign * first > self.sign * second
 
 
+TITLES = {"roc_auc": "ROC AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²"}  # where not as written
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -53,6 +62,15 @@ METRICS: dict[str, Metric] = {
         Metric("precision", CLASSIFICATION, True, (0, 1)),
         Metric("recall", CLASSIFICATION, True, (0, 1)),
         Metric("mcc", CLASSIFICATION, True, (-1, 1)),
+        Metric("rmse", AMOUNT, False, (0, inf)),
+        Metric("mae", AMOUNT, False, (0, inf)),
+        Metric("median_absolute_error", AMOUNT, False, (0, inf)),
+        Metric("r2", AMOUNT, True, (-inf, 1)),
+        # Of intervals that are to hold 90 % of the rows.
+        Metric("pinball", AMOUNT, False, (0, inf)),
+        Metric("interval_score", AMOUNT, False, (0, inf)),
+        Metric("coverage", AMOUNT, True, (0, 1)),
+        Metric("interval_width", AMOUNT, False, (0, inf)),
     )
 }
 
@@ -69,6 +87,19 @@ class Task:
     has_positive: bool  # whether one class is the positive one, with a decision threshold
     gate_metric: str  # of the comparison with the champion
     gate_margin: float  # how much worse in it counts as not worse
+    gate_calibration: float = 0.1  # how far off probabilities, or the coverage of intervals, may be
+    is_margin_relative: bool = False  # a share of the champion's value
+    dummy: str = "the class shares"  # what the dummy answers with
+
+    @property
+    def every_family(self) -> tuple[Family, ...]:
+        """The built-in families that may be searched."""
+        return (*self.families, *self.optional_families)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether classes are predicted, and not amounts."""
+        return self.name in CLASSIFICATION
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -93,15 +124,42 @@ BINARY = Task(
     gate_metric="roc_auc",
     gate_margin=0.02,
 )
+REGRESSION = Task(
+    name="regression",
+    loss="rmse",
+    search_metrics=("rmse", "mae", "median_absolute_error", "r2"),
+    families=(
+        "ridge",
+        "elastic_net",
+        "spline_ridge",
+        "svr",
+        "extra_trees_regressor",
+        "hist_gradient_boosting_regressor",
+        "mlp_regressor",
+    ),
+    optional_families=(),
+    has_positive=False,
+    gate_metric="rmse",
+    gate_margin=0.05,
+    gate_calibration=0.05,
+    is_margin_relative=True,
+    dummy="the training rows' mean",
+)
 TASKS: dict[TaskName, Task] = {
     "binary": BINARY,
     "multiclass": replace(BINARY, name="multiclass", has_positive=False),
+    "regression": REGRESSION,
 }
 # What any task has.
 SEARCH_METRICS = tuple(dict.fromkeys(name for t in TASKS.values() for name in t.search_metrics))
 FAMILIES: tuple[Family, ...] = tuple(
-    dict.fromkeys(name for t in TASKS.values() for name in (*t.families, *t.optional_families))
+    dict.fromkeys(name for t in TASKS.values() for name in t.every_family)
 )
+
+
+def loss_of(metrics: Mapping[str, float]) -> str:
+    """The loss among the metrics of a model, which are those of one task."""
+    return next(task.loss for task in TASKS.values() if task.loss in metrics)
 
 
 def classification(positive: object | None) -> Task:

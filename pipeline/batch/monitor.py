@@ -41,8 +41,9 @@ def monitor(config: Config, options: Options, table: "pd.DataFrame | None" = Non
         runs.close_killed()
         profile = _profile(model)
         first, batches = begin(source, options.data)
-        contract, threshold = model.predictor.contract, model.predictor.threshold
-        reference = step.Reference(contract, threshold, profile, model.metrics)
+        contract, trained = model.predictor.contract, model.predictor.trained
+        chosen = trained.scores or trained.threshold
+        reference = step.Reference(contract, chosen, profile, model.metrics)
         target = _target(first.column_names, options.target, contract.target)
         reader = RowReader(model.predictor, first.column_names)
         observed = step.observe(reader, profile, batches, target)

@@ -49,7 +49,8 @@ class Gate(Frozen):
         description="what must reach a floor: the metric, or the worse end of its 95 % interval",
     )
     dummy: bool = Field(
-        True, description="whether gate.primary must be better than that of the class shares"
+        True,
+        description="whether gate.primary must be better than that of the class shares, or mean",
     )
     rule: Literal["non_inferiority", "superiority", "none"] = Field(
         "non_inferiority",
@@ -57,7 +58,9 @@ class Gate(Frozen):
     )
     metric: MetricName = Field(BINARY.gate_metric, description="metric of that comparison")
     margin: Annotated[float, Field(ge=0)] = Field(
-        BINARY.gate_margin, description="how much worse a model may be that counts as not worse"
+        BINARY.gate_margin,
+        description="how much worse a model may be that counts as not worse; of amounts' errors, "
+        "a share of the champion's (0.05 where not set)",
     )
     level: Annotated[float, Field(gt=0.5, lt=1)] = Field(
         0.95, description="confidence of comparisons, one-sided"
@@ -68,9 +71,10 @@ class Gate(Frozen):
         "with split.group, fewest groups",
     )
     calibration: Positive | None = Field(
-        0.1,
+        BINARY.gate_calibration,
         description="largest mean distance of the probabilities from their recalibration, over "
-        "4 r (1 - r) for a class that the share r of the rows has; null for any",
+        "4 r (1 - r) for a class that the share r of the rows has; for amounts by how much fewer "
+        "rows than promised intervals may hold (0.05 where not set); null for any",
     )
     slices: dict[str, tuple[float, ...]] = Field(
         {},

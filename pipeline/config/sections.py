@@ -39,6 +39,16 @@ class Data(Frozen):
     timeout: Positive = Field(60.0, description="seconds that a download may take in all")
     max_bytes: Count = Field(4 * 2**30, description="bytes that a download may have")
     target: str = Field(description="the column to predict", min_length=1)
+    task: Literal["auto", "classification", "regression"] = Field(
+        "auto",
+        description="what is predicted: a class (classification) or an amount (regression); auto "
+        "takes fractions, and numbers of too many values to be classes, for amounts",
+    )
+    target_range: tuple[float | None, float | None] = Field(
+        (None, None),
+        description="least and greatest amount that there can be (regression only), null for none: "
+        "no answer is beyond it",
+    )
     target_kind: Literal["auto", "text"] = Field(
         "auto",
         description="text takes the target's cells as texts; auto reads those of CSV as integers, "
@@ -76,6 +86,18 @@ class Data(Frozen):
                 "name it here and in the header of the table, or take it out of both"
             )
         return columns
+
+    @model_validator(mode="after")
+    def _settings_are_of_the_task(self) -> "Data":
+        low, high = self.target_range
+        if low is not None and high is not None and low >= high:
+            raise ValueError(f"target_range is [{low:g}, {high:g}]; the smaller number comes first")
+        if self.target_range != (None, None) and self.task == "classification":
+            raise ValueError(
+                "target_range is set, and task is classification, which has no amounts; leave one "
+                "of them out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _target_is_no_feature(self) -> "Data":

@@ -1,7 +1,9 @@
 """From a table to a checked data set in two parts."""
 
 import json
+import logging
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.config.sections import Config, Data, check_slices
-from pipeline.datasets import splits
+from pipeline.datasets import amounts, splits
+from pipeline.datasets.amounts import with_task
 from pipeline.datasets.column_inference import complete
 from pipeline.datasets.kinds import TABLE_KINDS
 from pipeline.datasets.metadata import column, read_metadata
@@ -23,21 +26,26 @@ from pipeline.schema.contract import Contract
 from pipeline.schema.kinds import kind_of
 from pipeline.schema.rules import check, check_names
 
+log = logging.getLogger(__name__)
+ROWS_PER_CLASS = 9  # of all, with the defaults of split and search
 MOST_NAMED = 5  # columns in one message
-NO_AMOUNTS = "An amount cannot be predicted yet, only classes"
+AMOUNTS = "Where it holds amounts, set data.task to regression"
+SAYS_AMOUNTS = "an amount is predicted (data.task regression; classification is for classes)"
 
 
 def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     """The checked and split data set. Raises ContractError, and ConfigError for `positive`."""
     data = config.data
     check_target(data, table)
-    y = _whole_numbers(table[data.target])
-    classes = _classes(data, y)
+    data, y, classes = inferred_target(data, table, config)
+    config = config.model_copy(update={"data": data})
     data = complete(config, table, classes)
     _check_slices(config, data)
-    _check_positive(data, classes)
-    labels = _labels(data, classes)
-    _check_rows(config, y, classes)
+    labels: dict[Any, str] = {}
+    if classes:
+        _check_positive(data, classes)
+        labels = _labels(data, classes)
+        _check_rows(config, y, classes)
     features = _features(data, table)
     _check_header(data, table)
     metadata = read_metadata(config, table)
@@ -47,7 +55,10 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     _check_names(data, list(map(str, features.columns)))
     train, test = splits.split(config, y, metadata)
     counted = train if metadata.weights is None else train[metadata.weights.iloc[train] > 0]
-    _check_rows_per_class(config, y.iloc[counted], classes)
+    if classes:
+        _check_rows_per_class(config, y.iloc[counted], classes)
+    else:
+        amounts.check_rows(len(counted))
     cells = _read(data.columns, features)
     columns = _learn(data.columns, cells, train)
     X = check(columns, cells)
@@ -61,7 +72,11 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
         digest=digest,
         split_digest=splits.digest(metadata, train, test),
         contract=Contract(
-            columns=columns, target=data.target, classes=classes, positive=data.positive
+            columns=columns,
+            target=data.target,
+            classes=classes,
+            positive=data.positive,
+            target_range=data.target_range,
         ),
         X_train=X_train,
         y_train=y.iloc[train],
@@ -195,16 +210,30 @@ def _short(value: Any) -> str:
     return (repr(value) if isinstance(value, str) else str(value))[:40]
 
 
-def classes_of(data: Data, table: pd.DataFrame) -> tuple[Any, ...]:
-    """The classes of the target, sorted. Raises ContractError for what are none."""
-    return _classes(data, _whole_numbers(table[data.target]))
+def inferred_target(
+    data: Data, table: pd.DataFrame, config: Config | None = None
+) -> tuple[Data, "pd.Series[Any]", tuple[Any, ...]]:
+    """The settings with their task, the target, and its classes, sorted; amounts have none.
+
+    `config` says how many rows a class needs, None for the defaults. Raises ContractError, and
+    ConfigError for settings of the other task.
+    """
+    needed = ROWS_PER_CLASS if config is None else _rows_per_class_of_all(config)
+    data, reason = with_task(data, table[data.target], needed)
+    if reason:
+        log.info("%s %s: %s", data.target, reason, SAYS_AMOUNTS)
+    if data.task == "regression":
+        amounts.check_settings(data)
+        return data, amounts.read_amounts(data, table[data.target]), ()
+    y = _whole_numbers(table[data.target])
+    return data, y, _classes(data, y)
 
 
 def _classes(data: Data, y: "pd.Series[Any]") -> tuple[Any, ...]:
     if not isinstance(y.iloc[:1].tolist()[0], (bool, int, str)):
         raise ContractError(
             f"{data.target}: holds {y.dtype} such as {y.iloc[0]}; "
-            f"a class must be an integer, a text or true/false. {NO_AMOUNTS}"
+            f"a class must be an integer, a text or true/false. {AMOUNTS}"
         )
     classes = tuple(sorted(y.unique().tolist()))
     if len(classes) < 2:
@@ -256,6 +285,11 @@ def _labels(data: Data, classes: tuple[Any, ...]) -> dict[Any, str]:
     return labels
 
 
+def _rows_per_class_of_all(config: Config) -> int:
+    """How many rows of a class all rows must have, so that the training part has enough."""
+    return ceil(rows_per_class(config) / (1 - config.split.test_size))
+
+
 def _check_rows(config: Config, y: "pd.Series[Any]", classes: tuple[Any, ...]) -> None:
     """Raises ContractError for more classes than the rows of the training part can fill."""
     rows = len(y) * (1 - config.split.test_size)
@@ -264,7 +298,7 @@ def _check_rows(config: Config, y: "pd.Series[Any]", classes: tuple[Any, ...]) -
         raise ContractError(
             f"{config.data.target}: has {len(classes)} classes in {len(y)} rows, such as "
             f"{', '.join(map(repr, classes[:3]))}; each class needs {needed} rows in the training "
-            f"part of about {rows:.0f}: join rare classes, or add rows. {NO_AMOUNTS}"
+            f"part of about {rows:.0f}: join rare classes, or add rows. {AMOUNTS}"
         )
 
 

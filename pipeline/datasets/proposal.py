@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -32,7 +33,10 @@ class Proposal:
 
 
 def possible_targets(table: pd.DataFrame) -> list[str]:
-    """The columns that have a few values in all rows, with those values, the last column first."""
+    """The columns that have a few values in all rows, with those values, or numbers.
+
+    The last column first.
+    """
     names = []
     for place, name in reversed(list(enumerate(map(str, table.columns)))):
         cells = table.iloc[:, place]
@@ -41,37 +45,54 @@ def possible_targets(table: pd.DataFrame) -> list[str]:
             few = ", ".join(sorted(values)[:MOST_NAMED])
             more = ", ..." if len(values) > MOST_NAMED else ""
             names.append(f"{name} ({few}{more})")
+        elif name and len(values) > MOST_CLASSES and is_numeric(cells):
+            names.append(f"{name} (an amount)")
     return names
 
 
-def propose(data: Data, table: pd.DataFrame, classes: Sequence[Label]) -> Proposal:
-    """The config of a classification of the table, with all that it says of itself.
+def is_numeric(cells: "pd.Series[Any]") -> bool:
+    """Whether a column holds numbers alone, in all rows, and none of them a truth."""
+    numbers = pd.to_numeric(cells, errors="coerce")
+    return bool(numbers.notna().all()) and not pd.api.types.is_bool_dtype(cells)
 
-    `classes` are those of the target, sorted.
+
+def propose(
+    data: Data, table: pd.DataFrame, y: "pd.Series[Any]", classes: Sequence[Label]
+) -> Proposal:
+    """The config of the table, with all that it says of itself.
+
+    `y` is the target, and `classes` are those of it, sorted; amounts have none.
     """
     inferred = infer(table, {data.target})
     if not inferred.columns:
         raise ConfigError(f"{data.source!r} has no column beside {data.target!r} to learn from")
-    y = table[data.target]
-    positive = positive_class(y, classes)
-    counts = y.astype(str).value_counts()
-    balance = ", ".join(f"{label} {counts.get(str(label), 0)}" for label in classes[:MOST_NAMED])
-    split = propose_split(table, inferred.columns, data.target)
+    positive = positive_class(table[data.target], classes)
+    balance = _balance(table[data.target], classes) if classes else _span(y)
+    split = propose_split(table, inferred.columns, data.target, y)
     lines = [
         *_data_lines(data, inferred, classes, positive, balance),
         *_split_lines(split),
-        *_gate_lines(data),
+        *_gate_lines(data, "log_loss" if classes else "rmse"),
     ]
     return Proposal(
         "\n".join([*lines, ""]),
         (
             f"{len(table)} rows; {_kinds(inferred)}",
-            _target(data, classes, positive, balance),
+            _target(data, classes, positive, balance) if classes else f"{data.target}: {balance}",
             *_findings(inferred),
             *_leading_zeros(data, classes),
             *(f"split.{key} may be {name!r}: {reason}" for key, (name, reason) in split.items()),
         ),
     )
+
+
+def _balance(y: "pd.Series[Any]", classes: Sequence[Label]) -> str:
+    counts = y.astype(str).value_counts()
+    return ", ".join(f"{label} {counts.get(str(label), 0)}" for label in classes[:MOST_NAMED])
+
+
+def _span(y: "pd.Series[Any]") -> str:
+    return f"an amount, {y.min():.6g} to {y.max():.6g}, median {y.median():.6g}"
 
 
 def _data_lines(
@@ -88,6 +109,9 @@ def _data_lines(
         if name in settings:
             yield f"  {name}: {scalar(settings[name])}"
     yield f"  target: {scalar(data.target)}  # {balance}"
+    if not classes:
+        yield "  task: regression"
+        yield "  # target_range: [0, null]  # least and greatest amount that there can be"
     if positive is not None:
         other = next(label for label in classes if label != positive)
         yield f"  positive: {scalar(positive)}  # its probability is asked for; or {scalar(other)}"
@@ -114,9 +138,9 @@ def _split_lines(split: Mapping[str, tuple[str, str]]) -> Iterator[str]:
             yield f"  # {setting}: {meaning}"
 
 
-def _gate_lines(data: Data) -> Iterator[str]:
+def _gate_lines(data: Data, primary: str) -> Iterator[str]:
     yield "gate:"
-    yield "  primary: log_loss  # the metric by which models are compared"
+    yield f"  primary: {primary}  # the metric by which models are compared"
     yield "registry:"
     yield f"  model: {scalar(model_name(data.source) or 'model')}"
 

@@ -5,16 +5,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pipeline.config.sections import Config
-from pipeline.datasets.splits import Places
+from pipeline.datasets.splits import Places, strata
 from pipeline.results import Dataset, Metadata
 
 NONE = Metadata()
 
 
 def sample(
-    y: "pd.Series[Any] | Places",
+    y: "pd.Series[Any] | NDArray[Any]",
     rows: int | None,
     seed: int,
     metadata: Metadata = NONE,
@@ -22,14 +23,15 @@ def sample(
 ) -> Places:
     """The places of about so many rows, in their order; all where there are no more.
 
-    The classes have the shares that they have in all rows, but for `least` rows of each at least.
+    The classes, or tenths of amounts, have the shares that they have in all rows, but for `least`
+    rows of each at least.
     With times that is a sample of all of the time, as even as chance has it. Of groups come all
     rows or none, by chance, and more groups until each class has its least.
     """
     if rows is None or len(y) <= rows:
         return np.arange(len(y))
     rng = np.random.default_rng(seed)
-    codes = np.unique(y, return_inverse=True)[1]
+    codes = np.unique(strata(y), return_inverse=True)[1]
     groups = metadata.group_codes
     if groups is None:
         return _by_class(codes, rows, rng, least)

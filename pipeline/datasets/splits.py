@@ -22,6 +22,7 @@ from pipeline.results import Metadata
 
 Places = NDArray[np.intp]
 MOST_STRATIFIED = 500  # groups
+MOST_STRATA, ROWS_OF_STRATUM = 10, 10  # of amounts
 STEPS = 20  # in which a stratified part of groups can be so large, at least
 
 
@@ -37,6 +38,18 @@ def split(config: Config, y: "pd.Series[Any]", metadata: Metadata) -> tuple[Plac
     if metadata.groups is not None:
         return _by_group(settings, y, metadata.groups)
     return _by_chance(settings, y)
+
+
+def strata(y: "pd.Series[Any] | NDArray[Any]") -> "pd.Series[Any] | NDArray[Any]":
+    """What the parts of a split have equal shares of: the classes, or tenths of amounts by rank.
+
+    Fewer amounts are parted into fewer, of ten rows at least.
+    """
+    if y.dtype != np.float64:
+        return y
+    parts = max(1, min(MOST_STRATA, len(y) // ROWS_OF_STRATUM))
+    ranks = np.argsort(np.argsort(np.asarray(y), kind="stable"), kind="stable")
+    return np.asarray(ranks * parts // len(y))
 
 
 def digest(metadata: Metadata, train: Places, test: Places) -> str:
@@ -150,7 +163,9 @@ def _by_group(
 def group_folds(
     y: "pd.Series[Any]", groups: "pd.Series[Any]", count: int, seed: int
 ) -> list[tuple[Places, Places]]:
-    """Folds of whole groups, with the classes as balanced as groups allow. Raises ValueError.
+    """Folds of whole groups, with classes or amounts as balanced as groups allow.
+
+    Raises ValueError.
 
     Of many groups chance balances the classes, and stratifying them takes minutes.
     """
@@ -159,7 +174,7 @@ def group_folds(
     splitter = kind(count, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class of fewer rows than folds
-        folds = list(splitter.split(np.zeros(len(y)), y, groups))
+        folds = list(splitter.split(np.zeros(len(y)), strata(y), groups))
     return [(train, np.asarray(test, dtype=np.intp)) for train, test in folds]
 
 
@@ -169,7 +184,7 @@ def _by_chance(settings: Split, y: "pd.Series[Any]") -> tuple[Places, Places]:
             np.arange(len(y)),
             test_size=settings.test_size,
             random_state=settings.seed,
-            stratify=y if settings.stratify else None,
+            stratify=strata(y) if settings.stratify else None,
         )
     except ValueError as error:
         alone = [label for label, count in y.value_counts().items() if count == 1]

@@ -1,14 +1,21 @@
 """Bootstrap intervals of all metrics at once, over the rows or over the groups of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from math import isclose
 
 import numpy as np
 
 from pipeline.datasets.sampling import sample
-from pipeline.evaluation.metrics import Predictions, Values, row_losses, true_class_probability
-from pipeline.tasks import METRICS, TaskName
+from pipeline.evaluation.amounts import resampled_metrics
+from pipeline.evaluation.metrics import (
+    AnyPredictions,
+    Predictions,
+    Values,
+    row_losses,
+    true_class_probability,
+)
+from pipeline.tasks import AMOUNT, CLASSIFICATION, METRICS, TaskName
 
 MOST_ROWS = 20_000  # of which all resamples are drawn
 
@@ -16,15 +23,15 @@ MOST_ROWS = 20_000  # of which all resamples are drawn
 BRIER_SCALE: dict[TaskName, int] = {"binary": 2, "multiclass": 1}
 
 
-def values(predictions: Predictions) -> dict[str, float]:
+def values(predictions: AnyPredictions) -> dict[str, float]:
     """Every metric at once: many times faster than `metrics.value`, and equal within rounding."""
     once = np.ones((1, len(predictions.truth)))
-    metrics = _bootstrap(predictions, _weighted(predictions, once))
+    metrics = BOOTSTRAPS[predictions.task.name](predictions, _weighted(predictions, once))
     return {name: float(value[0]) for name, value in metrics.items()}
 
 
 def intervals(
-    predictions: Predictions, resamples: int, seed: int, level: float = 0.95
+    predictions: AnyPredictions, resamples: int, seed: int, level: float = 0.95
 ) -> dict[str, tuple[float, float]]:
     """Percentile bootstrap intervals over the rows (Efron and Tibshirani 1993, ch. 13).
 
@@ -35,7 +42,7 @@ def intervals(
     return {name: percentile_interval(values, level) for name, values in drawn.items()}
 
 
-def caveat(name: str, predictions: Predictions, resamples: int, seed: int) -> str:
+def caveat(name: str, predictions: AnyPredictions, resamples: int, seed: int) -> str:
     """Why the 95 % interval of a metric proves nothing, if it does not.
 
     It leaves out resamples on which the metric is not defined: where they are more than it would
@@ -49,7 +56,7 @@ def caveat(name: str, predictions: Predictions, resamples: int, seed: int) -> st
 
 
 @lru_cache(maxsize=8)  # the gate, its paired comparisons and the model card ask for the same
-def resampled(predictions: Predictions, resamples: int, seed: int) -> Mapping[str, Values]:
+def resampled(predictions: AnyPredictions, resamples: int, seed: int) -> Mapping[str, Values]:
     """Every metric on every resample; a seed draws the same rows of any model's predictions.
 
     Of more than 20,000 rows it is the bag of little bootstraps (Kleiner et al. 2014) with one
@@ -62,7 +69,7 @@ def resampled(predictions: Predictions, resamples: int, seed: int) -> Mapping[st
     part = predictions if is_all else predictions.where(rows)
     drawn: dict[str, list[Values]] = {name: [] for name in predictions.task.metrics}
     for weights in _resamples(part, resamples, rng, _units(predictions)):
-        for name, each in _bootstrap(part, weights).items():
+        for name, each in BOOTSTRAPS[part.task.name](part, weights).items():
             drawn[name].append(each)
     metrics = {name: np.concatenate(each) for name, each in drawn.items()}
     if is_all:
@@ -89,14 +96,14 @@ def _row_brier(p: Predictions) -> Values:
     return np.asarray((distance**2).sum(axis=1) / BRIER_SCALE[p.task.name])
 
 
-def _units(p: Predictions) -> int:
+def _units(p: AnyPredictions) -> int:
     """How many rows, or groups of them, there are to draw from."""
     codes = p.metadata.group_codes
     return len(p.truth) if codes is None else int(codes.max()) + 1
 
 
 def _resamples(
-    p: Predictions, count: int, rng: np.random.Generator, draws: int
+    p: AnyPredictions, count: int, rng: np.random.Generator, draws: int
 ) -> Iterator[Values]:
     """How much each row counts in so many draws, resamples x rows, in blocks of bounded memory."""
     rows, codes, units = len(p.truth), p.metadata.group_codes, _units(p)
@@ -107,12 +114,12 @@ def _resamples(
         yield _weighted(p, drawn if codes is None else drawn[:, codes])
 
 
-def _weighted(p: Predictions, drawn: Values) -> Values:
+def _weighted(p: AnyPredictions, drawn: Values) -> Values:
     """How often each row is drawn, times its weight."""
     return drawn if p.weights is None else drawn * p.weights
 
 
-def _bootstrap(p: Predictions, weights: Values) -> dict[str, Values]:
+def _of_classes(p: Predictions, weights: Values) -> dict[str, Values]:
     """Every metric on every resample at once; each equals `value` on the resampled rows."""
     rows = weights.sum(axis=1)
     curves = [cumulated(p, k, weights) for k in p.averaged_classes]
@@ -146,6 +153,12 @@ def _from_confusion(p: Predictions, weights: Values) -> dict[str, Values]:
         "f1": mean(2 * hits, actual + predicted),
         "mcc": _ratio(covariance, np.sqrt(variances)),
     }
+
+
+BOOTSTRAPS: dict[TaskName, Callable[..., dict[str, Values]]] = {
+    **dict.fromkeys(CLASSIFICATION, _of_classes),
+    **dict.fromkeys(AMOUNT, resampled_metrics),
+}
 
 
 def _ratio(part: Values, whole: Values) -> Values:

@@ -7,19 +7,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin, clone
+from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
-from pipeline.datasets.splits import cut_times, group_folds, without_groups_of
+from pipeline.datasets.splits import cut_times, group_folds, strata, without_groups_of
 from pipeline.errors import ContractError
 from pipeline.evaluation import metrics
 from pipeline.evaluation.fitting import fit
-from pipeline.results import Metadata, Probabilities
-from pipeline.tasks import CLASSIFICATION, Task, TaskName
+from pipeline.inference.runtimes import outputs
+from pipeline.results import Metadata, Outputs, is_amount
+from pipeline.tasks import AMOUNT, CLASSIFICATION, Task, TaskName
 
 NONE = Metadata()
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]  # places of the training and test rows
-SPLITTERS: dict[TaskName, Callable[..., Any]] = {**dict.fromkeys(CLASSIFICATION, StratifiedKFold)}
+SPLITTERS: dict[TaskName, Callable[..., Any]] = {  # of strata
+    **dict.fromkeys((*CLASSIFICATION, *AMOUNT), StratifiedKFold)
+}
 
 
 def make_folds(
@@ -37,8 +40,9 @@ def make_folds(
         folds = _by_group(y, count, seed, metadata.groups)
     else:
         splitter = SPLITTERS[task.name](count, shuffle=True, random_state=seed)
-        return list(splitter.split(np.zeros(len(y)), y))
-    _check_classes(y, folds, metadata)
+        return list(splitter.split(np.zeros(len(y)), strata(y)))
+    if not is_amount(y):
+        _check_classes(y, folds, metadata)
     return folds
 
 
@@ -97,25 +101,25 @@ def predicted_rows(folds: list[Fold], rows: int) -> NDArray[np.bool_]:
 
 
 def out_of_fold(
-    model: ClassifierMixin,
+    model: Any,
     X: pd.DataFrame,
     y: "pd.Series[Any]",
     folds: list[Fold],
     metadata: Metadata = NONE,
-) -> Probabilities:
-    """Each row's class probabilities by the clone that was fitted without its fold.
+) -> Outputs:
+    """Each row's class probabilities, or amount, by the clone that was fitted without its fold.
 
     NaN for a row that is in no test fold.
     """
-    predicted = np.full((len(y), y.nunique()), np.nan)
+    predicted = np.full((len(y), 1 if is_amount(y) else y.nunique()), np.nan)
     for train, test in folds:
         fitted = fit(clone(model), X.iloc[train], y.iloc[train], metadata.where(train))
-        predicted[test] = fitted.predict_proba(X.iloc[test])
+        predicted[test] = outputs(fitted, X.iloc[test])
     return predicted
 
 
 def score(
-    predictions: metrics.Predictions, folds: list[Fold], thresholds: Sequence[float | None] = ()
+    predictions: metrics.AnyPredictions, folds: list[Fold], thresholds: Sequence[float | None] = ()
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Mean and standard deviation over the folds of the task's search metrics.
 
@@ -124,7 +128,9 @@ def score(
     """
     rows = []
     for (_, test), threshold in zip(folds, thresholds or (None,) * len(folds), strict=True):
-        fold = replace(predictions.where(test), threshold=threshold)
+        fold = predictions.where(test)
+        if threshold is not None:
+            fold = replace(fold, threshold=threshold)  # type: ignore[arg-type]  # amounts have none
         rows.append({name: metrics.value(name, fold) for name in fold.task.search_metrics})
     table = pd.DataFrame(rows)
     means, spread = (

@@ -9,7 +9,8 @@ import pandas as pd
 from sklearn import config_context
 from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import VotingClassifier
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import VotingClassifier, VotingRegressor
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 
@@ -51,11 +52,11 @@ def _request_weights(model: Any, column: str) -> None:
                 if isinstance(part, BaseEstimator) and takes_weights(part):
                     part.set_fit_request(sample_weight=False)
         _request_weights(model[-1], column)
-    elif isinstance(model, VotingClassifier):
+    elif isinstance(model, (VotingClassifier, VotingRegressor)):
         for _, member in model.estimators:
             _request_weights(member, column)
-    elif isinstance(model, FixedThresholdClassifier):
-        _request_weights(model.estimator, column)
+    elif isinstance(model, (FixedThresholdClassifier, TransformedTargetRegressor)):
+        _request_weights(_inside(model), column)
     elif takes_weights(model):
         model.set_fit_request(sample_weight=True)
         if isinstance(model, CalibratedClassifierCV):
@@ -65,6 +66,10 @@ def _request_weights(model: Any, column: str) -> None:
             f"data.weight is {column!r}, and {type(model).__name__} takes no sample_weight in its "
             "fit; leave it out of tune.families, or unset data.weight"
         )
+
+
+def _inside(model: FixedThresholdClassifier | TransformedTargetRegressor) -> Any:
+    return model.regressor if isinstance(model, TransformedTargetRegressor) else model.estimator
 
 
 @contextmanager

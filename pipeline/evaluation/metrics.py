@@ -4,19 +4,24 @@ F1, precision, recall, ROC AUC and average precision are those of the positive c
 is none, they are the mean over the classes (macro, one class against the rest).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from math import sqrt
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
-from pipeline.results import Dataset, Metadata, Probabilities
+from pipeline.evaluation import amounts
+from pipeline.evaluation.amounts import AmountPredictions
+from pipeline.inference.runtimes import outputs
+from pipeline.results import Dataset, Metadata, Outputs, Probabilities, is_amount
 from pipeline.schema.contract import Contract
-from pipeline.tasks import Task, TaskName, classification
+from pipeline.schema.targets import Amount
+from pipeline.tasks import AMOUNT, CLASSIFICATION, COVERAGE, Task, TaskName, classification
 
 Codes = NDArray[np.intp]
 Values = NDArray[np.float64]
@@ -89,27 +94,69 @@ LABELS: dict[TaskName, Callable[[Predictions], Codes]] = {
     "binary": _by_threshold,
     "multiclass": _most_probable,
 }
+AnyPredictions: TypeAlias = "Predictions | AmountPredictions"
 
 
-def predict(dataset: Dataset, model: Any, threshold: float | None) -> Predictions:
-    """The predictions of a fitted model on the test part."""
+def predict(
+    dataset: Dataset, model: Any, threshold: float | None, scores: Sequence[float] = ()
+) -> AnyPredictions:
+    """The predictions of a fitted model on the test part; amounts with intervals by `scores`."""
     X = dataset.X_test
     parts = [X.iloc[start : start + PART] for start in range(0, len(X), PART)]
-    probabilities = np.concatenate([model.predict_proba(part) for part in parts])
+    given = np.concatenate([outputs(model, part) for part in parts])
     metadata = dataset.metadata.of(dataset.X_test)
-    return of_rows(dataset.contract, dataset.y_test, probabilities, threshold, metadata)
+    return of_rows(dataset.contract, dataset.y_test, given, scores or threshold, metadata)
 
 
 def of_rows(
     contract: Contract,
     y: "pd.Series[Any]",
-    probabilities: Probabilities,
-    threshold: float | None,
+    given: Outputs,
+    chosen: float | Sequence[float] | None,
     metadata: Metadata = NO_METADATA,
-) -> Predictions:
-    """Labels of the contract's classes and a model's probabilities of the same rows."""
-    truth = np.searchsorted(np.asarray(contract.classes), y)
-    return Predictions(truth, probabilities, contract.positive_index, threshold, metadata)
+) -> AnyPredictions:
+    """The true target and what a model gives for the same rows, as the contract's task has it.
+
+    `chosen` is the threshold between two classes, or the scores of the intervals around amounts.
+    """
+    truth = y.to_numpy()
+    if contract.classes:
+        truth = np.searchsorted(np.asarray(contract.classes), y)
+    return of_truth(contract, truth, given, chosen, metadata)
+
+
+def of_truth(
+    contract: Contract,
+    truth: NDArray[Any],
+    given: Outputs,
+    chosen: float | Sequence[float] | None,
+    metadata: Metadata = NO_METADATA,
+) -> AnyPredictions:
+    """As `of_rows`, with the places of the classes in place of the labels."""
+    scores = chosen if isinstance(chosen, Sequence) else ()
+    threshold = None if isinstance(chosen, Sequence) else chosen
+    if contract.classes:
+        return Predictions(truth, given, contract.positive_index, threshold, metadata)
+    bounds = Amount(contract, None, scores).bounds(given, COVERAGE)
+    return AmountPredictions(truth.astype(np.float64), *bounds, metadata)
+
+
+def out_of_fold(
+    y: "pd.Series[Any]", given: Outputs, positive: int | None, metadata: Metadata
+) -> AnyPredictions:
+    """Those of a trial, of which no interval is known: amounts are doubles, and no class is."""
+    truth = truth_of(y)
+    if truth.dtype == np.float64:
+        none = np.full(len(truth), np.nan)
+        return AmountPredictions(truth, given[:, 0], none, none, metadata)
+    return Predictions(truth, given, positive, metadata=metadata)
+
+
+def truth_of(y: "pd.Series[Any]") -> NDArray[Any]:
+    """The amounts, or the places of the classes among those that there are."""
+    if is_amount(y):
+        return y.to_numpy()
+    return np.unique(y, return_inverse=True)[1]
 
 
 def true_class_probability(probabilities: Probabilities, truth: Codes) -> Values:
@@ -117,12 +164,42 @@ def true_class_probability(probabilities: Probabilities, truth: Codes) -> Values
     return np.asarray(probabilities[np.arange(len(truth)), truth])
 
 
+class RowLoss(NamedTuple):
+    """The loss of each row, as a function of what is linear in the weights of a blend.
+
+    `linear(outputs, truth)` gives a number for each row, which a blend's members average.
+    """
+
+    linear: Callable[[Outputs, NDArray[Any]], Values]
+    loss: Callable[[Values], Values]
+    of_mean: Callable[[float], float] = float  # the task's loss, from the mean of the rows'
+    scale: Callable[[NDArray[Any]], float] = lambda _: 1.0  # of `linear`
+
+    def __call__(self, given: Outputs, truth: NDArray[Any]) -> Values:
+        """The loss of each row of what a model gives."""
+        return self.loss(self.linear(given, truth))
+
+
 def row_losses(probability: Values) -> Values:
     """The log loss of each row, from the probability that its true class got."""
     return np.asarray(-np.log(np.clip(probability, np.finfo(float).eps, 1)))
 
 
-def value(name: str, predictions: Predictions) -> float:
+def _error(given: Outputs, truth: Values) -> Values:
+    return np.asarray(given[:, 0] - truth)
+
+
+def _spread(truth: Values) -> float:
+    return float(truth.std()) or 1.0
+
+
+ROW_LOSSES: dict[TaskName, RowLoss] = {
+    **dict.fromkeys(CLASSIFICATION, RowLoss(true_class_probability, row_losses)),
+    **dict.fromkeys(AMOUNT, RowLoss(_error, np.square, sqrt, _spread)),
+}
+
+
+def value(name: str, predictions: AnyPredictions) -> float:
     """One metric, by scikit-learn. NaN where it is not defined (AUC of a single class)."""
     weights = predictions.weights
     if weights is not None and not weights.all():
@@ -171,7 +248,8 @@ def _per_row(function: Callable[..., float]) -> Callable[[Predictions], float]:
     return average
 
 
-FUNCTIONS: dict[str, Callable[[Predictions], float]] = {
+FUNCTIONS: dict[str, Callable[[Any], float]] = {
+    **amounts.FUNCTIONS,
     "accuracy": lambda p: sk.accuracy_score(p.truth, p.labels, sample_weight=p.weights),
     "roc_auc": _per_class(sk.roc_auc_score),
     "average_precision": _per_class(sk.average_precision_score),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline.evaluation.bootstrap import percentile_interval, resampled, values
-from pipeline.evaluation.metrics import Predictions
+from pipeline.evaluation.metrics import AnyPredictions
 from pipeline.tasks import METRICS
 
 
@@ -29,7 +29,7 @@ class Difference:
 
 
 def differences(
-    first: Predictions, second: Predictions, resamples: int, seed: int, level: float
+    first: AnyPredictions, second: AnyPredictions, resamples: int, seed: int, level: float
 ) -> dict[str, Difference]:
     """Every metric of both, with a paired percentile bootstrap interval of that level.
 

@@ -1,4 +1,4 @@
-"""Compiles a fitted classifier, and proves that the result answers as the classifier does."""
+"""Compiles a fitted estimator, and proves that the result answers as the estimator does."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from pipeline.export.onnx_builder import TranslationError
 from pipeline.export.onnx_graph import translate, unscaled
 from pipeline.export.random_rows import ROWS, SEED, random_rows
-from pipeline.inference.runtimes import Linear, Predict, of_classifier, of_graph
+from pipeline.inference.runtimes import Linear, Predict, of_estimator, of_graph
 from pipeline.results import Dataset, Training
 from pipeline.schema.contract import Contract
 from pipeline.schema.kinds import text_columns
@@ -21,6 +21,7 @@ from pipeline.schema.matrix import Matrix
 from pipeline.schema.targets import target_of
 
 TOLERANCE = 1e-6  # between probabilities
+RELATIVE = 1e-9  # between amounts, and between their difficulties
 MOST_ROWS = 100_000  # of the training part
 ONE_BY_ONE = 200  # rows that are asked alone, as most requests do
 
@@ -87,7 +88,7 @@ def collapse(classifier: Any) -> Linear | None:
 def _prove(dataset: Dataset, training: Training, compiled: Predict) -> str:
     """In what the two differ, and on which rows; nothing if they are equal."""
     contract = dataset.contract
-    original = of_classifier(training.model, contract)
+    original = of_estimator(training.model, contract)
 
     def one_by_one(rows: Matrix) -> Matrix:
         return np.concatenate([compiled(row[None]) for row in rows])
@@ -114,8 +115,16 @@ def find_difference(
     contract: Contract,
     threshold: float | None,
 ) -> str:
-    """In what two classifiers differ: probabilities beyond 1e-6, or any label."""
+    """In what two models differ: probabilities beyond 1e-6, or any label; amounts beyond 1e-9.
+
+    That of amounts is relative to each, or to their mean size where one is smaller.
+    """
     before, after = original(rows), compiled(rows)
+    if not contract.classes:
+        size = np.abs(before)
+        with np.errstate(invalid="ignore"):
+            most = float((np.abs(before - after) / np.maximum(size, size.mean(axis=0))).max())
+        return "" if most <= RELATIVE else f"amounts differ by up to {most:.2g} of their size"
     with np.errstate(invalid="ignore"):  # a NaN is a difference
         most = float(np.abs(before - after).max())
     if not most <= TOLERANCE:  # or NaN

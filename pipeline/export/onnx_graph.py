@@ -1,8 +1,8 @@
-"""Translates a fitted classifier into an ONNX graph in double precision.
+"""Translates a fitted estimator into an ONNX graph in double precision.
 
 Stock scikit-learn estimators only. skl2onnx translates more of them, but in single precision, in
 which values beside a split fall on its other side, and neither spline nor histogram gradient
-boosting. Whether a graph equals its classifier is for `compilation` to say.
+boosting. Whether a graph equals its estimator is for `compilation` to say.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,17 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import (
     ExtraTreesClassifier,
+    ExtraTreesRegressor,
     HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     RandomForestClassifier,
+    RandomForestRegressor,
     VotingClassifier,
+    VotingRegressor,
 )
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 from sklearn.model_selection import FixedThresholdClassifier
-from sklearn.neural_network import MLPClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -36,31 +41,36 @@ from sklearn.preprocessing import (
     StandardScaler,
     TargetEncoder,
 )
-from sklearn.svm import SVC
+from sklearn.svm import SVC, SVR
 
 from pipeline.export import onnx_codes, onnx_trees
 from pipeline.export.onnx_builder import INPUT, Graph, TranslationError
+from pipeline.inference.runtimes import DIFFICULTY
 
 TINY = np.spacing(1.0)  # a Yeo-Johnson exponent this near to 0 is taken for 0
 
 
-def translate(classifier: Any, columns: int) -> ModelProto:
-    """A model from `X` (rows x columns, NaN where a value is missing) to `probabilities`.
+def translate(estimator: Any, columns: int) -> ModelProto:
+    """A model from `X` (rows x columns, NaN where a value is missing) to `runtimes.outputs`.
 
     Raises TranslationError.
     """
     graph = Graph()
-    probabilities = _probabilities(graph, classifier, INPUT)
-    classes = len(classifier.classes_)
+    probabilities = _output(graph, estimator, INPUT)
+    difficulty = getattr(estimator, DIFFICULTY, None)
+    if difficulty is not None:
+        both = graph("Concat", probabilities, _output(graph, difficulty, INPUT), axis=1)
+        return graph.model(both, columns, 2)
+    classes = len(estimator.classes_)
     if classes == 2:
         first = graph("Sub", graph.constant(1.0), probabilities)
         probabilities = graph("Concat", first, probabilities, axis=1)
     return graph.model(probabilities, columns, classes)
 
 
-def _probabilities(graph: Graph, classifier: Any, X: str) -> str:
-    """With two classes, the second one's probability only (rows x 1)."""
-    return _look_up(CLASSIFIERS, classifier)(graph, classifier, X)
+def _output(graph: Graph, estimator: Any, X: str) -> str:
+    """Amounts, or probabilities: with two classes the second one's only (rows x 1)."""
+    return _look_up(ESTIMATORS, estimator)(graph, estimator, X)
 
 
 def _look_up(table: dict[type, Callable[..., str]], estimator: Any) -> Callable[..., str]:
@@ -77,7 +87,7 @@ def _pipeline(graph: Graph, pipeline: Pipeline, X: str) -> str:
     *steps, last = [step for _, step in pipeline.steps]
     if steps and type(steps[-1]) is StandardScaler and type(last) is LogisticRegression:
         steps, last = steps[:-1], unscaled(steps[-1], last)
-    return _probabilities(graph, last, _steps(graph, steps, X))
+    return _output(graph, last, _steps(graph, steps, X))
 
 
 def _steps(graph: Graph, steps: Sequence[Any], X: str) -> str:
@@ -97,7 +107,7 @@ def unscaled(scaler: StandardScaler, model: LogisticRegression) -> LogisticRegre
 def _voting(graph: Graph, voting: VotingClassifier, X: str) -> str:
     if voting.voting != "soft":
         raise TranslationError("votes without probabilities")
-    members = [_probabilities(graph, member, X) for member in voting.estimators_]
+    members = [_output(graph, member, X) for member in voting.estimators_]
     weights = np.ones(len(members)) if voting.weights is None else np.asarray(voting.weights, float)
     shares = weights / weights.sum()
     if len(voting.classes_) == 2:
@@ -110,7 +120,37 @@ def _voting(graph: Graph, voting: VotingClassifier, X: str) -> str:
 
 
 def _fixed_threshold(graph: Graph, fixed: FixedThresholdClassifier, X: str) -> str:
-    return _probabilities(graph, fixed.estimator_, X)
+    return _output(graph, fixed.estimator_, X)
+
+
+def _weighted_mean(graph: Graph, voting: VotingRegressor, X: str) -> str:
+    members = [_output(graph, member, X) for member in voting.estimators_]
+    weights = np.asarray(voting.weights, float)
+    shares = graph.constant((weights / weights.sum())[:, None])
+    return graph("MatMul", graph("Concat", *members, axis=1), shares)
+
+
+def _transformed_target(graph: Graph, model: TransformedTargetRegressor, X: str) -> str:
+    """The regressor's amounts on the target's own scale."""
+    transformer = model.transformer_
+    steps = [step for _, step in getattr(transformer, "steps", [("", transformer)])]
+    amounts = _output(graph, model.regressor_, X)
+    for step in reversed(steps):
+        amounts = _look_up(INVERSES, step)(graph, step, amounts)
+    return amounts
+
+
+def _inverse_standardize(graph: Graph, scaler: StandardScaler, X: str) -> str:
+    scaled = graph("Mul", X, graph.constant(scaler.scale_))
+    return graph("Add", scaled, graph.constant(scaler.mean_))
+
+
+def _inverse_function(graph: Graph, transformer: FunctionTransformer, X: str) -> str:
+    if transformer.inverse_func is np.exp:
+        return graph("Exp", X)
+    if transformer.inverse_func is np.square:
+        return graph("Mul", X, X)
+    raise TranslationError(f"the inverse {transformer.inverse_func} of a target")
 
 
 # Transformers.
@@ -226,7 +266,7 @@ def _polynomials(spline: Any, knots: NDArray[np.float64]) -> NDArray[np.float64]
     return np.concatenate([before, factors])
 
 
-# Classifiers.
+# Classifiers and regressors.
 
 
 def _linear(graph: Graph, X: str, weights: Any, intercept: Any) -> str:
@@ -238,12 +278,28 @@ def _logistic_regression(graph: Graph, model: LogisticRegression, X: str) -> str
     return graph.link(margins, len(model.classes_))
 
 
-def _mlp(graph: Graph, model: MLPClassifier, X: str) -> str:
+def _linear_regression(graph: Graph, model: Ridge | ElasticNet, X: str) -> str:
+    return _linear(graph, X, model.coef_.reshape(-1, 1), np.reshape(model.intercept_, 1))
+
+
+def _constant(graph: Graph, model: DummyRegressor, X: str) -> str:
+    """The same amount for each row, whatever is missing in it."""
+    gaps = graph("Cast", graph("IsNaN", X), to=TensorProto.DOUBLE)
+    rows = graph("ReduceSum", gaps, graph.constant([1], np.int64), keepdims=1)
+    zeros = graph("Mul", rows, graph.constant(0.0))
+    return graph("Add", zeros, graph.constant(model.constant_))
+
+
+def _layers(graph: Graph, model: MLPClassifier | MLPRegressor, X: str) -> str:
     activation = {"tanh": "Tanh", "relu": "Relu", "logistic": "Sigmoid", "identity": "Identity"}
     *hidden, last = zip(model.coefs_, model.intercepts_, strict=True)
     for weights, intercept in hidden:
         X = graph(activation[model.activation], _linear(graph, X, weights, intercept))
-    return graph.link(_linear(graph, X, *last), len(model.classes_))
+    return _linear(graph, X, *last)
+
+
+def _mlp(graph: Graph, model: MLPClassifier, X: str) -> str:
+    return graph.link(_layers(graph, model, X), len(model.classes_))
 
 
 def _calibrated(graph: Graph, model: CalibratedClassifierCV, X: str) -> str:
@@ -263,10 +319,10 @@ def _calibrated(graph: Graph, model: CalibratedClassifierCV, X: str) -> str:
     return graph("Div", probabilities, total)
 
 
-def _kernel(graph: Graph, model: SVC, X: str) -> str:
+def _kernel(graph: Graph, model: SVC | SVR, X: str) -> str:
     """exp(-gamma |x - s|^2) of each support vector (|x|^2 - 2 x s + |s|^2)."""
     if model.kernel != "rbf":
-        raise TranslationError(f"SVC with the kernel {model.kernel}")
+        raise TranslationError(f"a support vector machine with the kernel {model.kernel}")
     vectors, gamma = model.support_vectors_, model._gamma
     squares = graph("ReduceSumSquare", X, graph.constant([1], np.int64), keepdims=1)
     squares = graph("Mul", squares, graph.constant(-gamma))
@@ -274,8 +330,8 @@ def _kernel(graph: Graph, model: SVC, X: str) -> str:
     return graph("Exp", graph("Add", rest, squares))
 
 
-def _support_vectors(graph: Graph, model: SVC, X: str) -> str:
-    """The decision function of two classes."""
+def _support_vectors(graph: Graph, model: SVC | SVR, X: str) -> str:
+    """The decision function of two classes, or the amounts."""
     return _linear(graph, _kernel(graph, model, X), model.dual_coef_.T, model.intercept_)
 
 
@@ -301,7 +357,7 @@ def _one_against_rest(graph: Graph, model: SVC, X: str) -> str:
     return graph("Add", votes, graph("Div", sure, scale))
 
 
-CLASSIFIERS: dict[type, Callable[..., str]] = {
+ESTIMATORS: dict[type, Callable[..., str]] = {
     Pipeline: _pipeline,
     VotingClassifier: _voting,
     FixedThresholdClassifier: _fixed_threshold,
@@ -311,6 +367,20 @@ CLASSIFIERS: dict[type, Callable[..., str]] = {
     ExtraTreesClassifier: onnx_trees.forest,
     RandomForestClassifier: onnx_trees.forest,
     HistGradientBoostingClassifier: onnx_trees.boosting,
+    VotingRegressor: _weighted_mean,
+    TransformedTargetRegressor: _transformed_target,
+    Ridge: _linear_regression,
+    ElasticNet: _linear_regression,
+    DummyRegressor: _constant,
+    MLPRegressor: _layers,
+    SVR: _support_vectors,
+    ExtraTreesRegressor: onnx_trees.forest,
+    RandomForestRegressor: onnx_trees.forest,
+    HistGradientBoostingRegressor: onnx_trees.boosting,
+}
+INVERSES: dict[type, Callable[..., str]] = {
+    StandardScaler: _inverse_standardize,
+    FunctionTransformer: _inverse_function,
 }
 UFUNCS = {np.sin: "Sin", np.cos: "Cos"}
 TRANSFORMERS: dict[type, Callable[..., str]] = {

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 from onnx import TensorProto, numpy_helper
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from pipeline.export.onnx_builder import Graph
 from pipeline.export.onnx_codes import LevelSets
 
 HALF = 0.5  # between the 0 and the 1 of a set of levels
+LOGARITHMIC = ("poisson", "gamma")  # losses whose margins are logarithms of amounts
 SUM, AT_MOST = 1, 0  # how a TreeEnsemble puts its trees together, and compares with a split
 
 
@@ -33,22 +34,25 @@ class _Tree:
 
 
 def forest(graph: Graph, model: Any, X: str) -> str:
-    """The mean of the trees' probabilities."""
+    """The mean of the trees' probabilities, or amounts."""
     single = graph("Cast", X, to=TensorProto.FLOAT)  # scikit-learn compares it with a double
-    classes = len(model.classes_)
+    classes = len(getattr(model, "classes_", ()))  # none of amounts
+    outputs = {0: [0], 2: [1]}.get(classes, range(classes))
     trees = [
         _Tree(
             *(tree.feature, tree.threshold, tree.children_left, tree.children_right),
             *(tree.missing_go_to_left, tree.children_left < 0, tree.value[:, 0, place], output),
         )
         for tree in (fitted.tree_ for fitted in model.estimators_)
-        for output, place in enumerate([1] if classes == 2 else range(classes))
+        for output, place in enumerate(outputs)
     ]
     total = _sum_of_trees(graph, graph("Cast", single, to=TensorProto.DOUBLE), trees)
     return graph("Div", total, graph.constant(float(len(model.estimators_))))
 
 
-def boosting(graph: Graph, model: HistGradientBoostingClassifier, X: str) -> str:
+def boosting(
+    graph: Graph, model: HistGradientBoostingClassifier | HistGradientBoostingRegressor, X: str
+) -> str:
     """The sum of the trees' margins, of which some split by a set of categories."""
     if model.is_categorical_ is not None:  # scikit-learn moves them to the front
         order = np.argsort(~model.is_categorical_, kind="stable")
@@ -62,10 +66,15 @@ def boosting(graph: Graph, model: HistGradientBoostingClassifier, X: str) -> str
     ]
     margins = _sum_of_trees(graph, sets.added_to(graph, X), trees)
     start = graph.constant(model._baseline_prediction.reshape(1, -1))
-    return graph.link(graph("Add", margins, start), len(model.classes_))
+    total = graph("Add", margins, start)
+    if isinstance(model, HistGradientBoostingClassifier):
+        return graph.link(total, len(model.classes_))
+    return graph("Exp", total) if model.loss in LOGARITHMIC else total
 
 
-def _categories(model: HistGradientBoostingClassifier) -> Sequence[Any]:
+def _categories(
+    model: HistGradientBoostingClassifier | HistGradientBoostingRegressor,
+) -> Sequence[Any]:
     """The codes that were met in each column of categories."""
     if model.is_categorical_ is None:
         return []

@@ -1,9 +1,9 @@
-"""What pushed each row's probability up or down: Shapley values against a reference row.
+"""What pushed each row's answer up or down: Shapley values against a reference row.
 
-With the value of a coalition being the log-odds of a row that has the coalition's columns from
-the row asked for and the others from the reference row (baseline Shapley, Sundararajan and Najmi
-2020). They add up to the row's log-odds less the reference's. For a model that is linear in the
-log-odds they are its terms: coefficient times distance from the reference.
+With the value of a coalition being the log-odds, or the amount, of a row that has the coalition's
+columns from the row asked for and the others from the reference row (baseline Shapley,
+Sundararajan and Najmi 2020). They add up to the row's value less the reference's. For a model that
+is linear in it they are its terms: coefficient times distance from the reference.
 """
 
 from collections.abc import Callable
@@ -15,21 +15,13 @@ from numpy.typing import NDArray
 
 from pipeline.schema.matrix import Matrix
 
-LogOdds = Callable[[Matrix], NDArray[np.float64]]
+Value = Callable[[Matrix], NDArray[np.float64]]
 MOST_EXACT = 10  # columns: 1,024 coalitions
 PAIRS = 64  # of orders, each with its reverse (Mitchell et al. 2022), past that
 SEED = 0
-CERTAIN = 1e-12  # nearer to 0 or 1 than this, log-odds are cut off
 
 
-def log_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:
-    """ln(p / (1 - p)), finite."""
-    p = np.clip(probability, CERTAIN, 1 - CERTAIN)
-    odds: NDArray[np.float64] = np.log(p) - np.log1p(-p)
-    return odds
-
-
-def contributions(value: LogOdds, row: NDArray[np.float64], reference: Matrix) -> Matrix:
+def contributions(value: Value, row: NDArray[np.float64], reference: Matrix) -> Matrix:
     """One number per column: exact up to ten columns, past that estimated from 128 orders.
 
     The estimate is exact too where columns do not interact.
@@ -55,7 +47,7 @@ def _coalitions(columns: int) -> tuple[NDArray[np.bool_], Matrix]:
     return members, (joined - left).T
 
 
-def _estimated(value: LogOdds, row: NDArray[np.float64], reference: Matrix) -> Matrix:
+def _estimated(value: Value, row: NDArray[np.float64], reference: Matrix) -> Matrix:
     columns = len(row)
     rng = np.random.default_rng(SEED)
     half = [rng.permutation(columns) for _ in range(PAIRS)]

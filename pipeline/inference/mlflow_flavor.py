@@ -7,7 +7,7 @@ which checks each row against the contract and answers with label and probabilit
 import gc
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 from pipeline.errors import ContractError, ModelError
 from pipeline.inference import manifest, model_folder
 from pipeline.inference.predictor import Predictor, Trained, records
-from pipeline.inference.runtimes import Linear, of_classifier
+from pipeline.inference.runtimes import Linear, of_estimator
 from pipeline.schema.contract import Contract
 from pipeline.schema.kinds import kind_of
 from pipeline.schema.rules import to_matrix
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class ServedModel:
-    """Answers rows with `label`, `probability` and, past two classes, one per class."""
+    """Answers rows by their task: with label and probability, or with value, low and high."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
@@ -42,8 +42,9 @@ class ServedModel:
     def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:
         """One answer per row, in order: a DataFrame, or what MLflow's server makes of one.
 
-        `params`: `threshold` moves the decision between two classes, `version` adds the
-        registered model's name and version, `explain` what pushed each probability up or down.
+        `params`: `threshold` moves the decision between two classes, `coverage` the intervals
+        around amounts, `version` adds the registered model's name and version, `explain` what
+        pushed each answer up or down.
         Raises MlflowException: INVALID_PARAMETER_VALUE (HTTP 400) for a row that breaks the
         contract, and then no row is answered; INTERNAL_ERROR (HTTP 500) for what the classifier
         itself raises, which is logged, since MLflow would send the stack trace.
@@ -64,18 +65,21 @@ class ServedModel:
         return pd.DataFrame(columns)
 
 
-def signature(contract: Contract, threshold: float | None) -> ModelSignature:
+def signature(
+    contract: Contract, threshold: float | None, scores: Sequence[float] = ()
+) -> ModelSignature:
     """The columns of a row, of an answer, and the params of a request."""
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType[kind_of(column).mlflow_type(column)], name, required=not column.optional)
         for name, column in contract.columns.items()
     ]
+    target = target_of(contract, threshold, scores)
     outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType[column.mlflow_type], column.name) for column in target_of(contract).columns
+        ColSpec(DataType[column.mlflow_type], column.name) for column in target.columns
     ]
     params = [ParamSpec(name, DataType.boolean, False) for name in ("version", "explain")]
-    if threshold is not None:
-        params.append(ParamSpec("threshold", DataType.double, threshold))
+    if target.setting is not None:
+        params.append(ParamSpec(target.setting.name, DataType.double, target.setting.default))
     return ModelSignature(Schema(inputs), Schema(outputs), ParamSchema(params))
 
 
@@ -110,7 +114,7 @@ def save_model(
         (folder / model_folder.PROFILE).write_text(profile, encoding="utf-8")
     example = sklearn_options.get("input_example")
     if example is not None:
-        predictor = Predictor(contract, of_classifier(model, contract), trained)
+        predictor = Predictor(contract, of_estimator(model, contract), trained)
         model_folder.write_example(folder, predictor, example)
     mlflow_model.flavors["python_function"]["loader_module"] = loader_module
     mlflow_model.save(str(folder / "MLmodel"))

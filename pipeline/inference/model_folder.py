@@ -51,6 +51,7 @@ def write(
         # Of a column of texts null: NaN is no JSON.
         "reference": [None if np.isnan(usual) else usual for usual in trained.reference.tolist()],
         "magnitude": trained.magnitude.tolist(),
+        "scores": list(trained.scores),
         "trained_with": _versions(),
         "linear": asdict(linear) if linear else None,
     }
@@ -94,7 +95,7 @@ def load(
     is_compiled = predict is not None
     if predict is None:
         predict = _unpickle(folder, contract) if unpickle else _no_answers
-    trained = Trained(served["threshold"], reference, magnitude)
+    trained = Trained(served["threshold"], reference, magnitude, served.get("scores", ()))
     predictor = Predictor(contract, predict, trained, model_version)
     predictor.is_compiled = is_compiled
     return predictor
@@ -123,7 +124,7 @@ def _unpickle(folder: Path, contract: Contract) -> Predict:
     if code not in sys.path:
         sys.path.append(code)  # modules of the user's; last, or it would hide the project's own
     with (folder / PICKLE).open("rb") as file:
-        return runtimes.of_classifier(pickle.load(file), contract)
+        return runtimes.of_estimator(pickle.load(file), contract)
 
 
 def _no_answers(_: Matrix) -> Matrix:

@@ -21,11 +21,7 @@ from pipeline.schema.targets import target_of
 
 MOST_EXPLAINED = 100  # rows of a request
 TOO_LARGE = "is larger than in all rows of the training part, and has no finite answer"
-PARAMS: Mapping[str, tuple[type, ...]] = {
-    "threshold": (float, int),
-    "version": (bool,),
-    "explain": (bool,),
-}
+FLAGS = ("version", "explain")
 
 
 @dataclass(frozen=True)
@@ -33,37 +29,52 @@ class Params:
     """What a request may ask for."""
 
     threshold: float | None = None
+    coverage: float | None = None
     version: bool = False
     explain: bool = False
+
+    @property
+    def setting(self) -> float | None:
+        """The number that the target takes, of which it has one at most."""
+        return self.threshold if self.coverage is None else self.coverage
 
 
 class Trained(NamedTuple):
     """What answers depend on beside the classifier, from the training part.
 
-    `threshold` is None with more than two classes; `reference` and `magnitude` hold one number
-    per column: a usual value (of numbers the median, of texts none), and the largest absolute
-    value.
+    `threshold` is None but with two classes; `reference` and `magnitude` hold one number per
+    column: a usual value (of numbers the median, of texts none), and the largest absolute value.
+    `scores` are those of the intervals around amounts, sorted.
     """
 
     threshold: float | None
     reference: Matrix
     magnitude: Matrix
+    scores: Sequence[float] = ()
 
     @classmethod
-    def on(cls, contract: Contract, X_train: Matrix, threshold: float | None) -> "Trained":
+    def on(
+        cls,
+        contract: Contract,
+        X_train: Matrix,
+        threshold: float | None,
+        scores: Sequence[float] = (),
+    ) -> "Trained":
         """Measured on the training part (rows x columns, NaN where a value is missing)."""
         numbers = Rules(contract.columns).numbers(X_train)
         usual = [
             kind_of(column).reference(column, values)
             for column, values in zip(contract.columns.values(), numbers.T, strict=True)
         ]
-        return cls(threshold, np.array(usual), np.nanmax(np.abs(numbers), axis=0, initial=0.0))
+        magnitude = np.nanmax(np.abs(numbers), axis=0, initial=0.0)
+        return cls(threshold, np.array(usual), magnitude, scores)
 
 
 class Predictor:
-    """A contract and a classifier behind it.
+    """A contract and a model behind it.
 
-    `predict` maps a matrix with NaN for missing values to probabilities; `model_version` holds
+    `predict` maps a matrix with NaN for missing values to probabilities, or to amounts and their
+    difficulties; `model_version` holds
     the name and the version of the model, as answers show them on request.
     """
 
@@ -76,7 +87,7 @@ class Predictor:
     ) -> None:
         self.contract = contract
         self.rules = Rules(contract.columns)
-        self.target = target_of(contract)
+        self.target = target_of(contract, trained.threshold, trained.scores)
         self.predict = predict
         self.trained = trained
         self.threshold = trained.threshold
@@ -86,17 +97,20 @@ class Predictor:
 
     def params(self, given: Mapping[str, Any]) -> Params:
         """The params of a request. Raises ContractError for what is unknown or out of range."""
-        allowed = [name for name in PARAMS if name != "threshold" or self.threshold is not None]
+        setting = self.target.setting
+        allowed = (*([setting.name] if setting else []), *FLAGS)
         for name, value in given.items():
             if name not in allowed:
                 raise ContractError(f"params may hold {', '.join(allowed)} only", "params")
-            if value is not None and type(value) not in PARAMS[name]:
-                noun = "a number" if name == "threshold" else "true or false"
+            if value is not None and type(value) not in (
+                (bool,) if name in FLAGS else (float, int)
+            ):
+                noun = "true or false" if name in FLAGS else "a number"
                 raise ContractError(f"params.{name} must be {noun}", "params")
-        threshold = given.get("threshold")
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise ContractError("params.threshold must be between 0 and 1", "params")
-        return Params(**{name: value for name, value in given.items() if value is not None})
+        asked = {name: value for name, value in given.items() if value is not None}
+        if setting and setting.name in asked:
+            setting.check(asked[setting.name])
+        return Params(**asked)
 
     def answers(self, X: Matrix, params: Params) -> dict[str, list[Any]]:
         """Columns of answers for rows that `Rules.apply` has let through, in their order.
@@ -113,18 +127,17 @@ class Predictor:
             raise
 
     def _answers(self, X: Matrix, params: Params) -> dict[str, list[Any]]:
-        probabilities = self.predict(X)
-        self._check_finite(X, probabilities)
-        threshold = self.threshold if params.threshold is None else params.threshold
-        columns = self.target.answers(probabilities, threshold)
+        outputs = self.predict(X)
+        self._check_finite(X, outputs)
+        columns = self.target.answers(outputs, params.setting)
         if params.explain:
-            columns |= self._explanations(X, self.target.explained(probabilities))
+            columns |= self._explanations(X, self.target.explained(outputs))
         if params.version:
             columns |= {name: [text] * len(X) for name, text in self.model_version.items()}
         return columns
 
     def _explanations(self, X: Matrix, places: list[int]) -> dict[str, list[Any]]:
-        """In log-odds of the class in each row's place."""
+        """Of the output in each row's place: in log-odds of a class, or in the target's unit."""
         if len(X) > MOST_EXPLAINED:
             raise ContractError(f"params.explain takes at most {MOST_EXPLAINED} rows", "params")
         columns: dict[str, list[Any]] = {"base": [], "contributions": []}
@@ -132,7 +145,7 @@ class Predictor:
         for row, place in zip(X, places, strict=True):
 
             def value(rows: Matrix, target: int = place) -> Matrix:
-                return explain.log_odds(self.predict(rows)[:, target])
+                return self.target.scale(self.predict(rows)[:, target])
 
             shares = explain.contributions(value, row, self.reference)
             self._check_finite(X, shares)

@@ -1,4 +1,4 @@
-"""What computes a model's probabilities: an ONNX graph, a weighted sum, or scikit-learn itself."""
+"""What computes a model's outputs: an ONNX graph, a weighted sum, or scikit-learn itself."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -18,7 +18,10 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 
-Predict = Callable[[Matrix], Matrix]  # from rows x columns, NaN for missing, to rows x classes
+# From rows x columns, NaN for missing, to rows x outputs: a probability for each class, or an
+# amount and its difficulty.
+Predict = Callable[[Matrix], Matrix]
+DIFFICULTY = "difficulty_"  # attribute of a fitted regressor: the model of the size of its errors
 CHUNK = 1024  # rows at a time: what lies between the nodes of a graph stays in the cache
 CELLS = "cells"  # the first step of a pipeline that takes cells, and not their codes
 MOST_ROWS = 100_000  # at a time: the steps of a classifier copy them several times
@@ -45,21 +48,34 @@ def of_graph(graph: bytes | Path) -> Predict:
     return predict
 
 
+def outputs(model: Any, X: Any) -> Matrix:
+    """The probabilities of a classifier; the amounts of a regressor, and their difficulties.
+
+    A regressor without a model of its errors gives amounts alone.
+    """
+    if hasattr(model, "predict_proba"):
+        probabilities: Matrix = model.predict_proba(X)
+        return probabilities
+    difficulty = getattr(model, DIFFICULTY, None)
+    models = (model,) if difficulty is None else (model, difficulty)
+    return np.column_stack([one.predict(X) for one in models])
+
+
 def behind_cells(model: Any) -> Any:
     """The classifier that takes codes, of one that may begin with the encoder of its cells."""
     steps = getattr(model, "steps", [("", None)])
     return steps[-1][1] if steps[0][0] == CELLS else model
 
 
-def of_classifier(classifier: Any, contract: Contract) -> Predict:
-    """The `predict_proba` of a scikit-learn classifier that takes named columns."""
-    columns, classifier = contract.columns, behind_cells(classifier)
+def of_estimator(estimator: Any, contract: Contract) -> Predict:
+    """The outputs of a scikit-learn estimator that takes named columns."""
+    columns, estimator = contract.columns, behind_cells(estimator)
 
     def predict(X: Matrix) -> Matrix:
         if not len(X):  # scikit-learn refuses no rows
-            return np.empty((0, len(contract.classes)))
+            return np.empty((0, len(contract.classes) or 2))
         parts = [X[at : at + MOST_ROWS] for at in range(0, len(X), MOST_ROWS)]
-        answers = [classifier.predict_proba(as_frame(columns, part)) for part in parts]
+        answers = [outputs(estimator, as_frame(columns, part)) for part in parts]
         return answers[0] if len(answers) == 1 else np.concatenate(answers)
 
     return predict

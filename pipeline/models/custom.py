@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from inspect import Parameter
 from typing import Any
 
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_regressor
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from pipeline.config.ranges import Distribution, written
@@ -165,7 +165,7 @@ def _instance_faults(kind: type, estimator: Estimator) -> list[str]:
         model = kind(**{**estimator.params, **fixed(estimator), **default(estimator)})
     except Exception as error:  # whatever a constructor may raise
         return [f"estimator {kind.__name__} cannot be made: {type(error).__name__}: {error}"]
-    if not hasattr(model, "predict_proba"):
+    if not hasattr(model, "predict_proba") and not is_regressor(model):
         return [
             f"estimator {kind.__name__} has no predict_proba with these params; take one that "
             "has, or wrap it in sklearn.calibration.CalibratedClassifierCV in a module of yours"

@@ -16,7 +16,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.impute import SimpleImputer
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -60,6 +60,7 @@ class Features:
     dates: tuple[str, ...]
     texts: tuple[str, ...]
     categories: Mapping[str, int]  # number of levels
+    is_amount: bool = False  # what is learnt from them
 
     @classmethod
     def of(cls, contract: Contract) -> "Features":
@@ -78,6 +79,7 @@ class Features:
                 for name, column in columns
                 if column.kind == "category"
             },
+            is_amount=not contract.classes,
         )
 
     @property
@@ -123,7 +125,7 @@ def encoded(features: Features, steps: Steps, seed: int) -> Steps:
         ("levels", one_hot(), features.with_at_most(MOST_ONE_HOT)),
         (
             "targets",
-            make_pipeline(by_target(seed), StandardScaler()),
+            make_pipeline(by_target(features, seed), StandardScaler()),
             features.with_more_than(MOST_ONE_HOT),
         ),
         *_text_parts(features, seed),
@@ -141,7 +143,7 @@ def native(features: Features, seed: int) -> tuple[Steps, list[int] | None]:
         ("levels", "passthrough", few),
         ("numbers", "passthrough", list(features.numbers)),
         ("dates", date_parts(), list(features.dates)),
-        ("targets", by_target(seed), many),
+        ("targets", by_target(features, seed), many),
         *_text_parts(features, seed),
     ]
     places = list(range(len(few))) or None
@@ -155,8 +157,11 @@ def one_hot() -> OneHotEncoder:
     )
 
 
-def by_target(seed: int) -> TargetEncoder:
+def by_target(features: Features, seed: int) -> TargetEncoder:
     """The shrunk mean of the target among a level's rows; in training those of other folds."""
+    if features.is_amount:  # scikit-learn takes whole ones for classes
+        folds = KFold(INNER_FOLDS, shuffle=True, random_state=seed)
+        return TargetEncoder(target_type="continuous", cv=folds)
     return TargetEncoder(cv=StratifiedKFold(INNER_FOLDS, shuffle=True, random_state=seed))
 
 

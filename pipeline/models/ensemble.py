@@ -5,23 +5,29 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import VotingClassifier
+from sklearn.ensemble import VotingClassifier, VotingRegressor
 
-from pipeline.evaluation.metrics import NO_METADATA, mean, row_losses, true_class_probability
-from pipeline.results import Metadata, Probabilities
-from pipeline.tasks import CLASSIFICATION, Family, Task, TaskName
+from pipeline.evaluation.metrics import NO_METADATA, ROW_LOSSES, mean, row_losses
+from pipeline.results import Metadata, Outputs
+from pipeline.tasks import AMOUNT, BINARY, CLASSIFICATION, Family, Task, TaskName
 
+Losses = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 MOST_STEPS = 200
-LEAST_GAIN = 1e-6  # in log loss; below it, the search has come to rest
+LEAST_GAIN = (
+    1e-6  # in log loss, or in variances of the target; below it, the search has come to rest
+)
 STANDARD_ERRORS = 0.5
 
 
 def select_weights(
-    out_of_fold: dict[Family, Probabilities],
-    truth: NDArray[np.intp],
+    out_of_fold: dict[Family, Outputs],
+    truth: NDArray[Any],
     metadata: Metadata = NO_METADATA,
+    task: Task = BINARY,
 ) -> dict[Family, float]:
     """Ensemble selection with replacement (Caruana et al. 2004), for the lowest log loss.
+
+    Of amounts it is for the lowest squared error, in variances of the target.
 
     It starts from one copy of each family and adds or takes away one copy at a time, so a
     family that does not help ends with no weight and one that dominates can have it all. Of the
@@ -30,38 +36,40 @@ def select_weights(
     smaller than that are mostly noise of these rows. Of the rules that are compared nested in
     benchmarks/selection_rules.py it has the lowest mean loss, and on no table is it
     significantly worse than the best family alone; two standard errors stay near the plain mean
-    on small tables, whatever suits them. `truth` holds the places of the true classes; the
-    weights sum to 1. Without any row they are equal.
+    on small tables, whatever suits them. `truth` holds the amounts, or
+    the places of the true classes; the weights sum to 1. Without any row they are equal.
     """
     names = list(out_of_fold)
     if not len(truth):
         return dict.fromkeys(names, 1 / len(names))
-    # rows x families: what each family gives the true class
-    of_truth = np.stack(
-        [true_class_probability(out_of_fold[name], truth) for name in names], axis=1
-    )
-    path = selection_path(of_truth, metadata.sample_weight)
-    last = _losses(of_truth, path[-1])
+    row_loss = ROW_LOSSES[task.name]
+    # rows x families: what each family gives the true class, or by how much it errs
+    of_truth = np.stack([row_loss.linear(out_of_fold[name], truth) for name in names], axis=1)
+    of_truth = of_truth / row_loss.scale(truth)
+    path = selection_path(of_truth, metadata.sample_weight, row_loss.loss)
+    last = _losses(of_truth, path[-1], row_loss.loss)
     counts = next(
         counts
         for counts in path
-        if is_close(_losses(of_truth, counts), last, STANDARD_ERRORS, metadata)
+        if is_close(_losses(of_truth, counts, row_loss.loss), last, STANDARD_ERRORS, metadata)
     )
     return dict(zip(names, (counts / counts.sum()).tolist(), strict=True))
 
 
 def selection_path(
-    of_truth: NDArray[np.float64], sample_weight: NDArray[np.float64] | None = None
+    of_truth: NDArray[np.float64],
+    sample_weight: NDArray[np.float64] | None = None,
+    row_losses: Losses = row_losses,
 ) -> list[NDArray[np.float64]]:
     """Copies of each family, from one each to where no single step lowers the mean loss.
 
-    `of_truth` is what each family gives the true class of each row, rows x families;
-    `sample_weight` is of the rows.
+    `of_truth` is what each family gives the true class of each row, rows x families, or whatever
+    else `row_losses` takes; `sample_weight` is of the rows.
     """
     count = of_truth.shape[1]
     steps = np.repeat(np.eye(count), 2, axis=0) * np.tile([1, -1], count)[:, None]
     path = [np.ones(count)]
-    loss = mean(_losses(of_truth, path[0]), sample_weight)
+    loss = mean(_losses(of_truth, path[0], row_losses), sample_weight)
     for _ in range(MOST_STEPS):
         moves = path[-1] + steps
         moves = moves[(moves.min(axis=1) >= 0) & (moves.sum(axis=1) > 0)]
@@ -79,7 +87,9 @@ def selection_path(
     return path
 
 
-def _losses(of_truth: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+def _losses(
+    of_truth: NDArray[np.float64], counts: NDArray[np.float64], row_losses: Losses
+) -> NDArray[np.float64]:
     return row_losses(of_truth @ (counts / counts.sum()))
 
 
@@ -107,8 +117,8 @@ def is_close(
     return bool(average <= standard_errors * error)
 
 
-def mix(out_of_fold: dict[Family, Probabilities], weights: dict[Family, float]) -> Probabilities:
-    """The weighted mean of the families' probabilities."""
+def mix(out_of_fold: dict[Family, Outputs], weights: dict[Family, float]) -> Outputs:
+    """The weighted mean of the families' probabilities or amounts."""
     return np.asarray(sum(weights[name] * out_of_fold[name] for name in weights))
 
 
@@ -123,6 +133,11 @@ def _soft_vote(members: list[tuple[Family, Any]], weights: list[float]) -> Votin
     return VotingClassifier(members, voting="soft", weights=weights)
 
 
+def _weighted_mean(members: list[tuple[Family, Any]], weights: list[float]) -> VotingRegressor:
+    return VotingRegressor(members, weights=weights)
+
+
 ENSEMBLES: dict[TaskName, Callable[[list[tuple[Family, Any]], list[float]], Any]] = {
-    **dict.fromkeys(CLASSIFICATION, _soft_vote)
+    **dict.fromkeys(CLASSIFICATION, _soft_vote),
+    **dict.fromkeys(AMOUNT, _weighted_mean),
 }

@@ -51,6 +51,7 @@ def _none(*_: Any) -> None:
 THRESHOLDS: dict[TaskName, Callable[..., float | None]] = {
     "binary": _of_positive,
     "multiclass": _none,
+    "regression": _none,
 }
 
 

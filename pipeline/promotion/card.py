@@ -20,6 +20,7 @@ from pipeline.schema.columns import Column, NumberColumn
 from pipeline.schema.contract import Label
 from pipeline.schema.kinds import kind_of
 from pipeline.schema.number import ANY
+from pipeline.tasks import COVERAGE
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 MOST_COLUMNS = 20
@@ -57,11 +58,13 @@ def card(record: Record, weights: Mapping[str, float]) -> str:
         metrics=_metrics(record.config.evaluate, evidence),
         rules=record.decision.rules,
         source=record.config.data.source,
-        shares=_shares(dataset),
+        shares=_shares(dataset) if dataset.contract.classes else _amounts(dataset),
         named={label: _named(dataset, label) for label in dataset.contract.classes},
         columns=_columns(dataset.contract.columns),
         weights=", ".join(f"{name} {weight:.0%}" for name, weight in weights.items() if weight),
         threshold=evidence.predictions.threshold,
+        dummy=evidence.predictions.task.dummy,
+        coverage=f"{COVERAGE:.0%}",
         primary=primary,
         cross_validated=record.decision.candidate.metrics[f"cv/{primary}"],
         example=_example(dataset),
@@ -95,7 +98,7 @@ def html(page: str, pictures: Mapping[str, bytes]) -> str:
 
 
 def _metrics(evaluate: Evaluate, evidence: Evidence) -> list[tuple[str, float, str, float]]:
-    """Name, value, interval, and what the class shares alone reach."""
+    """Name, value, interval, and what the dummy reaches."""
     drawing = (evidence.predictions, evaluate.resamples, evaluate.seed)
     intervals = bootstrap.intervals(*drawing)
     return [
@@ -117,6 +120,11 @@ def _shares(dataset: Dataset) -> str:
     shares = dataset.y_train.value_counts(normalize=True)
     classes = dataset.contract.classes
     return ", ".join(f"{_named(dataset, label)} {shares[label]:.1%}" for label in classes)
+
+
+def _amounts(dataset: Dataset) -> str:
+    low, middle, high = dataset.y_train.quantile([0.05, 0.5, 0.95])
+    return f"nine in ten from {low:.6g} to {high:.6g}, median {middle:.6g}"
 
 
 def _named(dataset: Dataset, label: Label) -> str:

@@ -13,7 +13,6 @@ import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
-from sklearn.dummy import DummyClassifier
 
 from pipeline.config.sections import Config
 from pipeline.datasets import row_hash
@@ -25,9 +24,11 @@ from pipeline.errors import (
     RegistryError,
 )
 from pipeline.evaluation import metrics
-from pipeline.evaluation.metrics import Predictions
+from pipeline.evaluation.metrics import AnyPredictions
 from pipeline.inference import manifest, model_folder
 from pipeline.inference.predictor import Predictor
+from pipeline.models import families
+from pipeline.models.encoders import Features
 from pipeline.promotion import gate
 from pipeline.promotion.gate import Evidence, PairedComparison
 from pipeline.results import Candidate, Dataset, Metadata
@@ -47,13 +48,16 @@ class StoredModel:
     folder: Path  # its verified files
     predictor: Predictor
 
-    def predict(self, X: pd.DataFrame, y: "pd.Series[Any]", metadata: Metadata) -> Predictions:
+    def predict(self, X: pd.DataFrame, y: "pd.Series[Any]", metadata: Metadata) -> AnyPredictions:
         """What it predicts for labelled rows. Raises ContractError for one outside its contract."""
         contract = self.predictor.contract
         given = X[[name for name in contract.columns if name in X]]
         rows = to_matrix(Rules(contract.columns), given)
-        probabilities, threshold = self.predictor.predict(rows), self.predictor.threshold
-        return metrics.of_rows(contract, y, probabilities, threshold, metadata)
+        trained = self.predictor.trained
+        return metrics.of_rows(
+            *(contract, y, self.predictor.predict(rows), trained.scores or trained.threshold),
+            metadata,
+        )
 
     def is_of(self, dataset: Dataset) -> bool:
         """Whether it was trained, and cross-validated, on this table and split."""
@@ -138,7 +142,7 @@ def _compare(
     dataset: Dataset,
     challenger: StoredModel,
     champion: StoredModel,
-    tested: Predictions,
+    tested: AnyPredictions,
 ) -> PairedComparison:
     """On the same rows; `tested` are the challenger's of the test part. Raises ContractError."""
     where = held_out(dataset, [challenger, champion])
@@ -158,10 +162,10 @@ def _compare(
     )
 
 
-def _dummy(dataset: Dataset) -> Predictions:
-    """The shares of the classes in the training part, for every row of the test part."""
+def _dummy(dataset: Dataset) -> AnyPredictions:
+    """What the training part has on average, for every row of the test part."""
     metadata = dataset.metadata.of(dataset.X_train)
-    model = DummyClassifier(strategy="prior")
+    model = families.dummy(Features.of(dataset.contract))
     model.fit(dataset.X_train, dataset.y_train, sample_weight=metadata.sample_weight)
     return metrics.predict(dataset, model, None)
 

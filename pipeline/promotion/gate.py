@@ -1,7 +1,8 @@
 """The rules that a candidate must keep before it may become champion, each with its figures."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 import numpy as np
 import pandas as pd
@@ -9,15 +10,17 @@ import pandas as pd
 from pipeline.config.gate import Gate
 from pipeline.config.sections import Config
 from pipeline.evaluation import bootstrap, metrics
+from pipeline.evaluation.amounts import AmountPredictions
 from pipeline.evaluation.calibration import calibrations
-from pipeline.evaluation.metrics import Predictions
+from pipeline.evaluation.metrics import AnyPredictions, Predictions
 from pipeline.evaluation.paired_bootstrap import Difference, differences
 from pipeline.evaluation.slices import groups
 from pipeline.results import Claim, RuleResult
 from pipeline.schema.columns import Column
 from pipeline.schema.contract import Label
-from pipeline.tasks import METRICS
+from pipeline.tasks import AMOUNT, CLASSIFICATION, COVERAGE, METRICS, TaskName
 
+RESAMPLES, SEED = 2000, 0  # of the coverage of intervals
 SAME = 1e-6  # between a metric as it was logged and as it is computed afresh
 
 
@@ -29,8 +32,8 @@ class PairedComparison:
     """
 
     champion: str  # its title: version 3
-    first: Predictions  # the candidate's
-    second: Predictions
+    first: AnyPredictions  # the candidate's
+    second: AnyPredictions
     rows_digest: str  # sha256 of the rows' places in the table
     cross_validated: tuple[float, float] | None
 
@@ -43,8 +46,8 @@ class Evidence:
     """What the rules of the gate look at."""
 
     logged: dict[str, float]  # the test metrics that `evaluate` logged
-    predictions: Predictions  # the candidate's, of its test part
-    dummy: Predictions  # of the same rows: the shares of the classes in the training part
+    predictions: AnyPredictions  # the candidate's, of its test part
+    dummy: AnyPredictions  # of the same rows: class shares or mean of the training part
     X: pd.DataFrame  # the same rows
     comparison: Comparison  # a text: why there is none; None where there is no champion
     classes: tuple[Label, ...]  # as people call them, in the order of the columns of probabilities
@@ -60,9 +63,8 @@ def check(config: Config, evidence: Evidence) -> tuple[tuple[RuleResult, ...], C
         *_rows(evidence),
         *_floors(config, "gate.floors", config.gate.floors, evidence.predictions),
         *_dummy(config, evidence),
-        *_calibration(config.gate, evidence),
+        *CALIBRATIONS[evidence.predictions.task.name](config.gate, evidence),
         *_slices(config, evidence),
-        *_never_predicted(evidence),
         *against,
     ]
     return tuple(rules), claim
@@ -77,7 +79,7 @@ def _reproduced(evidence: Evidence) -> RuleResult:
     """The model in the store is the one that was evaluated, and so are the rows."""
     values = {name: metrics.value(name, evidence.predictions) for name in evidence.logged}
     for name, logged in evidence.logged.items():
-        if not abs(logged - values[name]) <= SAME:
+        if not abs(logged - values[name]) <= SAME * max(1.0, abs(logged)):
             now = values[name]
             message = f"test/{name} was {logged:.6g} when it was evaluated and is {now:.6g} now"
             return RuleResult("reproduced", False, message, {f"test/{name}": now})
@@ -97,7 +99,7 @@ def _floors(
     config: Config,
     rule: str,
     floors: Mapping[str, float],
-    predictions: Predictions,
+    predictions: AnyPredictions,
     group: str = "",
 ) -> Iterator[RuleResult]:
     """Each floor of `rule`; one of a metric that is not defined on the rows (NaN) is broken.
@@ -143,9 +145,39 @@ def _dummy(config: Config, evidence: Evidence) -> Iterator[RuleResult]:
     passed = pair.least_gain > 0
     message = (
         f"test/{pair.metric} {pair.first:.6g} {'is' if passed else 'is not proven'} better than "
-        f"the {pair.second:.6g} of the class shares: {_gain(pair, config.gate)}"
+        f"the {pair.second:.6g} of {evidence.predictions.task.dummy}: {_gain(pair, config.gate)}"
     )
     yield RuleResult("gate.dummy", passed, message, _figures(pair))
+
+
+def _of_classes(gate: Gate, evidence: Evidence) -> Iterator[RuleResult]:
+    yield from _calibration(gate, evidence)
+    yield from _never_predicted(evidence)
+
+
+def _coverage(gate: Gate, evidence: Evidence) -> Iterator[RuleResult]:
+    """Broken where intervals are proven to hold fewer rows than promised less `gate.calibration`.
+
+    By the bootstrap of the test rows, or of their groups.
+    """
+    if gate.calibration is None:
+        return
+    predictions = evidence.predictions
+    assert isinstance(predictions, AmountPredictions)
+    covered = metrics.value("coverage", predictions)
+    drawn = bootstrap.resampled(predictions, RESAMPLES, SEED)["coverage"]
+    low, high = bootstrap.percentile_interval(drawn, 2 * gate.level - 1)
+    least = COVERAGE - gate.calibration
+    passed = high >= least
+    within = "within" if covered >= least else "beyond"
+    chance = ", which may be chance" if passed and covered < least else ""
+    message = (
+        f"intervals of {COVERAGE:.0%} hold {covered:.1%} of the test rows ({low:.1%} to "
+        f"{high:.1%}), {within} gate.calibration {gate.calibration:g} below{chance}"
+    )
+    yield RuleResult(
+        "gate.calibration", passed, message, {"coverage": covered, "low": low, "high": high}
+    )
 
 
 def _calibration(gate: Gate, evidence: Evidence) -> Iterator[RuleResult]:
@@ -155,6 +187,7 @@ def _calibration(gate: Gate, evidence: Evidence) -> Iterator[RuleResult]:
     """
     if gate.calibration is None:
         return
+    assert isinstance(evidence.predictions, Predictions)
     each = calibrations(evidence.predictions)
     if any(np.isnan(one.error) for one in each):
         message = "the test part lacks a class: how far its probabilities are off cannot be said"
@@ -194,6 +227,7 @@ def _calibration(gate: Gate, evidence: Evidence) -> Iterator[RuleResult]:
 def _never_predicted(evidence: Evidence) -> Iterator[RuleResult]:
     """Says, and no more, that a class has rows in the test part and is predicted for none."""
     predictions = evidence.predictions
+    assert isinstance(predictions, Predictions)
     truth, labels = (
         np.bincount(codes, minlength=predictions.classes)
         for codes in (predictions.truth, predictions.labels)
@@ -207,6 +241,12 @@ def _never_predicted(evidence: Evidence) -> Iterator[RuleResult]:
             f"{len(predictions.truth)} test rows are of that class (its recall is 0); "
             f"{costs}set gate.floors on recall, f1 or average_precision",
         )
+
+
+CALIBRATIONS: Mapping[TaskName, Callable[[Gate, Evidence], Iterator[RuleResult]]] = {
+    **dict.fromkeys(CLASSIFICATION, _of_classes),
+    **dict.fromkeys(AMOUNT, _coverage),
+}
 
 
 def _slices(config: Config, evidence: Evidence) -> Iterator[RuleResult]:
@@ -237,11 +277,18 @@ def _against_champion(config: Config, comparison: Comparison) -> tuple[list[Rule
     rules = [_paired(gate, comparison, pair), *_cross_validated(gate.primary, comparison)]
     if pair.least_gain > 0:
         return rules, "better"
-    return rules, "not worse" if pair.least_gain > -gate.margin else "maybe worse"
+    is_close = pair.least_gain > -_margin(gate, comparison, pair)
+    return rules, "not worse" if is_close else "maybe worse"
+
+
+def _margin(gate: Gate, comparison: PairedComparison, pair: Difference) -> float:
+    """`gate.margin` in the unit of the metric: of amounts' errors it is a share of them."""
+    is_share = comparison.first.task.is_margin_relative and METRICS[pair.metric].bounds[1] == inf
+    return gate.margin * abs(pair.second) if is_share else gate.margin
 
 
 def _paired(gate: Gate, comparison: PairedComparison, pair: Difference) -> RuleResult:
-    allowed = gate.margin if gate.rule == "non_inferiority" else 0.0
+    allowed = _margin(gate, comparison, pair) if gate.rule == "non_inferiority" else 0.0
     passed = pair.least_gain > -allowed
     if gate.rule == "superiority":
         meant = "better" if passed else "not proven better"
@@ -269,9 +316,14 @@ def _cross_validated(name: str, comparison: PairedComparison) -> Iterator[RuleRe
     yield RuleResult("gate.primary", passed, message, {"first": first, "second": second})
 
 
-def _too_few(gate: Gate, predictions: Predictions) -> str:
+def _too_few(gate: Gate, predictions: AnyPredictions) -> str:
     """Why so few rows say nothing, if they do; where rows have groups, those are counted."""
     codes, what = predictions.metadata.group_codes, f"{len(predictions.truth)} rows"
+    if isinstance(predictions, AmountPredictions):
+        units = len(predictions.truth) if codes is None else len(np.unique(codes))
+        what += "" if codes is None else f" of {units} groups"
+        few = f"{what}, and gate.rows_per_class is {gate.rows_per_class}"
+        return few if units < gate.rows_per_class else ""
     truth = predictions.truth
     if codes is not None:
         what += f" of {len(np.unique(codes))} groups"
@@ -283,7 +335,9 @@ def _too_few(gate: Gate, predictions: Predictions) -> str:
     return f"{what}, {counts.min()} of one class, and gate.rows_per_class is {gate.rows_per_class}"
 
 
-def _differences(config: Config, first: Predictions, second: Predictions) -> dict[str, Difference]:
+def _differences(
+    config: Config, first: AnyPredictions, second: AnyPredictions
+) -> dict[str, Difference]:
     """With bounds that each hold with the gate's confidence."""
     evaluate = config.evaluate
     level = 2 * config.gate.level - 1

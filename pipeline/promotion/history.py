@@ -8,7 +8,10 @@ from pipeline.reporting.markdown import one_line, row
 from pipeline.results import Event
 from pipeline.tracking import pages
 
-SHOWN = ("cv/log_loss", "test/log_loss", "test/roc_auc")  # for people
+SHOWN = (  # for people
+    *("cv/log_loss", "test/log_loss", "test/roc_auc"),
+    *("cv/rmse", "test/rmse", "test/coverage"),
+)
 
 
 def table(events: Sequence[Event]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from pipeline.inference import manifest
 from pipeline.promotion import card
 from pipeline.promotion.gate import PairedComparison
 from pipeline.promotion.record import Record
-from pipeline.reporting.model_figures import model_comparison
+from pipeline.reporting import comparison
 from pipeline.reporting.style import png
 from pipeline.results import MODEL_METRICS, Artifacts, Decision
 from pipeline.tracking import registry, runs
@@ -28,7 +28,7 @@ def publish(record: Record, run_id: str, version: ModelVersion) -> str:
     page = card.card(record, _weights(record.decision.candidate.model_id))
     decision, predictions = record.as_json(), _predictions(record)
     seed = record.config.evaluate.seed
-    picture = png(model_comparison(predictions, record.dataset.class_names, seed))
+    picture = png(comparison.of_models(predictions, record.dataset.class_names, seed))
     in_html = card.html(page, {PICTURE: picture})
     artifacts: Artifacts = {
         "decision.json": decision,
@@ -70,7 +70,7 @@ def _metrics(decision: Decision) -> dict[str, float]:
     return {n: v for n, v in measured if n.startswith(MODEL_METRICS)} | figures
 
 
-def _predictions(record: Record) -> dict[str, metrics.Predictions]:
+def _predictions(record: Record) -> dict[str, metrics.AnyPredictions]:
     """The candidate's and the champion's on the same rows, or the candidate's alone."""
     title, comparison = f"version {record.version}", record.evidence.comparison
     if isinstance(comparison, PairedComparison):

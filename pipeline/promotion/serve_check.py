@@ -9,7 +9,7 @@ from pipeline.config.sections import Config
 from pipeline.errors import ModelError
 from pipeline.inference import manifest
 from pipeline.inference.predictor import Predictor
-from pipeline.inference.runtimes import of_classifier
+from pipeline.inference.runtimes import of_estimator
 from pipeline.promotion import http_check, proof
 from pipeline.promotion.challenger import StoredModel
 from pipeline.results import RuleResult, Version
@@ -82,5 +82,5 @@ def _proven(version: Version, folder: Path, model: StoredModel, rows: pd.DataFra
 def _original(model: StoredModel) -> Predictor:
     """The pipeline that was fitted, in this process."""
     fitted = model.predictor
-    predict = of_classifier(logged_model.load(model.folder), fitted.contract)
+    predict = of_estimator(logged_model.load(model.folder), fitted.contract)
     return Predictor(fitted.contract, predict, fitted.trained, {})

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.schema.columns import AnyColumn
-from pipeline.tasks import Task, classification
+from pipeline.tasks import REGRESSION, Task, classification
 
 Label = bool | int | str  # a class of the target
 
@@ -11,7 +11,8 @@ Label = bool | int | str  # a class of the target
 class Contract(BaseModel):
     """Columns and classes of a table.
 
-    `classes` are sorted; `positive` is None unless there are exactly two.
+    `classes` are sorted, and none where an amount is predicted; `positive` is None unless there
+    are exactly two. `target_range` bounds the answers of amounts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -21,11 +22,12 @@ class Contract(BaseModel):
     target: str
     classes: tuple[Label, ...]
     positive: Label | None
+    target_range: tuple[float | None, float | None] = (None, None)
 
     @property
     def task(self) -> Task:
         """The kind of prediction."""
-        return classification(self.positive)
+        return classification(self.positive) if self.classes else REGRESSION
 
     @property
     def positive_index(self) -> int | None:

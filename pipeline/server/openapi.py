@@ -6,6 +6,7 @@ from typing import Any
 from pipeline.schema import json_schema
 from pipeline.schema.json_schema import Schema
 from pipeline.schema.kinds import kind_of
+from pipeline.schema.targets import Setting
 from pipeline.server.loaded_model import LoadedModel
 
 ERROR_STATUSES = (400, 401, 408, 413, 415, 421, 429, 431, 500, 503, 504)
@@ -127,7 +128,7 @@ def _schemas(model: LoadedModel, example: dict[str, Any]) -> dict[str, Schema]:
         # A list of cells per column, all of one length.
         "Columns": _closed({name: _array(cell) for name, cell in cells.items()}, required),
         "Split": _split(cells, required),
-        "Params": _params(model.predictor.threshold),
+        "Params": _params(model.predictor.target.setting),
         **_answer(model),
         "Model": _model(),
         "Error": _object(error_code=STRING, message=STRING, request_id=STRING),
@@ -160,13 +161,11 @@ def _split(cells: Mapping[str, Schema], required: list[str]) -> Schema:
     return _closed({"columns": names, "data": _array(row), "index": index}, ["columns", "data"])
 
 
-def _params(threshold: float | None) -> Schema:
+def _params(setting: Setting | None) -> Schema:
     truth = {"type": ["boolean", "null"]}
     params: dict[str, Schema] = {"version": truth, "explain": truth}
-    if threshold is not None:  # no `default`: clients would send that of this version to the next
-        usual = f"the model's own, {threshold:.6g}, if not given"
-        bounds = {"minimum": 0, "maximum": 1, "description": usual}
-        params["threshold"] = {"type": ["number", "null"], **bounds}
+    if setting is not None:
+        params[setting.name] = setting.json_schema
     return _closed(params, [])
 
 

@@ -82,13 +82,15 @@ def docs(model: LoadedModel, url: str, with_key: bool) -> str:
     )
     codes_of = snippets(url, example, with_key).items()
     snippets_html = "".join(f"<h3>{name}</h3><pre>{escape(code)}</pre>" for name, code in codes_of)
-    classes = ", ".join(map(repr, contract.classes))
+    what = f"one of {', '.join(map(repr, contract.classes))}"
+    if not contract.classes:
+        what = "an amount, and an interval that holds it as often as params.coverage says"
     codes = ", ".join(code for code in operation["responses"] if code != "200")
     title = escape(model.title)
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
 <style>{STYLE}</style>
 <h1>{title}</h1>
-<p>Predicts {escape(contract.target)}: one of {escape(classes)}.
+<p>Predicts {escape(contract.target)}: {escape(what)}.
 The same for programs: <a href="openapi.json">openapi.json</a>;
 its run and metrics: <a href="model">model</a>.</p>
 <h2>Columns</h2>
@@ -110,4 +112,7 @@ def _row(name: str, column: Column) -> str:
 def _bounds(param: Mapping[str, Any]) -> str:
     if "boolean" in param["type"]:
         return "true or false"
-    return f"{param['minimum']} to {param['maximum']}, {param['description']}"
+    least = (
+        f"{param['minimum']}" if "minimum" in param else f"more than {param['exclusiveMinimum']}"
+    )
+    return f"{least} to {param['maximum']:.6g}, {param['description']}"

@@ -5,13 +5,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import skew
 
 from pipeline.datasets.checks.table import check_table
+from pipeline.reporting import amount_figures
 from pipeline.reporting import table_figures as figures
 from pipeline.reporting.findings import findings_note, findings_page
 from pipeline.reporting.style import part
 from pipeline.reporting.tables import labelled, numbered
-from pipeline.results import Dataset, Report
+from pipeline.results import Artifacts, Dataset, Report, is_amount
 from pipeline.schema.kinds import kind_of, text_columns
 
 MOST_DRAWN = 15  # columns whose distributions are drawn, and in the report
@@ -20,12 +22,19 @@ MOST_REPORTED = 5_000  # rows of the report
 MOST_RANKED = 100_000  # rows that are ranked, described and drawn
 MOST_RANKED_IN_PAIRS = 10_000  # rows of correlations: with gaps each pair is ranked anew
 SEED = 0
+TENTHS = 10
+FENCE = 1.5
+QUANTILES = (0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1)
+ASSOCIATION = {  # of amounts, and of classes
+    True: "rank variance of the target between its levels or tenths",
+    False: "rank variance between classes",
+}
 
 
 def analyze(dataset: Dataset) -> Report:
     """Shape, head, description, balance, gaps, duplicates, correlations, distributions."""
     X = _sample(dataset)
-    y, named_y = dataset.y.loc[X.index], _named(dataset)
+    y = dataset.y.loc[X.index]
     table = pd.concat([dataset.cells_of(X), y], axis=1)
     columns, texts = dataset.contract.columns, _texts(dataset)
     X = X.assign(**{name: X[name].str.len().astype(np.float64) for name in texts["column"]})
@@ -33,7 +42,7 @@ def analyze(dataset: Dataset) -> Report:
     findings = [one for each in check_table(dataset).values() for one in each]
     are_inferred = dataset.data is not None and dataset.data.unlisted == "infer"
     associations = _associations(X, y)
-    described["rank variance between classes"] = associations.to_numpy()
+    described[ASSOCIATION[is_amount(y)]] = associations.to_numpy()
     ranks = associations.rank(method="first", ascending=False)
     drawn, correlated = (list(X.columns[ranks <= most]) for most in (MOST_DRAWN, MOST_CORRELATED))
     correlations = _correlations(dataset, X[correlated], y)
@@ -44,7 +53,7 @@ def analyze(dataset: Dataset) -> Report:
         metrics={
             "rows": float(dataset.rows),
             "columns": float(len(columns)),
-            "classes": float(dataset.y.nunique()),
+            **({} if is_amount(y) else {"classes": float(dataset.y.nunique())}),
             "rows_train": float(len(dataset.X_train)),
             "rows_test": float(len(dataset.X_test)),
             "duplicate_rows": float(duplicates),
@@ -59,15 +68,12 @@ def analyze(dataset: Dataset) -> Report:
             "columns.csv": described,
             **({} if texts.empty else {"texts.csv": texts}),
             "correlations.csv": labelled(correlations, "column"),
-            "class_balance.png": figures.class_balance(named_y),
+            **_drawings(dataset, X, y, drawn),
             **({} if gaps is None else {"missing.png": gaps}),
             "correlations.png": figures.correlations(
                 correlations,
-                dataset.contract.target if dataset.contract.task.has_positive else None,
+                dataset.contract.target if dataset.contract.target in correlations else None,
                 _drawn(dataset, correlated, min(len(X), MOST_RANKED_IN_PAIRS)),
-            ),
-            "distributions.png": figures.distributions(
-                X[drawn], named_y.loc[X.index], columns, _drawn(dataset, drawn, len(X))
             ),
             "findings.md": findings_page(findings, are_inferred),
             "report.html": _report(table[[*drawn, dataset.contract.target]], dataset.name),
@@ -98,8 +104,11 @@ def _head(dataset: Dataset) -> pd.DataFrame:
 
 def _duplicates(dataset: Dataset) -> int:
     """How many rows have the values and the label of one before, by 64 bits of each."""
-    classes = list(dataset.contract.classes)
-    total = np.asarray(pd.Categorical(_both(dataset, None), categories=classes).codes, np.uint64)
+    y, classes = _both(dataset, None), list(dataset.contract.classes)
+    if classes:
+        total = np.asarray(pd.Categorical(y, categories=classes).codes, np.uint64)
+    else:
+        total = pd.util.hash_array(y.to_numpy() + 0.0)
     for name in dataset.contract.columns:
         values = _both(dataset, name).to_numpy()
         if values.dtype != object:  # as texts are
@@ -118,25 +127,59 @@ def _both(dataset: Dataset, name: str | None) -> "pd.Series[Any]":
 
 
 def _overview(dataset: Dataset, duplicates: int, missing: int) -> str:
-    y, columns = dataset.y, len(dataset.contract.columns)
+    y, columns, target = dataset.y, len(dataset.contract.columns), dataset.contract.target
     is_sampled = dataset.rows > MOST_RANKED
     sampled = f" Ranks and pictures are of {MOST_RANKED} rows drawn by chance." * is_sampled
-    names = {label: f" ({name})" for label, name in dataset.labels.items()}
-    balance = "\n".join(
-        f"- `{label}`{names.get(label, '')}: {count} rows ({count / len(y):.1%})"
-        for label, count in y.value_counts().sort_index().items()
-    )
     return f"""# {dataset.name}
 
-{len(y)} rows, {columns} columns and the target `{y.name}`; {duplicates} duplicate rows;
+{len(y)} rows, {columns} columns and the target `{target}`; {duplicates} duplicate rows;
 {missing} missing values.{sampled} What the checks found is in `findings.md`.
 
-{balance}
+{_amounts(y) if is_amount(y) else _balance(dataset)}
 
 Training part: {len(dataset.X_train)} rows. Test part: {len(dataset.X_test)} rows.{_rows(dataset)}
 
 sha256 `{dataset.digest}`
 """
+
+
+def _balance(dataset: Dataset) -> str:
+    y, names = dataset.y, {label: f" ({name})" for label, name in dataset.labels.items()}
+    return "\n".join(
+        f"- `{label!s}`{names.get(label, '')}: {count} rows ({count / len(y):.1%})"
+        for label, count in y.value_counts().sort_index().items()
+    )
+
+
+def _amounts(y: "pd.Series[Any]") -> str:
+    """Where the amounts lie, and how many lie far out (Tukey 1977)."""
+    low, first, middle, third, high = np.quantile(y, [0, 0.25, 0.5, 0.75, 1]).tolist()
+    reach = FENCE * (third - first)
+    out = int(((y < first - reach) | (y > third + reach)).sum())
+    return (
+        f"From {low:.6g} to {high:.6g}; the middle half from {first:.6g} to {third:.6g}, median "
+        f"{middle:.6g}, mean {y.mean():.6g}, skewness {float(skew(y)):.2f}. Outliers, more than "
+        f"{FENCE} times the middle half's width beyond it: {out} rows ({out / len(y):.1%})."
+    )
+
+
+def _drawings(
+    dataset: Dataset, X: pd.DataFrame, y: "pd.Series[Any]", drawn: list[str]
+) -> Artifacts:
+    """What the target holds, and what the columns say of it."""
+    columns, note = dataset.contract.columns, _drawn(dataset, drawn, len(X))
+    if is_amount(y):
+        table = pd.DataFrame({"quantile": QUANTILES, y.name: np.quantile(dataset.y, QUANTILES)})
+        return {
+            "target.csv": table,
+            "target.png": amount_figures.distribution(dataset.y),
+            "distributions.png": amount_figures.by_column(X[drawn], y, columns, note),
+        }
+    named_y = _named(dataset)
+    return {
+        "class_balance.png": figures.class_balance(named_y),
+        "distributions.png": figures.distributions(X[drawn], named_y.loc[X.index], columns, note),
+    }
 
 
 def _rows(dataset: Dataset) -> str:
@@ -199,10 +242,12 @@ def _texts(dataset: Dataset) -> pd.DataFrame:
 
 
 def _correlations(dataset: Dataset, X: pd.DataFrame, y: "pd.Series[Any]") -> pd.DataFrame:
-    """Spearman's correlations, with the positive class as a column where there is one."""
+    """Spearman's correlations, with the amounts, or the positive class, as a column."""
     if len(X) > MOST_RANKED_IN_PAIRS:
         X = X.sample(MOST_RANKED_IN_PAIRS, random_state=SEED)
         y = y.loc[X.index]
+    if is_amount(y):
+        X = X.assign(**{dataset.contract.target: y})
     if dataset.contract.task.has_positive:
         is_positive = (y == dataset.contract.positive).astype(float)
         X = X.assign(**{dataset.contract.target: is_positive})
@@ -212,13 +257,27 @@ def _correlations(dataset: Dataset, X: pd.DataFrame, y: "pd.Series[Any]") -> pd.
 def _associations(X: pd.DataFrame, y: "pd.Series[Any]") -> "pd.Series[float]":
     """How much each column goes with the target, from 0 to 1.
 
-    The share of the variance of its ranks that lies between the classes, which is the H of
+    Of amounts, the share of the variance of their ranks that lies between the levels or tenths of
+    the column. Of classes,
+    the share of the variance of the column's ranks that lies between them, which is the H of
     Kruskal and Wallis (1952) over the number of rows less one, but for ties.
     """
+    if is_amount(y):
+        target = y.rank()
+        between = [target.groupby(_parts(cells)).transform("mean") for _, cells in X.items()]
+        return pd.Series([each.var(ddof=0) for each in between], X.columns) / target.var(ddof=0)
     ranks = X.rank()
     within = ranks - ranks.groupby(y.to_numpy()).transform("mean")
     variance = ranks.var(ddof=0)
     return (1 - within.var(ddof=0) / variance.where(variance > 0)).fillna(0.0)
+
+
+def _parts(cells: "pd.Series[Any]") -> "pd.Series[Any]":
+    """The levels of a column, or its tenths where there are more; a gap is one of its own."""
+    if cells.nunique() <= TENTHS:
+        return cells.fillna(np.inf)
+    ranks = cells.rank(pct=True)
+    return (ranks * TENTHS).apply(np.ceil).fillna(0)
 
 
 def _report(table: pd.DataFrame, name: str) -> str:

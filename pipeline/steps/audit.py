@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
@@ -19,16 +19,19 @@ from pipeline.evaluation.corrected_t_test import Comparison, corrected_t_test
 from pipeline.evaluation.cross_validation import Fold, make_folds
 from pipeline.evaluation.fitting import fit
 from pipeline.models.encoders import Features
-from pipeline.models.families import build, plain, tutorial
+from pipeline.models.families import boosting, build, plain, tutorial
 from pipeline.reporting import search_figures as figures
 from pipeline.results import Dataset, Report, Training, Tuning
-from pipeline.tasks import METRICS, Task
+from pipeline.tasks import AMOUNT, CLASSIFICATION, METRICS, Task, TaskName
 from pipeline.tuning import worker_pool
 
 Procedure = Callable[[Config, Dataset], tuple[Tuning, Training]]
 Scores = dict[str, float]
 PROCEDURE = "procedure"
-OTHERS = ("best_trial", "plain", "tutorial")
+OTHERS: Mapping[TaskName, Mapping[str, Callable[[Features], Any]]] = {  # beside the best trial
+    **{name: {"plain": plain, "tutorial": tutorial} for name in CLASSIFICATION},
+    **{name: {"ridge": plain, "boosting": boosting} for name in AMOUNT},
+}
 OPTIMISM = "its own cross-validation (optimism)"
 FEWEST = 6  # rows of a class in a training part, as ingest asks for
 
@@ -79,7 +82,8 @@ def _outer_folds(config: Config, dataset: Dataset) -> list[Fold]:
     task, settings, metadata = dataset.contract.task, config.audit, dataset.metadata
     y = dataset.y
     if metadata.times is None and metadata.groups is None:
-        _check_rows_per_class(config, dataset)
+        if dataset.contract.classes:
+            _check_rows_per_class(config, dataset)
         return make_folds(task, y, settings.folds, settings.seed)
     try:
         folds = make_folds(task, y, settings.folds, settings.seed, metadata.of(y))
@@ -152,10 +156,9 @@ def _fold(
         tune, features = config.tune, Features.of(dataset.contract)
         others = {
             "best_trial": build(best.family, best.params, tune.seed, features, tune.estimators),
-            "plain": plain(features),
-            "tutorial": tutorial(features),
+            **{name: make(features) for name, make in OTHERS[dataset.contract.task.name].items()},
         }
-        scores = {PROCEDURE: _scores(part, training.model, training.threshold)}
+        scores = {PROCEDURE: _scores(part, training.model, training.threshold, training.scores)}
         for name, model in others.items():
             fit(model, part.X_train, part.y_train, part.metadata.of(part.X_train))
             scores[name] = _scores(part, model, None)
@@ -163,8 +166,10 @@ def _fold(
     return OuterFold(place, len(train), len(test), scores, inner)
 
 
-def _scores(dataset: Dataset, model: Any, threshold: float | None) -> Scores:
-    predictions = metrics.predict(dataset, model, threshold)
+def _scores(
+    dataset: Dataset, model: Any, threshold: float | None, scores: Sequence[float] = ()
+) -> Scores:
+    predictions = metrics.predict(dataset, model, threshold, scores)
     return {name: metrics.value(name, predictions) for name in predictions.task.metrics}
 
 
@@ -194,7 +199,7 @@ def _comparisons(task: Task, by_fold: pd.DataFrame, share: float) -> pd.DataFram
     rows = []
     for name in task.metrics:
         procedure = by_fold[f"{PROCEDURE} {name}"].to_numpy()
-        against = {other: by_fold[f"{other} {name}"].to_numpy() for other in OTHERS}
+        against = {other: by_fold[f"{other} {name}"].to_numpy() for other in _others(task)}
         differences = {other: procedure - values for other, values in against.items()}
         if name in task.search_metrics:
             against[OPTIMISM] = by_fold[f"inner {name}"].to_numpy()
@@ -211,6 +216,11 @@ def _comparisons(task: Task, by_fold: pd.DataFrame, share: float) -> pd.DataFram
             for other, values in against.items()
         ]
     return pd.DataFrame(rows)
+
+
+def _others(task: Task) -> tuple[str, ...]:
+    """The models that the procedure is compared with."""
+    return ("best_trial", *OTHERS[task.name])
 
 
 def _metrics(table: pd.DataFrame) -> dict[str, float]:
@@ -264,12 +274,12 @@ def _figure(task: Task, by_fold: pd.DataFrame, table: pd.DataFrame) -> Figure:
     loss = by_fold[f"{PROCEDURE} {task.loss}"]
     rows = table[table["metric"] == task.loss].set_index("against")
     return figures.audit(
-        {other: loss - by_fold[f"{other} {task.loss}"] for other in OTHERS},
+        {other: loss - by_fold[f"{other} {task.loss}"] for other in _others(task)},
         {
             other: Comparison(*rows.loc[other, ["difference", "low", "high", "p_value"]])
-            for other in OTHERS
+            for other in _others(task)
         },
         by_fold[f"inner {task.loss}"],
         loss,
-        "log loss",
+        METRICS[task.loss].title,
     )

@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 
 from pipeline.config.sections import Evaluate
-from pipeline.evaluation.metrics import Predictions
+from pipeline.evaluation.metrics import AnyPredictions
 from pipeline.evaluation.paired_bootstrap import differences
-from pipeline.reporting import model_figures as figures
+from pipeline.reporting import comparison
 from pipeline.reporting.markdown import row
 from pipeline.results import Report
 
@@ -18,7 +18,7 @@ UNSET = "(unset)"
 
 def compare(
     evaluate: Evaluate,
-    models: Mapping[str, Predictions],
+    models: Mapping[str, AnyPredictions],
     params: Mapping[str, Mapping[str, str]],
     classes: Sequence[Any],
 ) -> Report:
@@ -46,7 +46,7 @@ def compare(
         artifacts={
             "metrics.csv": metrics,
             "settings.csv": settings,
-            "curves.png": figures.model_comparison(models, classes, evaluate.seed),
+            "curves.png": comparison.of_models(models, classes, evaluate.seed),
         },
         note=_summary(metrics, settings, len(models[first].truth)),
     )

@@ -1,6 +1,7 @@
 """Evaluate: the test part, used once, with intervals and against two baselines."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +14,19 @@ from threadpoolctl import threadpool_limits
 from pipeline.config.sections import Evaluate
 from pipeline.datasets.sampling import sample
 from pipeline.evaluation import bootstrap, metrics
+from pipeline.evaluation.amounts import AmountPredictions
 from pipeline.evaluation.fitting import fit
-from pipeline.evaluation.metrics import Predictions, mean, row_losses, true_class_probability
+from pipeline.evaluation.metrics import (
+    ROW_LOSSES,
+    AnyPredictions,
+    Predictions,
+    mean,
+    true_class_probability,
+)
+from pipeline.inference.runtimes import outputs
 from pipeline.models.encoders import Features
 from pipeline.models.families import BASELINES
+from pipeline.reporting import amount_figures
 from pipeline.reporting import model_figures as figures
 from pipeline.reporting.markdown import row
 from pipeline.reporting.style import label
@@ -25,12 +35,14 @@ from pipeline.results import (
     Artifacts,
     Dataset,
     Evaluation,
+    Outputs,
     Report,
     Training,
     cv_metrics,
 )
 from pipeline.schema.matrix import Matrix
 from pipeline.schema.rules import decode
+from pipeline.tasks import AMOUNT, CLASSIFICATION, METRICS, TaskName
 
 WORST_ROWS = 20
 REPEATS = 5
@@ -54,10 +66,10 @@ def evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evalua
 
 def _evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evaluation:
     features = Features.of(dataset.contract)
-    predictions = metrics.predict(dataset, training.model, training.threshold)
+    predictions = metrics.predict(dataset, training.model, training.threshold, training.scores)
     importance = _importance(evaluate, dataset, training.model, predictions)
     values = {name: metrics.value(name, predictions) for name in predictions.task.metrics}
-    drawn = predictions.where(sample(predictions.truth, MOST_DRAWN, evaluate.seed))
+    loss = METRICS[predictions.task.loss].title
     intervals = bootstrap.intervals(predictions, evaluate.resamples, evaluate.seed)
     baselines = {
         name: _baseline(dataset, make(features))
@@ -75,17 +87,48 @@ def _evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evalu
             tags=dataset.digests,
             artifacts={
                 "metrics.csv": _table(values, intervals, baselines),
-                "classes.csv": _classes(dataset, predictions),
                 "importance.csv": importance,
                 "importance.png": figures.importance(
-                    importance, "the columns, on the test part", "rise in log loss when shuffled"
+                    importance, "the columns, on the test part", f"rise in {loss} when shuffled"
                 ),
-                "worst_rows.csv": _worst_rows(dataset, predictions),
-                **_figures(evaluate, dataset, drawn),
+                **ARTIFACTS[predictions.task.name](evaluate, dataset, predictions, importance),
             },
             note=_note(dataset, values, intervals, baselines) + _samples(dataset, predictions),
         ),
     )
+
+
+def _of_classes(
+    evaluate: Evaluate, dataset: Dataset, predictions: Predictions, _: pd.DataFrame
+) -> Artifacts:
+    drawn = predictions.where(sample(predictions.truth, MOST_DRAWN, evaluate.seed))
+    return {
+        "classes.csv": _classes(dataset, predictions),
+        "worst_rows.csv": _worst_rows(dataset, predictions),
+        **_figures(evaluate, dataset, drawn),
+    }
+
+
+def _of_amounts(
+    _: Evaluate, dataset: Dataset, predictions: AmountPredictions, importance: pd.DataFrame
+) -> Artifacts:
+    drawn = amount_figures.of_test_part(
+        predictions,
+        dataset.X_test[list(importance["name"])],
+        dataset.contract.columns,
+        dataset.contract.target,
+    )
+    return {
+        "worst_rows.csv": _largest_errors(dataset, predictions),
+        "coverage.csv": amount_figures.coverage_by_decile(predictions),
+        **{f"{name}.png": figure for name, figure in drawn.items()},
+    }
+
+
+ARTIFACTS: dict[TaskName, Callable[..., Artifacts]] = {
+    **dict.fromkeys(CLASSIFICATION, _of_classes),
+    **dict.fromkeys(AMOUNT, _of_amounts),
+}
 
 
 def _baseline(dataset: Dataset, model: Any) -> dict[str, float]:
@@ -152,9 +195,9 @@ def _classes(dataset: Dataset, predictions: Predictions) -> pd.DataFrame:
 
 
 def _importance(
-    evaluate: Evaluate, dataset: Dataset, model: Any, predictions: Predictions
+    evaluate: Evaluate, dataset: Dataset, model: Any, predictions: AnyPredictions
 ) -> pd.DataFrame:
-    """How much the log loss rises when a column is shuffled (Breiman 2001), five times each.
+    """How much the task's loss rises when a column is shuffled (Breiman 2001), five times each.
 
     As scikit-learn's `permutation_importance`, which asks the model anew for each of those tables:
     many small ones take it as long as one large one. Of many rows a stratified sample is shuffled.
@@ -164,17 +207,20 @@ def _importance(
     rng = np.random.default_rng(evaluate.seed)
     shuffles = [rng.permutation(len(X)) for _ in range(REPEATS)]
     rises = np.empty((X.shape[1], REPEATS))
-    least = _mean_loss(predictions)
+    row_loss = ROW_LOSSES[predictions.task.name]
+
+    def mean_loss(given: Outputs) -> float:
+        losses = row_loss(given, predictions.truth)
+        return row_loss.of_mean(mean(losses, predictions.weights))
+
+    least = mean_loss(outputs(model, dataset.X_test.iloc[rows]))
     at_once = max(1, MOST_CELLS // (REPEATS * X.size))
     for start in range(0, X.shape[1], at_once):
         places = range(start, min(start + at_once, X.shape[1]))
         tables = [_shuffled(X, place, order) for place in places for order in shuffles]
         asked = pd.DataFrame(np.concatenate(tables), columns=list(dataset.X_test))
-        answers = model.predict_proba(
-            asked if X.dtype != object else asked.astype(dataset.X_test.dtypes)
-        )
-        parts = np.split(answers, len(tables))
-        losses = [_mean_loss(replace(predictions, probabilities=part)) for part in parts]
+        given = outputs(model, asked if X.dtype != object else asked.astype(dataset.X_test.dtypes))
+        losses = [mean_loss(part) for part in np.split(given, len(tables))]
         rises[start : places.stop] = np.reshape(losses, (-1, REPEATS)) - least
     table = pd.DataFrame(
         {"name": dataset.X_test.columns, "mean": rises.mean(axis=1), "std": rises.std(axis=1)}
@@ -195,10 +241,6 @@ def _shuffled(X: Matrix, place: int, order: NDArray[np.intp]) -> Matrix:
     return table
 
 
-def _mean_loss(p: Predictions) -> float:
-    return mean(row_losses(true_class_probability(p.probabilities, p.truth)), p.weights)
-
-
 def _worst_rows(dataset: Dataset, predictions: Predictions) -> pd.DataFrame:
     """The rows whose true class got the least probability."""
     of_truth = true_class_probability(predictions.probabilities, predictions.truth)
@@ -208,10 +250,21 @@ def _worst_rows(dataset: Dataset, predictions: Predictions) -> pd.DataFrame:
         "predicted": classes[predictions.labels],
         "probability of the truth": of_truth,
     }
-    worst = np.argsort(of_truth, kind="stable")[:WORST_ROWS]
-    table = numbered(decode(dataset.contract.columns, dataset.X_test.iloc[worst]))
+    return _rows(dataset, columns, np.argsort(of_truth, kind="stable")[:WORST_ROWS])
+
+
+def _largest_errors(dataset: Dataset, p: AmountPredictions) -> pd.DataFrame:
+    """The rows whose amounts are furthest from those predicted."""
+    columns = {dataset.contract.target: p.truth, "value": p.value, "low": p.low, "high": p.high}
+    worst = np.argsort(-np.abs(p.errors), kind="stable")[:WORST_ROWS]
+    return _rows(dataset, {**columns, "error": p.errors}, worst)
+
+
+def _rows(dataset: Dataset, columns: dict[str, Any], places: NDArray[np.intp]) -> pd.DataFrame:
+    """Rows of the test part as the table has them, with more columns of all its rows."""
+    table = numbered(decode(dataset.contract.columns, dataset.X_test.iloc[places]))
     for place, (name, values) in enumerate(columns.items()):  # first, however many columns follow
-        table.insert(place, name, values[worst], allow_duplicates=True)
+        table.insert(place, name, values[places], allow_duplicates=True)
     return table
 
 
@@ -226,13 +279,18 @@ def _note(
     lines = [row(names), row(["---"] * len(names))]
     for name, value in values.items():
         low, high = intervals[name]
-        others = [f"{scores[name]:.3f}" for scores in baselines.values()]
+        others = [_figure(scores[name]) for scores in baselines.values()]
         lines.append(row([name, f"{value:.3f}", f"{low:.3f} to {high:.3f}", *others]))
     table = "\n".join(lines)
     return f"The model on {len(dataset.y_test)} rows that it was not trained on.\n\n{table}\n\n"
 
 
-def _samples(dataset: Dataset, predictions: Predictions) -> str:
+def _figure(value: float) -> str:
+    """A metric in a table; empty where it is not defined."""
+    return "" if np.isnan(value) else f"{value:.3f}"
+
+
+def _samples(dataset: Dataset, predictions: AnyPredictions) -> str:
     """What is of a sample and not of all rows, in a sentence; empty where nothing is."""
     tested, trained = len(predictions.truth), len(dataset.y_train)
     sizes = (

@@ -1,7 +1,7 @@
 """Monitor: how new rows, and a model's answers for them, differ from those of its training."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nan
 from typing import Any, NamedTuple
@@ -17,12 +17,12 @@ from pipeline.datasets.formats import as_frame
 from pipeline.evaluation import bootstrap, drift
 from pipeline.evaluation.checked_rows import RowReader, in_order
 from pipeline.evaluation.drift import Drift
-from pipeline.evaluation.metrics import Predictions
+from pipeline.evaluation.metrics import of_truth
 from pipeline.evaluation.profile import Counts, Profile, count_answers, count_columns
 from pipeline.inference.predictor import Params
 from pipeline.reporting import drift_figures
 from pipeline.reporting.markdown import row, shortened
-from pipeline.results import Report
+from pipeline.results import Outputs, Report
 from pipeline.schema.contract import Contract
 from pipeline.tasks import METRICS
 
@@ -39,20 +39,20 @@ class _Batch(NamedTuple):
     rules: Counter[tuple[str, str]]
     rows: int
     rejected: int
-    truth: NDArray[np.intp]
-    probabilities: NDArray[np.float64]
+    truth: NDArray[Any]
+    outputs: Outputs
 
 
 @dataclass
 class Observed:
-    """What was counted over all batches; `truth` and `probabilities` are of the labelled rows."""
+    """What was counted over all batches; `truth` and `outputs` are of the labelled rows."""
 
     columns: dict[str, Counts] = field(default_factory=dict)
     answers: dict[str, Counts] = field(default_factory=dict)
     rules: Counter[tuple[str, str]] = field(default_factory=Counter)  # by column and rule
     rows: int = 0
     rejected: int = 0
-    labelled: list[tuple[NDArray[np.intp], NDArray[np.float64]]] = field(default_factory=list)
+    labelled: list[tuple[NDArray[Any], Outputs]] = field(default_factory=list)
 
     def add(self, batch: _Batch) -> None:
         """The counts of a batch."""
@@ -63,7 +63,7 @@ class Observed:
         self.rows += batch.rows
         self.rejected += batch.rejected
         if len(batch.truth):
-            self.labelled.append((batch.truth, batch.probabilities))
+            self.labelled.append((batch.truth, batch.outputs))
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ def observe(
     def count(table: pa.Table, _: int) -> _Batch:
         X, is_valid, faults = reader.read(table)
         valid = X[is_valid]
-        probabilities = predictor.predict(valid)
+        outputs = predictor.predict(valid)
         answers = predictor.answers(valid, Params())
         truth = _truth(contract, table, target)[is_valid]
-        is_labelled = truth != OTHER_CLASS
+        is_labelled = truth != OTHER_CLASS if contract.classes else np.isfinite(truth)
         return _Batch(
             count_columns(contract, profile.bins, valid),
             count_answers(contract, profile.answer_bins, answers),
@@ -96,7 +96,7 @@ def observe(
             len(X),
             int((~is_valid).sum()),
             truth[is_labelled],
-            probabilities[is_labelled],
+            outputs[is_labelled],
         )
 
     observed = Observed()
@@ -105,8 +105,15 @@ def observe(
     return observed
 
 
-def _truth(contract: Contract, table: pa.Table, target: str | None) -> NDArray[np.intp]:
-    """The places of the rows' classes; -1 where there is none, or another than the model's."""
+def _truth(contract: Contract, table: pa.Table, target: str | None) -> NDArray[Any]:
+    """The places of the rows' classes; -1 where there is none, or another than the model's.
+
+    Where amounts are predicted, these; NaN where there is none.
+    """
+    if not contract.classes:
+        cells = None if target is None else as_frame(table.select([target]))[target]
+        none = pd.Series(np.nan, range(table.num_rows))
+        return pd.to_numeric(none if cells is None else cells, errors="coerce").to_numpy(float)
     if target is None:
         return np.full(table.num_rows, OTHER_CLASS, dtype=np.intp)
     places = {str(label).lower(): place for place, label in enumerate(contract.classes)}
@@ -128,7 +135,7 @@ class Reference(NamedTuple):
     """
 
     contract: Contract
-    threshold: float | None
+    chosen: float | Sequence[float] | None  # the threshold, or the scores of intervals
     profile: Profile
     metrics: Mapping[str, float]
 
@@ -171,11 +178,10 @@ def _metrics(
     """Each metric of the labelled rows with its 95 % interval; none where they lack a class."""
     if not observed.labelled:
         return {}
-    truth, probabilities = (np.concatenate(each) for each in zip(*observed.labelled, strict=True))
+    truth, outputs = (np.concatenate(each) for each in zip(*observed.labelled, strict=True))
     if len(np.unique(truth)) < 2:
         return {}
-    positive = reference.contract.positive_index
-    predictions = Predictions(truth, probabilities, positive, reference.threshold)
+    predictions = of_truth(reference.contract, truth, outputs, reference.chosen)
     values = bootstrap.values(predictions)
     intervals = bootstrap.intervals(predictions, evaluate.resamples, evaluate.seed)
     return {name: (values[name], *intervals[name]) for name in intervals}

@@ -1,6 +1,7 @@
 """Train: the blend of the best trials (or the best alone), fitted on the training part."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,23 +16,25 @@ from pipeline.datasets import row_hash
 from pipeline.datasets.sampling import final_part, search_part
 from pipeline.evaluation.cross_validation import make_folds, predicted_rows, score
 from pipeline.evaluation.fitting import fit as fit_model
-from pipeline.evaluation.metrics import of_rows
+from pipeline.evaluation.metrics import of_rows, truth_of
+from pipeline.inference.runtimes import DIFFICULTY
 from pipeline.models.encoders import Features
 from pipeline.models.ensemble import assemble, mix, select_weights
 from pipeline.models.families import build
+from pipeline.models.intervals import fit_intervals
 from pipeline.models.threshold import choose_threshold, with_threshold
 from pipeline.reporting import search_figures as figures
 from pipeline.results import (
     Arrays,
     Dataset,
-    Probabilities,
+    Outputs,
     Report,
     Training,
     Trial,
     Tuning,
     cv_metrics,
 )
-from pipeline.tasks import Family
+from pipeline.tasks import METRICS, Family, loss_of
 from pipeline.tuning.size_limits import describe_fit
 
 if TYPE_CHECKING:
@@ -75,7 +78,8 @@ def fit(config: Config, dataset: Dataset, tuning: Tuning) -> Training:
     out_of_fold = {family: tuning.out_of_fold[family] for family in families}
     selection = _Selection(config, search_part(config, dataset), out_of_fold)
     weights, threshold = selection.on(np.flatnonzero(selection.is_predicted))
-    means, spread = selection.cross_validated()
+    blended, thresholds = selection.nested()
+    means, spread = selection.cross_validated(blended, thresholds)
     sizes = describe_fit(config, dataset)
     model = _assemble(config, dataset, tuning, weights, threshold)
     part = final_part(config, dataset)
@@ -83,12 +87,14 @@ def fit(config: Config, dataset: Dataset, tuning: Tuning) -> Training:
     with warnings.catch_warnings(), threadpool_limits(threads):
         warnings.simplefilter("ignore", ConvergenceWarning)
         fit_model(model, part.X_train, part.y_train, part.metadata.of(part.X_train))
+        scores = selection.intervals(model, blended)
     return Training(
         model=model,
         weights=weights,
         threshold=threshold,
         metrics=means,
         spread=spread,
+        scores=scores,
         report=Report(
             metrics={
                 **cv_metrics(means, spread),
@@ -96,7 +102,7 @@ def fit(config: Config, dataset: Dataset, tuning: Tuning) -> Training:
                 **({} if threshold is None else {"threshold": threshold}),
             },
             artifacts={"weights.png": figures.weights(weights)} if len(weights) > 1 else {},
-            note=_summary(tuning, weights, means["log_loss"], _deciders(dataset))
+            note=_summary(tuning, weights, means, _deciders(dataset))
             + "".join(f"; {note}" for note in (dataset.rows_note, sizes) if note),
         ),
     )
@@ -124,13 +130,14 @@ class _Selection:
     """Weights and threshold from the out-of-fold predictions of the training part."""
 
     def __init__(
-        self, config: Config, dataset: Dataset, out_of_fold: dict[Family, Probabilities]
+        self, config: Config, dataset: Dataset, out_of_fold: dict[Family, Outputs]
     ) -> None:
         self.config = config
         self.contract = dataset.contract
+        self.X = dataset.X_train
         self.out_of_fold = out_of_fold
         self.y = dataset.y_train
-        self.truth = np.unique(self.y, return_inverse=True)[1]
+        self.truth = truth_of(self.y)
         self.metadata = dataset.metadata.of(dataset.X_train)
         tune = config.tune
         self.folds = make_folds(self.contract.task, self.y, tune.folds, tune.seed, self.metadata)
@@ -140,14 +147,14 @@ class _Selection:
         """Those that some of the rows choose; each must have been predicted."""
         predicted = {family: each[rows] for family, each in self.out_of_fold.items()}
         truth, metadata = self.truth[rows], self.metadata.where(rows)
-        weights = select_weights(predicted, truth, metadata)
+        weights = select_weights(predicted, truth, metadata, self.contract.task)
         blend = mix(predicted, weights)
         return weights, choose_threshold(
             self.config.train, self.contract, blend, truth, metadata.sample_weight
         )
 
-    def cross_validated(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Metrics on each fold with what the rows that it was trained on choose.
+    def nested(self) -> tuple[Outputs, list[float | None]]:
+        """Each fold blended by what the rows that it was trained on choose, and its threshold.
 
         With folds by time, nothing was predicted before the first: it has the plain mean of the
         families, and the threshold of the costs.
@@ -158,8 +165,26 @@ class _Selection:
             weights, threshold = self.on(others[self.is_predicted[others]])
             thresholds.append(threshold)
             blended[fold] = mix(self.out_of_fold, weights)[fold]
+        return blended, thresholds
+
+    def cross_validated(
+        self, blended: Outputs, thresholds: list[float | None]
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Metrics on each fold with what the others choose."""
         predictions = of_rows(self.contract, self.y, blended, None, self.metadata)
         return score(predictions, self.folds, thresholds)
+
+    def intervals(self, model: Any, blended: Outputs) -> Sequence[float]:
+        """The scores of intervals around amounts, whose difficulty the model gets; else none."""
+        if self.contract.classes:
+            return ()
+        where = self.is_predicted
+        errors = (self.truth - blended[:, 0])[where]
+        metadata, features = self.metadata.where(where), Features.of(self.contract)
+        seed = self.config.tune.seed
+        fitted = fit_intervals(self.X[where], errors, metadata, features, seed)
+        setattr(model, DIFFICULTY, fitted.difficulty)
+        return fitted.scores
 
 
 def _deciders(dataset: Dataset) -> str:
@@ -167,14 +192,18 @@ def _deciders(dataset: Dataset) -> str:
     return "other folds" if dataset.metadata.times is None else "folds before it"
 
 
-def _summary(tuning: Tuning, weights: dict[Family, float], loss: float, deciders: str) -> str:
-    """Which model this is and why, and what its log loss and that of the best trial are."""
+def _summary(
+    tuning: Tuning, weights: dict[Family, float], means: dict[str, float], deciders: str
+) -> str:
+    """Which model this is and why, and what its loss and that of the best trial are."""
+    metric = loss_of(means)
+    loss, name = means[metric], METRICS[metric].title
     best = tuning.best
     tried = sum(not trial.error for trial in tuning.trials)
     selected = f"{best.loss:.4f} selected (the lowest of {tried} trials, so it is optimistic"
     if len(weights) > 1:
         return (
-            f"{_shares(weights)} by ensemble selection; log loss {loss:.4f} nested (each fold by "
+            f"{_shares(weights)} by ensemble selection; {name} {loss:.4f} nested (each fold by "
             f"the weights that the {deciders} choose), {selected}: {_name(best)})"
         )
     (family,) = weights
@@ -184,7 +213,7 @@ def _summary(tuning: Tuning, weights: dict[Family, float], loss: float, deciders
         if len(tuning.chosen) > 1
         else "no other family has a trial that succeeded"
     )
-    model = f"{_name(trial)} alone, as {why}; log loss "
+    model = f"{_name(trial)} alone, as {why}; {name} "
     if tried == 1:
         return f"{model}{loss:.4f} (of the only trial, so nothing was selected)"
     if trial.number == best.number:

@@ -16,21 +16,21 @@ from pipeline.results import (
     Artifacts,
     Dataset,
     Metadata,
+    Outputs,
     Params,
-    Probabilities,
     Report,
     Trial,
     Tuning,
     cv_metrics,
 )
-from pipeline.tasks import Task
+from pipeline.tasks import METRICS, Task
 from pipeline.tuning.param_importance import importance
 from pipeline.tuning.search import search
 from pipeline.tuning.selection import Selection
 from pipeline.tuning.size_limits import describe, fitting_families
 from pipeline.tuning.trial import TrialInputs, TrialResult
 
-OnTrial = Callable[[Trial, Probabilities | None], None]
+OnTrial = Callable[[Trial, Outputs | None], None]
 
 
 def tune(
@@ -97,6 +97,7 @@ def tune(
             {choice.trial.number for choice in chosen.values()},
             len(finished),
             _how_validated(dataset, sizes),
+            dataset.contract.task,
         ),
     )
 
@@ -132,11 +133,13 @@ def _how_validated(dataset: Dataset, sizes: str) -> str:
     return f" Rows, in folds as in the split: {dataset.rows_note}{chained}.{sizes}"
 
 
-def _report(trials: Sequence[Trial], chosen: set[int], read_back: int, how: str) -> Report:
+def _report(
+    trials: Sequence[Trial], chosen: set[int], read_back: int, how: str, task: Task
+) -> Report:
     """The best trial's metrics, all trials, and the best of each family."""
     best = min(trials, key=lambda trial: (trial.loss, trial.number))
     failed = sum(bool(trial.error) for trial in trials)
-    families = _families(trials, chosen)
+    families = _families(trials, chosen, task)
     counts = f"{len(trials)} trials, {failed} failed, {read_back} read back from earlier runs.{how}"
     return Report(
         metrics={
@@ -146,30 +149,32 @@ def _report(trials: Sequence[Trial], chosen: set[int], read_back: int, how: str)
             "trials_read_back": read_back,
         },
         tags={"best_family": best.family},
-        artifacts=_artifacts(trials, families),
-        note="\n".join([counts, "", *_families_in_markdown(families)]),
+        artifacts=_artifacts(trials, families, task),
+        note="\n".join([counts, "", *_families_in_markdown(families, task)]),
     )
 
 
-def _families_in_markdown(table: pd.DataFrame) -> list[str]:
+def _families_in_markdown(table: pd.DataFrame, task: Task) -> list[str]:
+    first, second = task.search_metrics[:2]
+    titles = f"{METRICS[first].title} | {METRICS[second].title}"
     lines = [
-        "| family | log loss | ROC AUC | trials | failed | best params |",
+        f"| family | {titles} | trials | failed | best params |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in table.to_dict(orient="records"):
-        scores = f"{row['log_loss']:.4f} | {row['roc_auc']:.4f}"
+        scores = f"{row[first]:.4f} | {row[second]:.4f}"
         counts = f"{row['trials']} | {row['failed']}"
         lines.append(f"| {row['family']} | {scores} | {counts} | {row['params']} |")
     return lines
 
 
-def _artifacts(trials: Sequence[Trial], families: pd.DataFrame) -> Artifacts:
+def _artifacts(trials: Sequence[Trial], families: pd.DataFrame, task: Task) -> Artifacts:
     succeeded = [trial for trial in trials if not trial.error]
     table = importance(succeeded)
     artifacts: Artifacts = {
-        "trials.csv": _table(trials),
+        "trials.csv": _table(trials, task),
         "families.csv": families,
-        "history.png": search_figures.search_history(trials, "log loss"),
+        "history.png": search_figures.search_history(trials, METRICS[task.loss].title),
     }
     if not table.empty:
         artifacts["importance.csv"] = table
@@ -181,7 +186,7 @@ def _artifacts(trials: Sequence[Trial], families: pd.DataFrame) -> Artifacts:
     return artifacts
 
 
-def _table(trials: Sequence[Trial]) -> pd.DataFrame:
+def _table(trials: Sequence[Trial], task: Task) -> pd.DataFrame:
     """One row per trial, the best first."""
     rows = [
         {
@@ -195,10 +200,10 @@ def _table(trials: Sequence[Trial]) -> pd.DataFrame:
         }
         for trial in trials
     ]
-    return pd.DataFrame(rows).sort_values(["log_loss", "trial"])
+    return pd.DataFrame(rows).sort_values([task.loss, "trial"])
 
 
-def _families(trials: Sequence[Trial], chosen: set[int]) -> pd.DataFrame:
+def _families(trials: Sequence[Trial], chosen: set[int], task: Task) -> pd.DataFrame:
     """The best trial of each family, the best family first; then those that only failed."""
     rows = []
     for family in dict.fromkeys(trial.family for trial in trials):
@@ -207,10 +212,8 @@ def _families(trials: Sequence[Trial], chosen: set[int]) -> pd.DataFrame:
         rows.append(
             {
                 "family": family,
-                "log_loss": best.metrics.get("log_loss"),
-                "log_loss_std": best.spread.get("log_loss"),
-                "roc_auc": best.metrics.get("roc_auc"),
-                "accuracy": best.metrics.get("accuracy"),
+                **{name: best.metrics.get(name) for name in task.search_metrics},
+                f"{task.loss}_std": best.spread.get(task.loss),
                 "trial": best.number,
                 "chosen": next((trial.number for trial in members if trial.number in chosen), None),
                 "trials": len(members),
@@ -219,7 +222,7 @@ def _families(trials: Sequence[Trial], chosen: set[int]) -> pd.DataFrame:
                 "params": _text(best.params),
             }
         )
-    return pd.DataFrame(rows).sort_values(["log_loss", "trial"])
+    return pd.DataFrame(rows).sort_values([task.loss, "trial"])
 
 
 def _text(params: Params) -> str:

@@ -22,7 +22,7 @@ from pipeline.export.compilation import Compilation
 from pipeline.inference import manifest, mlflow_flavor
 from pipeline.inference.manifest import Manifest
 from pipeline.inference.predictor import Params, Predictor, Trained
-from pipeline.inference.runtimes import behind_cells, of_classifier
+from pipeline.inference.runtimes import behind_cells, of_estimator
 from pipeline.models import import_paths as packages
 from pipeline.models.cells import with_cells
 from pipeline.results import Dataset, Training
@@ -53,7 +53,8 @@ def log(config: Config, dataset: Dataset, training: Training, compilation: Compi
     """The id of the logged model: the pickled classifier with all that an answer needs."""
     estimators = config.tune.import_paths()
     required = {name: version(name) for name in REQUIREMENTS} | packages.distributions(estimators)
-    trained = Trained.on(dataset.contract, dataset.X_train.to_numpy(), training.threshold)
+    X_train = dataset.X_train.to_numpy()
+    trained = Trained.on(dataset.contract, X_train, training.threshold, training.scores)
     flavor = _Flavor()
     with _staged_code() as code, _quiet():
         info = Model.log(
@@ -69,7 +70,9 @@ def log(config: Config, dataset: Dataset, training: Training, compilation: Compi
             loader_module=f"{code.name}.inference.mlflow_flavor",
             code_paths=[str(code), *map(str, packages.files(estimators))],
             pip_requirements=[f"{name}=={number}" for name, number in required.items()],
-            signature=mlflow_flavor.signature(dataset.contract, training.threshold),
+            signature=mlflow_flavor.signature(
+                dataset.contract, training.threshold, training.scores
+            ),
             # Complete where it can be: MLflow writes a gap as NaN, which is not JSON.
             input_example=dataset.examples(EXAMPLE_ROWS).reset_index(drop=True),
             # That only warns, and may write to the folder; `gate.serve_check` asks more.
@@ -82,7 +85,7 @@ def log(config: Config, dataset: Dataset, training: Training, compilation: Compi
 def _profile(dataset: Dataset, model: Any, trained: Trained) -> str:
     """How the training part is spread, and the answers for rows of the test part, without truth."""
     contract = dataset.contract
-    predictor = Predictor(contract, of_classifier(model, contract), trained)
+    predictor = Predictor(contract, of_estimator(model, contract), trained)
     answers = predictor.answers(dataset.X_test.head(MOST_ANSWERS).to_numpy(), Params())
     X = dataset.X_train.to_numpy()
     return profile_of(contract, X, predictor.target.columns, answers).model_dump_json()

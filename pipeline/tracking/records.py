@@ -20,14 +20,20 @@ from pipeline.tracking.arrays import unpack
 
 TUNING, TRAINING, OUT_OF_FOLD = "tuning.json", "training.json", "out_of_fold.npz"
 FORMAT = 1  # of the three; files of old that name none have it too
-TRAINING_VALUES = ("weights", "threshold", "metrics", "spread")
+TRAINING_VALUES = ("weights", "threshold", "metrics", "spread", "scores")
 SHARED_TAGS = (  # in the order in which the UI lists them
     *("decision", "model_version", "reasons", "claim", "decided_by", "decided_at"),
     *("data_digest", "split_digest", "model_id"),
 )
 REPORT = {  # step -> file of the parent -> file of the step
     "analyze": {"analysis.html": "report.html"},
-    "evaluate": {name: name for name in ("roc.png", "calibration.png", "worst_rows.csv")},
+    "evaluate": {
+        name: name
+        for name in (
+            *("roc.png", "calibration.png", "predicted_true.png", "interval_coverage.png"),
+            "worst_rows.csv",
+        )
+    },
     "audit": {"audit.png": "audit.png"},
     "compare": {"comparison.png": "curves.png", "comparison.csv": "metrics.csv"},
 }
@@ -111,7 +117,8 @@ def load_training(run: Run) -> Training:
         values = _read_json(run, TRAINING)
         with model_files.verified(run.data.tags["model_id"]) as folder:
             return Training(
-                model=logged_model.load(folder), **{name: values[name] for name in TRAINING_VALUES}
+                model=logged_model.load(folder),
+                **{name: values[name] for name in TRAINING_VALUES if name in values},
             )
 
 
@@ -179,7 +186,7 @@ def _summary(steps: dict[str, Run], reused: set[str], metrics: dict[str, float])
             lines += [steps[step].data.tags[runs.NOTE], ""]
     if "evaluate" in steps:
         lines += ["| test metric | value | 95 % interval |", "| --- | --- | --- |"]
-        for name in METRICS:
+        for name in (name for name in METRICS if f"test/{name}" in metrics):
             low, high = (metrics.get(f"test_95/{name}_{end}", nan) for end in ("low", "high"))
             value = metrics.get(f"test/{name}", nan)
             lines.append(f"| {name} | {value:.3f} | {low:.3f} to {high:.3f} |")

@@ -8,8 +8,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from pipeline.config.tune import Tune
-from pipeline.results import Arrays, Probabilities, Trial, cv_metrics
-from pipeline.tasks import SEARCH_METRICS, Family
+from pipeline.results import Arrays, Outputs, Trial, cv_metrics
+from pipeline.tasks import TASKS, Family
 from pipeline.tracking import runs
 from pipeline.tracking.arrays import unpack
 from pipeline.tuning.search_space import FamilySpace, family_spaces
@@ -24,7 +24,7 @@ FORMAT = 1  # of that file; one that names none has it too
 LARGEST_PAGE = 200  # trials that are read at once
 
 
-def record(run_id: str, search: str, trial: Trial, predictions: Probabilities | None) -> None:
+def record(run_id: str, search: str, trial: Trial, predictions: Outputs | None) -> None:
     """A light child run of `tune`; with the predictions of a family's default or best so far."""
     tags = {runs.STEP: "trial", SEARCH: search, "trial": str(trial.number)}
     child = runs.Child(
@@ -71,8 +71,8 @@ def _read_trial(run: Run, spaces: dict[Family, FamilySpace]) -> Trial | None:
     params = spaces[family].read(run.data.params, runs.value_text)
     if params is None:
         return None
-    succeeded = "cv/log_loss" in metrics
-    names = SEARCH_METRICS if succeeded else ()
+    task = next((one for one in TASKS.values() if f"cv/{one.loss}" in metrics), None)
+    names = () if task is None else task.search_metrics
     return Trial(
         number=int(run.data.tags["trial"]),
         family=family,
@@ -80,11 +80,11 @@ def _read_trial(run: Run, spaces: dict[Family, FamilySpace]) -> Trial | None:
         metrics={name: metrics.get(f"cv/{name}", nan) for name in names},
         spread={name: metrics.get(f"cv_std/{name}", nan) for name in names},
         seconds=metrics["seconds"],
-        error="" if succeeded else run.data.tags[MLFLOW_RUN_NOTE],
+        error="" if task else run.data.tags[MLFLOW_RUN_NOTE],
     )
 
 
-def _read_predictions(run: Run, family: Family) -> Probabilities | None:
+def _read_predictions(run: Run, family: Family) -> Outputs | None:
     """The trial's out-of-fold predictions; None where none were logged, or they cannot be read."""
     if KEPT not in run.data.tags:
         return None

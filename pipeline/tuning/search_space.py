@@ -81,9 +81,8 @@ def _classifier_params(tune: Tune, name: Family) -> Params:
     if name in tune.estimators:
         estimator = tune.estimators[name]
         params = {**custom.fixed(estimator), **custom.default(estimator)}
-    return dict(
-        families.build(name, params, tune.seed, estimators=tune.estimators)[-1].get_params()
-    )
+    pipeline = families.build(name, params, tune.seed, estimators=tune.estimators)
+    return dict(families.innermost(pipeline).get_params())
 
 
 def _unknown_parameters(tune: Tune) -> list[str]:

@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from pipeline.errors import SearchError
 from pipeline.evaluation.cross_validation import predicted_rows
-from pipeline.evaluation.metrics import row_losses, true_class_probability
+from pipeline.evaluation.metrics import ROW_LOSSES, truth_of
 from pipeline.models.ensemble import is_close
-from pipeline.results import Probabilities, Trial
+from pipeline.results import Outputs, Trial
 from pipeline.tasks import Family
 from pipeline.tuning.trial import TrialInputs, TrialResult, evaluate
 
@@ -20,7 +18,7 @@ class SelectedTrial(NamedTuple):
     """A trial and its out-of-fold predictions."""
 
     trial: Trial
-    out_of_fold: Probabilities
+    out_of_fold: Outputs
 
 
 class Selection:
@@ -55,16 +53,13 @@ class Selection:
         worse: the best of many tries is partly the luckiest. Rows in no test fold do not count.
         """
         rows = predicted_rows(inputs.folds, len(inputs.y))
-        truth = np.unique(inputs.y, return_inverse=True)[1][rows]
+        truth, row_losses = truth_of(inputs.y)[rows], ROW_LOSSES[inputs.task.name]
         metadata = inputs.metadata.where(rows)
         chosen: dict[Family, SelectedTrial] = {}
         for family, result in self.best.items():
             best = _selected(inputs, result)
             default = _selected(inputs, self.defaults.get(family, result))
-            losses, lowest = (
-                row_losses(true_class_probability(one.out_of_fold[rows], truth))
-                for one in (default, best)
-            )
+            losses, lowest = (row_losses(one.out_of_fold[rows], truth) for one in (default, best))
             is_default = is_close(losses, lowest, STANDARD_ERRORS, metadata)
             chosen[family] = default if is_default else best
         return dict(sorted(chosen.items(), key=lambda item: _rank(item[1].trial)))

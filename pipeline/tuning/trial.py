@@ -15,19 +15,18 @@ from signal import SIGKILL
 from typing import Any, Protocol
 
 import joblib
-import numpy as np
 import pandas as pd
 from pebble import ProcessExpired, ProcessPool
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from pipeline.config.tune import Estimator, Tune
+from pipeline.evaluation import metrics
 from pipeline.evaluation.cross_validation import Fold, out_of_fold, score
-from pipeline.evaluation.metrics import Predictions
 from pipeline.models.encoders import NUMBERS, Features
 from pipeline.models.families import build
-from pipeline.results import Metadata, Params, Probabilities, Trial
-from pipeline.tasks import Family
+from pipeline.results import Metadata, Outputs, Params, Trial, is_amount
+from pipeline.tasks import REGRESSION, Family, Task, classification
 from pipeline.tuning import worker_pool
 
 TIMED_OUT = "passed tune.trial_timeout"
@@ -46,13 +45,18 @@ class TrialInputs:
     metadata: Metadata = field(default_factory=Metadata)  # of the same rows
     features: Features = NUMBERS
 
+    @property
+    def task(self) -> Task:
+        """The kind of prediction."""
+        return REGRESSION if is_amount(self.y) else classification(self.positive)
+
 
 @dataclass(frozen=True)
 class TrialResult:
     """A finished trial with its out-of-fold predictions, None when it failed."""
 
     trial: Trial
-    out_of_fold: Probabilities | None
+    out_of_fold: Outputs | None
 
 
 class Evaluator(Protocol):
@@ -159,8 +163,7 @@ def evaluate(inputs: TrialInputs, number: int, family: Family, params: Params) -
             warnings.simplefilter("ignore")  # a poor fit shows in its loss
             warnings.simplefilter("error", ConvergenceWarning)  # and this is no fit
             predicted = out_of_fold(model, inputs.X, inputs.y, inputs.folds, inputs.metadata)
-        truth = np.unique(inputs.y, return_inverse=True)[1]
-        predictions = Predictions(truth, predicted, inputs.positive, metadata=inputs.metadata)
+        predictions = metrics.out_of_fold(inputs.y, predicted, inputs.positive, inputs.metadata)
         means, spread = score(predictions, inputs.folds)
     except Exception as error:  # whatever a library may raise
         seconds = time.perf_counter() - start

@@ -208,7 +208,7 @@ KINDS = ("x", "size", "day", "flag", "none")
 OF_KINDS = "".join(f"{n},tall,2024-01-0{1 + n % 2},true,,{n % 2}\n" for n in range(40))
 SQUARES = "x,y\n" + "".join(f"{place},{place * place}\n" for place in range(100))
 UNSTRATIFIED = {"stratify": False, "seed": 1}
-NO_AMOUNT = "An amount cannot be predicted yet, only classes"
+NO_AMOUNT = "Where it holds amounts, set data.task to regression"
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ NO_AMOUNT = "An amount cannot be predicted yet, only classes"
         (make_csv([0, 1]), {"folds": 15}, ["14 rows in the training part, and 15 are needed"]),
         (
             SQUARES,
-            {"positive": None},
+            {"positive": None, "task": "classification"},
             [
                 "y: has 100 classes in 100 rows, such as 0, 1, 4; each class needs 6 rows in the "
                 "training part of about 70: join rare classes, or add rows. ",

@@ -9,7 +9,7 @@ from scipy.stats import binom
 from pipeline.evaluation import bootstrap, metrics
 from pipeline.evaluation.metrics import Predictions
 from pipeline.results import Metadata
-from pipeline.tasks import METRICS
+from pipeline.tasks import BINARY
 from tests.support.builders import make_predictions, make_without_ties
 
 ONE_LABEL = "ignore:A single label was result:UserWarning"  # scikit-learn on a resample's MCC
@@ -35,10 +35,10 @@ def repeated(p: Predictions, counts: np.ndarray) -> Predictions:
 
 def assert_bootstrap_equals_value(sample: Predictions, weights: np.ndarray) -> None:
     """For every metric, on every resample: the rows repeated by their weights."""
-    result = bootstrap._bootstrap(sample, weights)
+    result = bootstrap._of_classes(sample, weights)
     resamples = [repeated(sample, counts) for counts in weights]
-    assert sorted(result) == sorted(METRICS)
-    for name in METRICS:
+    assert sorted(result) == sorted(BINARY.metrics)
+    for name in BINARY.metrics:
         expected = [metrics.value(name, resample) for resample in resamples]
         np.testing.assert_allclose(result[name], expected, atol=1e-12, err_msg=name)
 
@@ -70,7 +70,7 @@ def test_bootstrap_of_average_precision_is_nan_on_positives_alone(positive):
     sample = make_predictions(positive=positive)
     weights = drawn_from_one_class(sample, positive)
     assert np.isnan(metrics.value("average_precision", repeated(sample, weights[1])))
-    assert np.isnan(bootstrap._bootstrap(sample, weights)["average_precision"]).all()
+    assert np.isnan(bootstrap._of_classes(sample, weights)["average_precision"]).all()
 
 
 def test_intervals_are_the_same_for_the_same_seed_and_others_for_another():
@@ -169,7 +169,7 @@ def test_interval_without_width_has_a_caveat():
 
 
 def test_interval_with_some_width_has_no_caveat(sample):
-    for name in METRICS:
+    for name in BINARY.metrics:
         assert bootstrap.caveat(name, sample, 200, 0) == ""
 
 
@@ -194,7 +194,7 @@ def test_intervals_do_not_depend_on_the_size_of_a_block(monkeypatch):
 
     monkeypatch.setattr(bootstrap, "_resamples", row_by_row)
     split = bootstrap.intervals(make_predictions(), resamples=50, seed=0)
-    for name in METRICS:
+    for name in BINARY.metrics:
         assert split[name] == pytest.approx(whole[name], abs=1e-12)
 
 

@@ -12,7 +12,7 @@ from pipeline.evaluation.cross_validation import make_folds, out_of_fold, predic
 from pipeline.evaluation.metrics import Predictions
 from pipeline.models import families as models
 from pipeline.results import Metadata
-from pipeline.tasks import BINARY, SEARCH_METRICS
+from pipeline.tasks import BINARY
 from tests.support.builders import make_dataset, make_predictions
 
 
@@ -84,8 +84,8 @@ def test_score_is_the_mean_and_the_deviation_over_the_folds(classes):
     y = pd.Series(np.array(["a", "b", "c"])[sample.truth])
     folds = make_folds(BINARY, y, 4, seed=0)
     means, spread = score(sample, folds)
-    assert list(means) == list(spread) == list(SEARCH_METRICS)
-    for name in SEARCH_METRICS:
+    assert list(means) == list(spread) == list(BINARY.search_metrics)
+    for name in BINARY.search_metrics:
         by_fold = [
             metrics.value(
                 name,

@@ -16,7 +16,7 @@ from pipeline.models.encoders import Features
 from pipeline.models.ensemble import assemble
 from pipeline.models.threshold import with_threshold
 from pipeline.results import Metadata
-from pipeline.tasks import BINARY, FAMILIES
+from pipeline.tasks import BINARY
 from tests.support.builders import make_dataset
 from tests.support.mixed import make_mixed_dataset
 
@@ -56,9 +56,9 @@ def test_calibration_keeps_groups_together_and_the_model_no_places_of_rows(make,
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(
     "make",
-    [lambda name=name: families.build(name, {}, 0) for name in FAMILIES]
+    [lambda name=name: families.build(name, {}, 0) for name in BINARY.every_family]
     + [blend, lambda: DummyClassifier(strategy="prior")],
-    ids=[*FAMILIES, "blend", "dummy"],
+    ids=[*BINARY.every_family, "blend", "dummy"],
 )
 @pytest.mark.parametrize("groups", [None, GROUPS])
 def test_weights_move_every_model_towards_the_rows_that_count_more(make, groups):

@@ -69,7 +69,7 @@ def test_rows_have_the_places_of_their_labels_among_the_classes(classes, positiv
     contract = Contract(columns={}, target="label", classes=classes, positive=positive)
     probabilities = np.full((3, len(classes)), 1 / len(classes))
     y = pd.Series(labels, index=[7, 3, 5])
-    predictions = metrics.of_rows(contract, y, probabilities, threshold=0.4)
+    predictions = metrics.of_rows(contract, y, probabilities, 0.4)
     assert predictions.truth.tolist() == truth
     assert predictions.probabilities is probabilities
     assert predictions.positive == (None if positive is None else classes.index(positive))

@@ -7,7 +7,7 @@ from scipy import stats
 from pipeline.evaluation import bootstrap, metrics
 from pipeline.evaluation.metrics import Predictions
 from pipeline.evaluation.paired_bootstrap import Difference, differences
-from pipeline.tasks import METRICS
+from pipeline.tasks import BINARY
 from tests.support.builders import make_predictions, make_sure
 
 
@@ -54,7 +54,7 @@ def by_a_loop(name, pair, resamples, seed, level):
 def test_differences_are_those_of_a_plain_loop_over_the_same_resamples(pair, seed, level):
     result = differences(*pair, resamples=12, seed=seed, level=level)
     assert list(result) == list(bootstrap.resampled(pair[0], 1, 0))
-    assert sorted(result) == sorted(METRICS)
+    assert sorted(result) == sorted(BINARY.metrics)
     for name, one in result.items():
         expected = by_a_loop(name, pair, 12, seed, level)
         assert (one.low, one.high) == pytest.approx(tuple(expected), abs=1e-12), name
@@ -81,7 +81,7 @@ def test_model_that_is_right_gains_on_one_that_is_wrong(classes):
     right, wrong = make_sure(True, classes=classes), make_sure(False, classes=classes)
     better = differences(right, wrong, resamples=50, seed=0, level=0.9)
     worse = differences(wrong, right, resamples=50, seed=0, level=0.9)
-    for name in METRICS:
+    for name in BINARY.metrics:
         assert 0 < better[name].least_gain <= better[name].gain + 1e-12
         assert worse[name].least_gain - 1e-12 <= worse[name].gain < 0
 

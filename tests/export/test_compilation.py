@@ -18,6 +18,7 @@ from pipeline.inference.runtimes import Linear, of_graph
 from pipeline.models import families as models
 from pipeline.results import Training
 from pipeline.schema.contract import Contract
+from pipeline.tasks import BINARY
 from tests.support.builders import COLUMNS, make_dataset
 from tests.support.mixed import make_mixed_dataset
 
@@ -49,7 +50,7 @@ class Custom(LogisticRegression):
 # What is compiled.
 
 
-@pytest.mark.parametrize("family", models.BUILT_IN)
+@pytest.mark.parametrize("family", BINARY.every_family)
 def test_every_built_in_family_is_compiled(dataset, family):
     model = fitted(dataset, family)
 

@@ -9,10 +9,11 @@ from threadpoolctl import threadpool_limits
 from pipeline.export.compilation import compile_model
 from pipeline.export.onnx_graph import translate
 from pipeline.export.random_rows import random_rows
-from pipeline.inference.runtimes import of_classifier, of_graph
+from pipeline.inference.runtimes import of_estimator, of_graph
 from pipeline.models.encoders import Features
-from pipeline.models.families import BUILT_IN, build
+from pipeline.models.families import build
 from pipeline.results import Training
+from pipeline.tasks import BINARY
 from tests.support.mixed import make_mixed_dataset
 
 
@@ -25,7 +26,7 @@ def one_thread():
 
 @pytest.mark.filterwarnings(f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning")
 @pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("family", BUILT_IN)
+@pytest.mark.parametrize("family", BINARY.every_family)
 def test_family_on_columns_of_each_kind_is_translated(family, classes):
     dataset = make_mixed_dataset(classes)
     contract = dataset.contract
@@ -34,7 +35,7 @@ def test_family_on_columns_of_each_kind_is_translated(family, classes):
     predict = of_graph(translate(model, len(contract.columns)).SerializeToString())
 
     rows = random_rows(contract, dataset.X_train.to_numpy())
-    np.testing.assert_allclose(predict(rows), of_classifier(model, contract)(rows), atol=1e-9)
+    np.testing.assert_allclose(predict(rows), of_estimator(model, contract)(rows), atol=1e-9)
 
 
 @pytest.mark.parametrize("missing", [True, False])

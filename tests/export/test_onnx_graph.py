@@ -10,6 +10,7 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     RandomForestClassifier,
     VotingClassifier,
+    VotingRegressor,
 )
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -20,8 +21,12 @@ from sklearn.preprocessing import MinMaxScaler, PowerTransformer, SplineTransfor
 from sklearn.svm import SVC
 
 from pipeline.export.onnx_graph import TranslationError, translate
-from pipeline.inference.runtimes import CHUNK, of_graph
+from pipeline.inference.runtimes import CHUNK, DIFFICULTY, of_graph, outputs
 from pipeline.models import families as models
+from pipeline.models.encoders import Features
+from pipeline.models.intervals import fit_intervals
+from pipeline.results import Metadata
+from pipeline.tasks import BINARY, REGRESSION
 from tests.support.builders import make_dataset
 
 CLOSE = 1e-9
@@ -68,21 +73,23 @@ def check_equal(model, frame, *more, beyond=1.0):
     """On the rows that it was fitted on, on others, one at a time, in chunks, and on none."""
     X = frame.to_numpy()
     predict = compile_(model, X.shape[1])
-    for rows in (X, some_rows(X, 2 * CHUNK + 1, beyond), *more):
-        expected = model.predict_proba(pd.DataFrame(rows, columns=list(frame)))
-        np.testing.assert_allclose(predict(rows), expected, rtol=0, atol=CLOSE)
     few = some_rows(X, 20, beyond)
-    expected = model.predict_proba(pd.DataFrame(few, columns=list(frame)))
-    one_by_one = np.concatenate([predict(row[None]) for row in few])
-    np.testing.assert_allclose(one_by_one, expected, rtol=0, atol=CLOSE)
-    assert predict(X[:0]).shape == (0, len(model.classes_))
+    for rows in (X, some_rows(X, 2 * CHUNK + 1, beyond), few, *more):
+        expected = outputs(model, pd.DataFrame(rows, columns=list(frame)))
+        given = [predict(rows)]
+        if rows is few:
+            given.append(np.concatenate([predict(row[None]) for row in few]))
+        atol = CLOSE * (1.0 if hasattr(model, "classes_") else np.abs(expected).mean())
+        for one in given:
+            np.testing.assert_allclose(one, expected, rtol=CLOSE, atol=atol)
+    assert predict(X[:0]).shape == (0, expected.shape[1])
 
 
 # The built-in families.
 
 
 def test_every_built_in_family_is_among_the_cases():
-    assert list(PARAMS) == list(models.BUILT_IN)
+    assert list(PARAMS) == list(BINARY.every_family)
 
 
 @pytest.mark.parametrize(("family", "params"), CASES, ids=str)
@@ -90,6 +97,54 @@ def test_family_answers_as_scikit_learn(two, three, family, params):
     for dataset in (two, three):
         model = models.build(family, params, 0).fit(dataset.X_train, dataset.y_train)
         check_equal(model, dataset.X_train)
+
+
+AMOUNTS = {
+    "ridge": [{}, {"transform": "standard", "target": "log"}],
+    "elastic_net": [{}, {"transform": "power", "target": "sqrt"}],
+    "spline_ridge": [{}, {"n_knots": 6, "target": "log"}],
+    "svr": [{}, {"target": "sqrt"}],
+    "extra_trees_regressor": [{"n_estimators": 9}, {"n_estimators": 9, "target": "log"}],
+    "hist_gradient_boosting_regressor": [
+        {"max_iter": 30, "loss": loss} for loss in ("squared_error", "absolute_error", "poisson")
+    ]
+    + [{"max_iter": 30, "loss": "gamma", "target": "sqrt"}],
+    "mlp_regressor": [{}, {"target": "log"}],
+}
+
+
+@pytest.fixture(scope="module")
+def amounts():
+    return make_dataset(None, None)
+
+
+def with_difficulty(model, dataset):
+    """The fitted model with one of its errors, as training leaves it."""
+    X, y = dataset.X_train, dataset.y_train
+    errors = (y - model.fit(X, y).predict(X)).to_numpy() + np.linspace(-1, 1, len(y))
+    fitted = fit_intervals(X, errors, Metadata(), Features.of(dataset.contract), 0)
+    setattr(model, DIFFICULTY, fitted.difficulty)
+    return model
+
+
+def test_every_built_in_family_of_amounts_is_among_the_cases():
+    assert list(AMOUNTS) == list(REGRESSION.every_family)
+
+
+@pytest.mark.parametrize(
+    ("family", "params"),
+    [(name, each) for name, several in AMOUNTS.items() for each in several],
+    ids=str,
+)
+def test_amounts_and_their_difficulties_are_as_scikit_learns(amounts, family, params):
+    check_equal(with_difficulty(models.build(family, params, 0), amounts), amounts.X_train)
+
+
+def test_blend_of_all_families_of_amounts_answers_as_scikit_learn(amounts):
+    members = [(name, models.build(name, several[-1], 0)) for name, several in AMOUNTS.items()]
+    voting = VotingRegressor(members, weights=[1, 2, 3, 1, 4, 1, 2])
+
+    check_equal(with_difficulty(voting, amounts), amounts.X_train)
 
 
 def blend(families, **options):
@@ -158,7 +213,7 @@ def awkward(rows=90):
     return X, y
 
 
-@pytest.mark.parametrize("family", models.BUILT_IN)
+@pytest.mark.parametrize("family", BINARY.every_family)
 def test_family_on_an_awkward_table(family):
     X, y = awkward()
     model = models.build(family, PARAMS[family][0], 0)
@@ -279,7 +334,7 @@ def test_boosting_compares_in_double_precision_as_scikit_learn_does():
 
 
 def test_graph_is_valid_and_takes_any_number_of_rows(two):
-    model = blend(models.BUILT_IN).fit(two.X_train, two.y_train)
+    model = blend(BINARY.every_family).fit(two.X_train, two.y_train)
     graph = translate(model, two.X_train.shape[1])
 
     onnx.checker.check_model(graph, full_check=True)

@@ -5,7 +5,8 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.inference.explain import MOST_EXACT, PAIRS, contributions, log_odds
+from pipeline.inference.explain import MOST_EXACT, PAIRS, contributions
+from pipeline.schema.targets import log_odds
 
 EXACT = (1, 2, 4, MOST_EXACT)
 SAMPLED = (MOST_EXACT + 1, 13, 30)

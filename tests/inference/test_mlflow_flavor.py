@@ -14,7 +14,7 @@ from pipeline.export.onnx_graph import translate
 from pipeline.inference import manifest, mlflow_flavor, model_folder
 from pipeline.inference.mlflow_flavor import ServedModel
 from pipeline.inference.predictor import Predictor, Trained
-from pipeline.inference.runtimes import of_classifier
+from pipeline.inference.runtimes import of_estimator
 from pipeline.models.families import tutorial
 from pipeline.schema.columns import NumberColumn
 from pipeline.schema.contract import Contract
@@ -44,7 +44,7 @@ def make_served(classes, positive=None, model=None) -> ServedModel:
     model = make_model(classes, positive) if model is None else model
     contract = make_contract(classes, positive)
     trained = Trained.on(contract, ROWS.to_numpy(), None if positive is None else 0.4)
-    return ServedModel(Predictor(contract, of_classifier(model, contract), trained))
+    return ServedModel(Predictor(contract, of_estimator(model, contract), trained))
 
 
 def save(folder, model, classes=(0, 1), positive=1, **options) -> str:

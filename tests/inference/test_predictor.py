@@ -8,7 +8,7 @@ from pipeline.export.onnx_builder import TranslationError
 from pipeline.export.onnx_graph import translate
 from pipeline.inference import runtimes
 from pipeline.inference.predictor import MOST_EXPLAINED, TOO_LARGE, Params, Predictor, Trained
-from pipeline.inference.runtimes import Linear, of_classifier
+from pipeline.inference.runtimes import Linear, of_estimator
 from pipeline.models import families as models
 from pipeline.schema.columns import CategoryColumn, NumberColumn, OrdinalColumn
 from pipeline.schema.contract import Contract
@@ -26,7 +26,7 @@ def make_predictor(labels=(0, 1), positive=1, threshold=0.4) -> Predictor:
 
 def predictor_of(model, dataset, threshold=0.4) -> Predictor:
     trained = Trained.on(dataset.contract, dataset.X_train.to_numpy(), threshold)
-    return Predictor(dataset.contract, of_classifier(model, dataset.contract), trained)
+    return Predictor(dataset.contract, of_estimator(model, dataset.contract), trained)
 
 
 @pytest.fixture(scope="module")

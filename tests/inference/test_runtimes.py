@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.export.compilation import collapse
 from pipeline.export.onnx_graph import translate
-from pipeline.inference.runtimes import CHUNK, FEW, Linear, of_classifier, of_graph
+from pipeline.inference.runtimes import CHUNK, FEW, Linear, of_estimator, of_graph
 from pipeline.schema.columns import NumberColumn
 from pipeline.schema.contract import Contract
 
@@ -46,7 +46,7 @@ def predict(request, model):
         positive=True,
     )
     named = clone(model).fit(pd.DataFrame(TRAINED, columns=list("abc")), LABELS)
-    return of_classifier(named, contract)
+    return of_estimator(named, contract)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, FEW, FEW + 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])

@@ -7,12 +7,13 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from pipeline.inference.runtimes import behind_cells, of_classifier
+from pipeline.inference.runtimes import behind_cells, of_estimator
 from pipeline.models.cells import with_cells
 from pipeline.models.encoders import MOST_ONE_HOT, Features, date_parts, impute
-from pipeline.models.families import BUILT_IN, build
+from pipeline.models.families import build
 from pipeline.schema.coded import OTHER
 from pipeline.schema.rules import Rules, to_matrix
+from pipeline.tasks import BINARY
 from tests.support.builders import make_dataset
 from tests.support.mixed import make_mixed_dataset
 
@@ -56,7 +57,7 @@ def test_mondays_are_one_point_of_the_week_in_any_year():
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("family", BUILT_IN)
+@pytest.mark.parametrize("family", BINARY.every_family)
 def test_family_learns_from_columns_of_each_kind_and_takes_cells_that_it_never_met(family, classes):
     dataset = make_mixed_dataset(classes, with_texts=True)
     unseen = dataset.X_test.head(5).copy()
@@ -98,6 +99,6 @@ def test_pickled_pipeline_takes_a_frame_and_answers_as_the_model_of_its_codes():
     expected = model.predict_proba(dataset.X_test)
     np.testing.assert_allclose(whole.predict_proba(cells), expected)
     codes = to_matrix(Rules(dataset.contract.columns), cells)
-    np.testing.assert_allclose(of_classifier(whole, dataset.contract)(codes), expected)
+    np.testing.assert_allclose(of_estimator(whole, dataset.contract)(codes), expected)
     assert type(behind_cells(whole)) is type(model)
     assert b"pipeline." not in content.replace(b"sklearn.pipeline", b"")  # stock estimators only

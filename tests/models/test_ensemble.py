@@ -2,11 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
 from sklearn.naive_bayes import GaussianNB
+from sklearn.tree import DecisionTreeRegressor
 
 from pipeline.evaluation.metrics import row_losses, true_class_probability
+from pipeline.inference.runtimes import outputs
 from pipeline.models import ensemble
 from pipeline.models.ensemble import assemble, is_close, mix, select_weights
 from pipeline.results import Metadata
@@ -215,14 +217,15 @@ def test_mix_is_the_weighted_mean():
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
-def test_model_of_members_averages_their_probabilities_by_weight(task):
+def test_model_of_members_averages_what_they_give_by_weight(task):
     rng = np.random.default_rng(0)
     y = np.arange(40) % 3
     X = rng.normal(size=(40, 2)) + y[:, None]
-    members = {"svc": GaussianNB(), "mlp": LogisticRegression()}
+    kinds = (GaussianNB, LogisticRegression) if task.has_classes else (Ridge, DecisionTreeRegressor)
+    members = {"svc": kinds[0](), "mlp": kinds[1]()}
     weights = {"svc": 0.75, "extra_trees": 0.0, "mlp": 0.25}
     model = assemble(task, members, weights).fit(X, y)
-    expected = sum(weights[n] * member.fit(X, y).predict_proba(X) for n, member in members.items())
-    np.testing.assert_allclose(model.predict_proba(X), expected)
-    alone = GaussianNB()
+    expected = sum(weights[n] * outputs(member.fit(X, y), X) for n, member in members.items())
+    np.testing.assert_allclose(outputs(model, X), expected)
+    alone = kinds[0]()
     assert assemble(task, {"svc": alone}, weights) is alone

@@ -15,9 +15,9 @@ from pipeline.config.paths import PROJECT
 from pipeline.config.ranges import Choice
 from pipeline.config.tune import Estimator
 from pipeline.models.families import BUILT_IN, build, plain, tutorial
-from pipeline.tasks import FAMILIES, Family
+from pipeline.tasks import BINARY, Family
 
-EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)
+EVERY_FAMILY = pytest.mark.parametrize("family", BINARY.every_family)
 # Columns of any scale are what the tutorial's model takes as they are.
 MAY_NOT_CONVERGE = pytest.param(
     "raw_logistic_regression",
@@ -67,7 +67,7 @@ def test_default_lies_in_the_space(family):
 
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("column", AWKWARD)
-@pytest.mark.parametrize("family", [*FAMILIES[:-1], MAY_NOT_CONVERGE])
+@pytest.mark.parametrize("family", [*BINARY.every_family[:-1], MAY_NOT_CONVERGE])
 def test_default_predicts_probabilities_with_an_awkward_column(family, column, classes):
     if (family, column) == ("hist_gradient_boosting", "all missing"):
         pytest.skip("cannot bin a column without a value, which ingest refuses")
@@ -82,7 +82,7 @@ def test_default_predicts_probabilities_with_an_awkward_column(family, column, c
 
 
 @pytest.mark.parametrize("end", [0, -1])
-@pytest.mark.parametrize("family", [name for name in FAMILIES if BUILT_IN[name].space])
+@pytest.mark.parametrize("family", [name for name in BINARY.every_family if BUILT_IN[name].space])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # ends are extreme
 def test_corners_of_the_space_fit(family, end):
     X, y = small_table(("missing values", "constant", "binary"), classes=3)

@@ -14,7 +14,7 @@ from pipeline.promotion import card
 from pipeline.promotion.record import Record
 from pipeline.results import Count, Decision, RuleResult
 from pipeline.schema.columns import NumberColumn
-from pipeline.tasks import METRICS
+from pipeline.tasks import BINARY
 from tests.support.builders import (
     COLUMNS,
     make_calibrated,
@@ -153,7 +153,7 @@ def test_metrics_have_their_interval_and_what_the_class_shares_reach():
     sample, dummy = record.evidence.predictions, record.evidence.dummy
     measured, _ = tables(page(record))
     assert measured[0] == ["metric", "value", "95 % interval", "class shares alone"]
-    assert [row[0] for row in measured[1:]] == list(METRICS)
+    assert [row[0] for row in measured[1:]] == list(BINARY.metrics)
     intervals = bootstrap.intervals(sample, 100, 0)
     for name, value, interval, alone in measured[1:]:
         low, high = intervals[name]

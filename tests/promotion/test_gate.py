@@ -13,7 +13,7 @@ from pipeline.evaluation.paired_bootstrap import Difference, differences
 from pipeline.promotion import gate
 from pipeline.promotion.gate import Evidence
 from pipeline.results import Metadata, RuleResult
-from pipeline.tasks import METRICS, SEARCH_METRICS
+from pipeline.tasks import BINARY, METRICS
 from tests.support.builders import (
     make_calibrated,
     make_comparison,
@@ -88,7 +88,7 @@ def test_tested_are_the_metrics_of_the_test_part_alone():
     assert gate.tested(logged) == {"roc_auc": 0.8, "log_loss": 0.5}
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", BINARY.metrics)
 @pytest.mark.parametrize(
     ("shift", "passed"), [(0, True), (9e-7, True), (-9e-7, True), (1.1e-6, False), (-1.1e-6, False)]
 )
@@ -237,7 +237,7 @@ def test_narrowly_missed_floor_is_reported_with_digits_that_show_it():
 # Better than the shares of the classes.
 
 
-@pytest.mark.parametrize("name", SEARCH_METRICS)
+@pytest.mark.parametrize("name", BINARY.search_metrics)
 @pytest.mark.parametrize("sample", [make_calibrated(), make_predictions(3, rows=60)])
 def test_candidate_is_better_than_the_class_shares(name, sample):
     result = result_of(
@@ -254,7 +254,7 @@ def test_candidate_is_better_than_the_class_shares(name, sample):
     assert result.figures == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("name", SEARCH_METRICS)
+@pytest.mark.parametrize("name", BINARY.search_metrics)
 def test_candidate_that_is_the_class_shares_is_not_better(name):
     sample = make_dummy(make_calibrated())
     evidence = make_evidence(sample, dummy=sample, logged={})

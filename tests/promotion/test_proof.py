@@ -16,7 +16,7 @@ import yaml
 from pipeline.errors import ModelError
 from pipeline.inference import manifest, model_folder
 from pipeline.inference.predictor import Predictor
-from pipeline.inference.runtimes import of_classifier
+from pipeline.inference.runtimes import of_estimator
 from pipeline.promotion import proof
 from pipeline.results import Dataset, Version
 from pipeline.schema.columns import NumberColumn
@@ -33,7 +33,7 @@ class Case:
         self.dataset = dataset
         self.folder = folders.save(folder, dataset, **options)
         model = pickle.loads((self.folder / model_folder.PICKLE).read_bytes())
-        predict = of_classifier(model, dataset.contract)
+        predict = of_estimator(model, dataset.contract)
         trained = model_folder.load(self.folder).trained
         self.original = Predictor(dataset.contract, predict, trained)
 

@@ -5,7 +5,7 @@ import pytest
 from pipeline.promotion import gate
 from pipeline.promotion.select import decide, select
 from pipeline.results import Decision, RuleResult
-from pipeline.tasks import METRICS, SEARCH_METRICS
+from pipeline.tasks import BINARY, METRICS
 from tests.support.builders import (
     make_calibrated,
     make_candidate,
@@ -28,9 +28,9 @@ def test_best_is_the_lowest_cross_validated_log_loss(losses):
     assert message == f"best of {len(losses)} by cv/log_loss 0.3000"
 
 
-@pytest.mark.parametrize("name", SEARCH_METRICS)
+@pytest.mark.parametrize("name", BINARY.search_metrics)
 def test_best_is_that_of_the_primary_metric_whichever_way_is_better(name):
-    others = {f"cv__{other}": 0.5 for other in SEARCH_METRICS if other != "log_loss"}
+    others = {f"cv__{other}": 0.5 for other in BINARY.search_metrics if other != "log_loss"}
     low, high = (
         make_candidate(message, **{"loss": 0.5, **others, **changed})
         for message, changed in (
@@ -51,7 +51,7 @@ def test_best_is_never_chosen_by_the_test_part():
         assert select("log_loss", candidates, NOBODY)[0] is by_cv
 
 
-@pytest.mark.parametrize("name", SEARCH_METRICS)
+@pytest.mark.parametrize("name", BINARY.search_metrics)
 def test_best_is_the_earlier_of_equals_where_the_latest_comes_first(name):
     worst = make_candidate("worst", 0.9, cv__roc_auc=0.1, cv__accuracy=0.1, cv__brier=0.9)
     latest, earlier = make_candidate("latest"), make_candidate("earlier")
@@ -104,7 +104,7 @@ def test_choice_of_some_says_that_there_are_more():
     assert choice == ("best of at least 2 by cv/log_loss 2.0000 (at least 1 left out: rolled back)")
 
 
-@pytest.mark.parametrize("name", SEARCH_METRICS)
+@pytest.mark.parametrize("name", BINARY.search_metrics)
 @pytest.mark.parametrize("value", [math.nan, None])
 def test_model_without_the_metric_is_never_best(name, value):
     better, without = make_candidate("better"), make_candidate("without")

@@ -17,6 +17,7 @@ AGE = {"Age": NumberColumn(unit="years", range=(18, 120))}
         (("no", "yes"), "no", 0, "binary"),
         (("1", "2"), "2", 1, "binary"),
         ((0, 1, 2), None, None, "multiclass"),
+        ((), None, None, "regression"),
     ],
 )
 def test_contract_survives_json_with_the_types_of_its_classes(classes, positive, place, task):

@@ -23,7 +23,7 @@ from pipeline.results import Dataset, Report, Training, Tuning
 from pipeline.steps import audit as step
 from pipeline.steps import procedure
 from pipeline.steps.audit import OuterFold, audit
-from pipeline.tasks import METRICS, SEARCH_METRICS
+from pipeline.tasks import BINARY, METRICS
 from pipeline.tuning import worker_pool as workers
 from tests.support import builders
 from tests.support.builders import make_config, make_dataset, make_table, make_trial
@@ -114,7 +114,7 @@ def scores(part: Dataset, model: Any, threshold: float | None = None) -> dict[st
     truth = np.array([part.contract.classes.index(label) for label in part.y_test])
     probabilities = model.predict_proba(part.X_test)
     predictions = Predictions(truth, probabilities, part.contract.positive_index, threshold)
-    return {name: metrics.value(name, predictions) for name in METRICS}
+    return {name: metrics.value(name, predictions) for name in BINARY.metrics}
 
 
 def with_rows_of_a_class(rows: int) -> Dataset:
@@ -205,7 +205,7 @@ def test_each_fold_is_told_once_with_its_rows_and_scores(case):
         assert fold.inner == INNER
         assert set(fold.scores) == {"procedure", *OTHERS}
         for model, values in fold.scores.items():
-            assert list(values) == list(METRICS)
+            assert list(values) == list(BINARY.metrics)
             assert values["log_loss"] == table.loc[fold.place, f"{model} log_loss"]
 
 
@@ -223,9 +223,9 @@ def test_fold_is_told_as_it_ends():
 def test_metrics_are_named_by_what_they_are_of(case):
     _, result, _ = case
     groups = ("audit", "audit_std", *OTHERS)
-    expected = {f"{group}/{name}" for group in groups for name in METRICS}
-    expected |= {f"p_value/{other}_{name}" for other in OTHERS for name in METRICS}
-    expected |= {f"optimism/{name}" for name in SEARCH_METRICS}
+    expected = {f"{group}/{name}" for group in groups for name in BINARY.metrics}
+    expected |= {f"p_value/{other}_{name}" for other in OTHERS for name in BINARY.metrics}
+    expected |= {f"optimism/{name}" for name in BINARY.search_metrics}
     assert set(result.metrics) == expected
     assert np.isfinite(list(result.metrics.values())).all()
 
@@ -233,7 +233,7 @@ def test_metrics_are_named_by_what_they_are_of(case):
 def test_metrics_are_means_deviations_and_corrected_t_tests_over_the_folds(case):
     _, result, _ = case
     table = result.artifacts["folds.csv"]
-    for name in METRICS:
+    for name in BINARY.metrics:
         values = table[f"procedure {name}"]
         assert result.metrics[f"audit/{name}"] == pytest.approx(values.mean())
         assert result.metrics[f"audit_std/{name}"] == pytest.approx(values.std())
@@ -272,8 +272,8 @@ def test_table_holds_the_procedure_against_each_other_model_and_against_itself(c
     alone = "its own cross-validation (optimism)"
     expected = [
         (name, other)
-        for name in METRICS
-        for other in (*OTHERS, *([alone] if name in SEARCH_METRICS else []))
+        for name in BINARY.metrics
+        for other in (*OTHERS, *([alone] if name in BINARY.search_metrics else []))
     ]
     assert list(zip(table["metric"], table["against"], strict=True)) == expected
     for _, row in table.iterrows():
@@ -295,7 +295,7 @@ def test_summary_tells_folds_differences_and_optimism(case):
     lines = result.note.splitlines()
     assert lines[0].startswith("3 outer folds")
     table = result.artifacts["audit.csv"]
-    table = table[table["metric"].isin(SEARCH_METRICS)]
+    table = table[table["metric"].isin(BINARY.search_metrics)]
     for _, row in table.iterrows():
         interval = f"{row['low']:+.4f} to {row['high']:+.4f}"
         if row["against"] in OTHERS:

@@ -12,7 +12,7 @@ from pipeline.evaluation.metrics import Predictions
 from pipeline.evaluation.paired_bootstrap import differences
 from pipeline.results import Report
 from pipeline.steps.compare import compare
-from pipeline.tasks import METRICS
+from pipeline.tasks import BINARY
 from tests.support.builders import make_calibrated, make_predictions, make_sure
 
 FEW = Evaluate(resamples=100, seed=3)
@@ -58,7 +58,7 @@ def tables(page: str) -> list[list[list[str]]]:
 def test_every_metric_is_compared_as_the_first_minus_the_second(pair, result):
     expected = differences(*pair, 100, 3, 0.95)
     table = result.artifacts["metrics.csv"].set_index("metric")
-    assert set(table.index) == set(METRICS)
+    assert set(table.index) == set(BINARY.metrics)
     for name, row in table.iterrows():
         assert row["run a"] == pytest.approx(metrics.value(name, pair[0]), nan_ok=True)
         assert row["run b"] == pytest.approx(metrics.value(name, pair[1]), nan_ok=True)
@@ -108,7 +108,7 @@ def test_summary_tells_rows_numbers_and_settings(pair, result):
     assert result.note.startswith("On 60 rows that neither was trained on;")
     measured, settings = tables(result.note)
     assert measured[0] == ["metric", "run a", "run b", "difference", "95 % interval"]
-    assert {row[0] for row in measured[1:]} == set(METRICS)
+    assert {row[0] for row in measured[1:]} == set(BINARY.metrics)
     table = result.artifacts["metrics.csv"].set_index("metric")
     for name, first, second, apart, interval in measured[1:]:
         row = table.loc[name]

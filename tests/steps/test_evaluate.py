@@ -18,7 +18,7 @@ from pipeline.models.encoders import Features
 from pipeline.results import Dataset, Evaluation, Training
 from pipeline.steps import evaluate as step
 from pipeline.steps.evaluate import evaluate
-from pipeline.tasks import METRICS
+from pipeline.tasks import BINARY
 from tests.support.builders import (
     COLUMNS,
     make_config,
@@ -85,8 +85,8 @@ def with_column(name: str) -> tuple[Dataset, Training]:
 
 def test_every_metric_has_a_value_inside_its_interval(case):
     _, _, evaluation = case
-    assert list(evaluation.metrics) == list(METRICS)
-    assert set(evaluation.intervals) == set(METRICS)
+    assert list(evaluation.metrics) == list(BINARY.metrics)
+    assert set(evaluation.intervals) == set(BINARY.metrics)
     for name, value in evaluation.metrics.items():
         low, high = evaluation.intervals[name]
         assert low < high
@@ -132,8 +132,8 @@ def test_artifacts_are_tables_and_pictures(case):
 def test_table_of_metrics_tells_value_interval_and_baselines(binary):
     _, _, evaluation = binary
     table = evaluation.report.artifacts["metrics.csv"].set_index("metric")
-    assert table.index.tolist() == list(METRICS)
-    for name in METRICS:
+    assert table.index.tolist() == list(BINARY.metrics)
+    for name in BINARY.metrics:
         assert table.loc[name].tolist() == [
             evaluation.metrics[name],
             *evaluation.intervals[name],

@@ -169,7 +169,7 @@ def test_metrics_of_a_fold_come_from_weights_and_threshold_chosen_without_it(mon
     select, choose = step.select_weights, step.choose_threshold
     selected_on, chosen_on = [], []
 
-    def selecting(out_of_fold, truth, metadata):
+    def selecting(out_of_fold, truth, metadata, task):
         selected_on.append(out_of_fold["logistic_regression"][:, 0].tolist())
         assert len(truth) == len(out_of_fold["logistic_regression"])
         return select(out_of_fold, truth, metadata)
@@ -200,7 +200,7 @@ def test_fold_in_time_has_weights_and_threshold_of_what_was_predicted_before_it(
         predicted[~is_predicted] = np.nan
     select, rows = step.select_weights, []
 
-    def selecting(out_of_fold, truth, metadata):
+    def selecting(out_of_fold, truth, metadata, task):
         rows.append(sorted(metadata.times))
         weights = select(out_of_fold, truth, metadata)
         assert truth.size or set(weights.values()) == {1 / len(weights)}

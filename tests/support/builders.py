@@ -13,11 +13,12 @@ from pipeline.config.sections import Config, Data, Evaluate, Registry, Split, Tr
 from pipeline.config.tune import Tune
 from pipeline.datasets.dataset import build_dataset
 from pipeline.evaluation import metrics
+from pipeline.evaluation.amounts import AmountPredictions
 from pipeline.evaluation.metrics import Predictions
 from pipeline.promotion.gate import Evidence, PairedComparison
 from pipeline.results import Candidate, Dataset, Event, Trial
 from pipeline.schema.columns import NumberColumn
-from pipeline.tasks import SEARCH_METRICS, Family
+from pipeline.tasks import Family
 
 OPTIONS = [None, [1, 2], True, 1, 1.0, "1", {"a": 1}]
 RANGES = [  # of each distribution, as the config writes them
@@ -84,25 +85,29 @@ def make_config(
     )
 
 
-def make_table(labels: Sequence[Any] = (0, 1), rows: int = 120, seed: int = 0) -> pd.DataFrame:
-    """A table that can be learnt, but not perfectly; the classes take turns."""
+def make_table(
+    labels: Sequence[Any] | None = (0, 1), rows: int = 120, seed: int = 0
+) -> pd.DataFrame:
+    """A table that can be learnt, but not perfectly; the classes take turns, None for amounts."""
     rng = np.random.default_rng(seed)
-    place = np.arange(rows) % len(labels)
-    return pd.DataFrame(
+    place = np.arange(rows) % len(labels or (0, 1))
+    table = pd.DataFrame(
         {
             "height": rng.normal(place, 1.0),
             "gap": np.where(rng.random(rows) < 0.25, np.nan, rng.normal(place, 1.5)),
             "noise": rng.normal(size=rows),
             "flag": rng.integers(0, 2, rows).astype(float),
-            "label": [labels[code] for code in place],
         }
     )
+    amounts = 20 + 5 * table["height"] + rng.normal(size=rows)
+    table["label"] = amounts if labels is None else [labels[code] for code in place]
+    return table
 
 
 def make_dataset(
-    labels: Sequence[Any] = (0, 1), positive: Any = 1, rows: int = 120, seed: int = 0
+    labels: Sequence[Any] | None = (0, 1), positive: Any = 1, rows: int = 120, seed: int = 0
 ) -> Dataset:
-    """`make_table`, checked and split; `positive=None` with three labels."""
+    """`make_table`, checked and split; `positive=None` with three labels, and with amounts."""
     config = make_config(positive=positive)
     return build_dataset(config, make_table(labels, rows, seed), digest="0" * 64)
 
@@ -148,6 +153,22 @@ def make_without_ties(classes: int, rows: int = 50) -> Predictions:
     truth = rng.permutation(np.arange(rows) % classes)
     probabilities = rng.dirichlet(np.ones(classes), size=rows)
     return Predictions(truth, probabilities, 1 if classes == 2 else None)
+
+
+def make_amounts(rows: int = 60, error: float = 1.0, seed: int = 0) -> AmountPredictions:
+    """Amounts with errors of that size, and with intervals that hold most of them."""
+    rng = np.random.default_rng(seed)
+    truth = np.round(rng.gamma(2.0, 10.0, rows), 1)
+    value = np.round(truth + rng.normal(0, error, rows), 1)
+    width = rng.uniform(1, 2, rows) * error
+    return AmountPredictions(truth, value, value - width, value + width)
+
+
+def make_sure_amounts(right: bool) -> AmountPredictions:
+    """Right to the last digit, or far from the truth with wide intervals that do not hold it."""
+    truth = make_amounts().truth
+    off = 0.0 if right else 100.0
+    return AmountPredictions(truth, truth + off, truth + off / 2, truth + 5 * off)
 
 
 def make_trial(
@@ -202,7 +223,8 @@ def make_evidence(predictions: Predictions | None = None, **changes: Any) -> Evi
     rng = np.random.default_rng(0)
     shape = (len(predictions.truth), len(COLUMNS))
     if "logged" not in changes:
-        changes["logged"] = {n: metrics.value(n, predictions) for n in SEARCH_METRICS}
+        names = predictions.task.search_metrics
+        changes["logged"] = {name: metrics.value(name, predictions) for name in names}
     evidence = Evidence(
         logged={},
         predictions=predictions,

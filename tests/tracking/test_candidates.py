@@ -14,7 +14,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from pipeline.errors import RegistryError
 from pipeline.promotion.select import select
 from pipeline.results import Candidate
-from pipeline.tasks import SEARCH_METRICS
+from pipeline.tasks import BINARY
 from pipeline.tracking import candidates, runs
 from pipeline.tracking.candidates import Candidates, Select
 from tests.support.builders import make_dataset
@@ -49,7 +49,8 @@ def evaluated(client: MlflowClient, place: int, loss: float | None, model: str, 
 
 def metric_values(loss: float) -> dict[str, float]:
     return {
-        f"cv/{name}": loss if name in ("log_loss", "brier") else 1 - loss for name in SEARCH_METRICS
+        f"cv/{name}": loss if name in ("log_loss", "brier") else 1 - loss
+        for name in BINARY.search_metrics
     }
 
 
@@ -77,7 +78,7 @@ def among_all(evaluations: list[Run]) -> list[Candidate]:
     return [candidates.candidate(run) for run in reversed(evaluations)]
 
 
-@pytest.mark.parametrize("primary", SEARCH_METRICS)
+@pytest.mark.parametrize("primary", BINARY.search_metrics)
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
 def test_best_is_that_of_all_candidates_whoever_else_must_not_be_champion(
     evaluations, monkeypatch, size, primary
@@ -105,7 +106,7 @@ def test_best_is_that_of_all_candidates_whoever_else_must_not_be_champion(
     assert "was rolled back" in choice
 
 
-@pytest.mark.parametrize("primary", SEARCH_METRICS)
+@pytest.mark.parametrize("primary", BINARY.search_metrics)
 def test_best_costs_two_pages_however_many_candidates_there_are(
     evaluations, monkeypatch, primary, searches
 ):

@@ -9,7 +9,7 @@ from hyperopt.pyll.stochastic import sample
 
 from pipeline.config.ranges import NUMBERS, Choice, parse
 from pipeline.config.tune import Tune
-from pipeline.tasks import FAMILIES
+from pipeline.tasks import BINARY
 from pipeline.tuning.hyperopt_space import EXPRESSIONS, FAMILY, SearchSpace
 from pipeline.tuning.search_space import FamilySpace, family_spaces
 from tests.support.builders import OPTIONS, RANGES
@@ -193,7 +193,7 @@ def test_defaults_are_one_per_family_with_the_fixed_values():
 
 
 def test_document_and_point_are_inverse_of_each_other_for_every_built_in_family():
-    space = SearchSpace(family_spaces(Tune(families=FAMILIES)))
+    space = SearchSpace(family_spaces(Tune(families=BINARY.every_family)))
     defaults = space.defaults()
     assert [space.point(document) for document in documents_of(space, defaults)] == defaults
     documents = searched_documents(space, tpe, count=40)

@@ -12,7 +12,7 @@ from pipeline.config.tune import Estimator, Tune
 from pipeline.evaluation.cross_validation import make_folds, out_of_fold
 from pipeline.models.families import BUILT_IN, build
 from pipeline.results import Params, Trial
-from pipeline.tasks import BINARY, FAMILIES, Family
+from pipeline.tasks import BINARY, Family
 from pipeline.tuning import search
 from pipeline.tuning.trial import TrialInputs, TrialResult
 from tests.support.builders import make_dataset, make_trial
@@ -109,7 +109,7 @@ def defaults(families) -> list[tuple[Family, Params]]:
 
 
 @pytest.mark.parametrize(
-    "families", [FAMILIES, ("mlp", "svc"), ("raw_logistic_regression", "extra_trees")]
+    "families", [BINARY.every_family, ("mlp", "svc"), ("raw_logistic_regression", "extra_trees")]
 )
 def test_search_starts_with_each_familys_default_in_the_order_of_the_config(run, families):
     trials, _ = run(families=families, max_evals=len(families) + 3)
@@ -136,7 +136,10 @@ def test_search_comes_closer_to_the_lowest_loss_than_chance(run):
 
 def test_search_is_the_same_for_the_same_seed_and_another_for_another(run):
     first, again, other = (
-        [(t.family, t.params) for t in run(families=FAMILIES, max_evals=28, seed=seed)[0]]
+        [
+            (t.family, t.params)
+            for t in run(families=BINARY.every_family, max_evals=28, seed=seed)[0]
+        ]
         for seed in (5, 5, 6)
     )
     assert first == again
@@ -216,7 +219,7 @@ def test_search_by_cross_validation_does_not_depend_on_parallelism():
 @pytest.mark.parametrize("workers", [1, 4])
 def test_search_does_not_depend_on_the_order_in_which_trials_end(run, workers):
     in_order, out_of_order = (
-        run(kind=kind, workers=workers, families=FAMILIES, max_evals=28)
+        run(kind=kind, workers=workers, families=BINARY.every_family, max_evals=28)
         for kind in (Bench, LastFirst)
     )
     assert out_of_order[1].diary != in_order[1].diary
@@ -246,7 +249,7 @@ def as_finished(trials: list[Trial]) -> dict[int, TrialResult]:
     "finished_before", [range(3), range(22), range(28), [*range(19), 21, 23], [0, 27]]
 )
 def test_search_that_goes_on_is_the_one_that_never_stopped(run, finished_before):
-    settings = {"families": FAMILIES, "max_evals": 28}
+    settings = {"families": BINARY.every_family, "max_evals": 28}
     whole, _ = run(**settings)
     finished = as_finished([whole[number] for number in finished_before])
     again, bench = run(finished=finished, **settings)
@@ -256,10 +259,10 @@ def test_search_that_goes_on_is_the_one_that_never_stopped(run, finished_before)
 
 
 def test_search_with_more_trials_goes_on_with_the_fewer(run):
-    few, _ = run(families=FAMILIES, max_evals=24)
-    more, bench = run(finished=as_finished(few), families=FAMILIES, max_evals=48)
+    few, _ = run(families=BINARY.every_family, max_evals=24)
+    more, bench = run(finished=as_finished(few), families=BINARY.every_family, max_evals=48)
     assert more[:24] == few
-    assert more == run(families=FAMILIES, max_evals=48)[0]
+    assert more == run(families=BINARY.every_family, max_evals=48)[0]
     assert len(bench.points) == 24
 
 

@@ -9,7 +9,7 @@ from pipeline.config.ranges import parse
 from pipeline.config.tune import Estimator, Tune
 from pipeline.errors import ConfigError
 from pipeline.models.families import BUILT_IN, build
-from pipeline.tasks import FAMILIES
+from pipeline.tasks import BINARY
 from pipeline.tracking.runs import value_text
 from pipeline.tuning.hyperopt_space import SearchSpace
 from pipeline.tuning.search_space import FamilySpace, check, family_spaces
@@ -49,13 +49,13 @@ def faults(**settings) -> list[str]:
     return [line.strip() for line in lines]
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", BINARY.every_family)
 def test_family_has_the_ranges_and_the_default_of_the_table(name):
     model = BUILT_IN[name]
     assert of(name) == FamilySpace(space=model.space, fixed={}, default=model.default)
 
 
-@pytest.mark.parametrize("names", [("svc",), ("mlp", "knn", "svc"), FAMILIES])
+@pytest.mark.parametrize("names", [("svc",), ("mlp", "knn", "svc"), BINARY.every_family])
 def test_spaces_are_those_of_the_families_of_the_config_in_their_order(names):
     assert tuple(family_spaces(Tune(estimators={"knn": KNN}, families=names))) == names
 
@@ -229,7 +229,7 @@ def test_read_tells_apart_what_looks_alike_elsewhere_only():
     "settings",
     [
         {},
-        {"families": FAMILIES, "space": {"svc": {"C": {"uniform": [1, 2]}, "gamma": 3}}},
+        {"families": BINARY.every_family, "space": {"svc": {"C": {"uniform": [1, 2]}, "gamma": 3}}},
         {"space": {"extra_trees": {"n_estimators": {"uniformint": [5, 9]}, "max_depth": None}}},
         {"estimators": {"knn": KNN}, "space": {"knn": {"leaf_size": {"uniformint": [9, 30]}}}},
     ],

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.write import as_set, block, scalar
 from pipeline.datasets.sampling import sample
+from pipeline.datasets.splits import strata
 from pipeline.results import Dataset
 from pipeline.schema.columns import Column, NumberColumn
 from pipeline.schema.kinds import kind_of, text_columns
@@ -50,7 +51,8 @@ class Finding:
 class Sample:
     """A data set, and seeded rows of it where there are many.
 
-    `X` holds the doubles that stand for its cells, and texts; `y` the places of the classes.
+    `X` holds the doubles that stand for its cells, and texts; `y` the places of the classes, or
+    of tenths of amounts.
     """
 
     dataset: Dataset
@@ -116,10 +118,9 @@ def draw(dataset: Dataset, rows: int = MOST_ROWS) -> Sample:
     places = sample(y, rows, SEED, least=LEAST)
     is_test = places >= trained
     train, test = places[~is_test], places[is_test] - trained
+    X = pd.concat([dataset.X_train.iloc[train], dataset.X_test.iloc[test]])
     classes = list(dataset.contract.classes)
-    return Sample(
-        dataset,
-        pd.concat([dataset.X_train.iloc[train], dataset.X_test.iloc[test]]),
-        np.asarray(pd.Categorical(y.iloc[places], categories=classes).codes, dtype=np.intp),
-        is_test,
+    codes = (
+        pd.Categorical(y.iloc[places], categories=classes).codes if classes else strata(y)[places]
     )
+    return Sample(dataset, X, np.asarray(codes, dtype=np.intp), is_test)

@@ -38,9 +38,11 @@ def leaks(sample: Sample) -> Iterator[Finding]:
         if 1 - accuracy > ERRORS_LEFT * (1 - dummy) and auc < AUC:
             continue
         by_auc = f", ROC AUC {auc:.3f}" if auc else ""
+        what = target if sample.dataset.contract.classes else f"the tenth in which {target} is"
         yield Finding(
-            f"{name}: alone it predicts {target} in {accuracy:.1%} of the rows{by_auc} (the most "
-            f"frequent class: {dummy:.1%}); drop it, unless it is there before {target} is",
+            f"{name}: alone it predicts {what} in {accuracy:.1%} of the rows{by_auc} (the most "
+            f"frequent {'class' if what == target else 'one'}: {dummy:.1%}); drop it, unless it is "
+            f"there before {target} is",
             drop={name: f"gives {target} away"},
         )
 

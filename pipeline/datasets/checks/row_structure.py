@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.datasets.checks.columns import is_of_birth, words_of
 from pipeline.datasets.checks.finding import Finding, Sample, Vector
 from pipeline.datasets.kinds import TABLE_KINDS
+from pipeline.results import is_amount
 from pipeline.schema.columns import Column, DateColumn
 from pipeline.schema.kinds import kind_of
 
@@ -40,18 +41,25 @@ def groups_and_times(sample: Sample) -> Iterator[Finding]:
 
 
 def propose_split(
-    table: pd.DataFrame, columns: Mapping[str, Column], target: str
+    table: pd.DataFrame, columns: Mapping[str, Column], target: str, y: "pd.Series[Any]"
 ) -> dict[str, tuple[str, str]]:
-    """The columns of a table as it was read for `split.group` and `split.time`, each with why."""
+    """The columns of a table as it was read for `split.group` and `split.time`, each with why.
+
+    `y` is the target.
+    """
     proposed: dict[str, tuple[str, str]] = {}
-    y = np.unique(table[target].astype(str), return_inverse=True)[1]
+    codes = (
+        np.zeros(len(y), dtype=np.intp)
+        if is_amount(y)
+        else np.unique(y.astype(str), return_inverse=True)[1]
+    )
     for place, name in enumerate(map(str, table.columns)):
         cells, column = table.iloc[:, place], columns.get(name)
         if name != target and (reason := group_reason(name, cells)):
             proposed.setdefault("group", (name, reason))
         if isinstance(column, DateColumn):
             times = kind_of(column).read_series(column, TABLE_KINDS["date"].read(cells, column))
-            if times is not None and (reason := time_reason(name, column, times, y)):
+            if times is not None and (reason := time_reason(name, column, times, codes)):
                 proposed.setdefault("time", (name, reason))
     return proposed
 
