@@ -148,7 +148,7 @@ def monitor(config: Config, reference: Reference, observed: Observed) -> Monitor
     counts = observed.columns | {ANSWER + name: one for name, one in observed.answers.items()}
     is_counted = observed.rows > observed.rejected
     drifts = drift.compare(before, counts) if is_counted else []
-    alarms = [_alarm(one) for one in drifts if _is_beyond(bounds, one)]
+    alarms = [_alarm(one) for one in drifts if is_beyond(bounds, one)]
     rejected = observed.rejected / max(observed.rows, 1)
     if rejected > bounds.rejected:
         (column, rule), count = observed.rules.most_common(1)[0]
@@ -161,7 +161,7 @@ def monitor(config: Config, reference: Reference, observed: Observed) -> Monitor
     return Monitoring(drifts, alarms, _report(drifts, alarms, observed, metrics, promoted))
 
 
-def _is_beyond(bounds: Monitor, one: Drift) -> bool:
+def is_beyond(bounds: Monitor, one: Drift) -> bool:
     """Whether a drift is no chance, and large enough to count."""
     before, now = one.missing
     is_spread = one.p_value < bounds.level and one.psi >= bounds.psi

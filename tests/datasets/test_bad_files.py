@@ -208,6 +208,7 @@ def workbook(rows):
     return buffer.getvalue()
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize(
     ("change", "settings", "sentence"),
     [

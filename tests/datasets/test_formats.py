@@ -137,6 +137,7 @@ def test_named_index_of_parquet_is_a_column():
     assert table["id"].tolist() == [7, 8]
 
 
+@pytest.mark.extra
 def test_first_sheet_of_excel_is_read_or_the_one_that_is_named():
     rows = [
         [None, None],
@@ -177,6 +178,7 @@ def test_compressed_parquet_is_read():
     assert_frame_equal(read(gzip.compress(as_parquet(TYPED))), TYPED)
 
 
+@pytest.mark.extra
 def test_column_of_excel_with_a_text_in_it_is_one_of_texts():
     day = datetime(2024, 1, 31)
     content = as_excel([["a", "b", "b"], [1, day, True], [2.5, "soon", None], ["NA", None, "x"]])

@@ -328,6 +328,7 @@ def test_address_that_is_none_is_refused(no_proxy, source):
 # Stores that fsspec knows.
 
 
+@pytest.mark.extra
 def test_files_of_a_store_are_read(monkeypatch):
     fsspec = pytest.importorskip("fsspec")
     store = fsspec.filesystem("memory")

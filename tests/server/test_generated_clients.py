@@ -24,6 +24,7 @@ from tests.support import mixed, pima
 from tests.support.guards import KEY, FakeModel, make_guard, make_keys
 from tests.support.wire import call
 
+pytestmark = pytest.mark.extra
 NODE_MODULES = Path(".ci/node_modules")
 UNREADABLE = ("text/csv", "application/vnd.apache.parquet")  # by openapi-python-client
 ODD = {  # names that are no identifiers, and values that cannot be named after themselves

@@ -25,6 +25,7 @@ FEW = settings(
     suppress_health_check=list(HealthCheck),
 )
 JSON = "application/json"
+pytestmark = pytest.mark.extra
 MODE = schemathesis.GenerationMode
 
 
