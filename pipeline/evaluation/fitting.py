@@ -5,14 +5,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn import config_context
 from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import VotingClassifier, VotingRegressor
-from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.model_selection import FixedThresholdClassifier, LeaveOneGroupOut
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import TargetEncoder
 
 from pipeline.datasets.splits import Places, group_folds
 from pipeline.errors import ConfigError
@@ -25,18 +28,26 @@ def fit(model: Any, X: pd.DataFrame, y: "pd.Series[Any]", metadata: Metadata = N
     """The model, fitted.
 
     Weights go to its classifiers, and not to the steps before them. With groups, the
-    cross-validation inside of a calibrated classifier keeps them together. It does not follow
-    times: it needs each row predicted once, and all its rows are training rows. Raises ConfigError
-    for a classifier that takes no weights.
+    cross-validation inside of a calibrated classifier and of an encoder by target keeps them
+    together. It does not follow times: it needs each row predicted once, and all its rows are
+    training rows. Raises ConfigError for a classifier that takes no weights.
     """
+    if metadata.weights is None and metadata.groups is None:
+        return model.fit(X, y)
+    encoders = _params_of(model, TargetEncoder)
     with ExitStack() as stack:
         if metadata.groups is not None:
             stack.enter_context(_calibrated_by_group(model, y, metadata.groups))
-        if metadata.weights is None:
+        if metadata.weights is None and not encoders:
             return model.fit(X, y)
         stack.enter_context(config_context(enable_metadata_routing=True))
-        _request_weights(model, str(metadata.weights.name))
-        return model.fit(X, y, sample_weight=metadata.sample_weight)
+        params: dict[str, NDArray[Any] | None] = {}
+        if metadata.weights is not None:
+            _request_weights(model, str(metadata.weights.name))
+            params["sample_weight"] = metadata.sample_weight
+        if encoders:
+            params["groups"] = stack.enter_context(_encoded_by_fold(model, encoders, y, metadata))
+        return model.fit(X, y, **params)
 
 
 def takes_weights(kind: Any) -> bool:
@@ -81,10 +92,7 @@ def _calibrated_by_group(
     scikit-learn hands no groups on to them where one curve is fitted to all predictions. The
     fitted model does not keep the places: they would be as many as the training rows.
     """
-    params = model.get_params().items()
-    within = {
-        f"{name}__": each for name, each in params if isinstance(each, CalibratedClassifierCV)
-    }
+    within = {f"{name}__": one for name, one in _params_of(model, CalibratedClassifierCV).items()}
     if isinstance(model, CalibratedClassifierCV):
         within[""] = model
     counts = {f"{prefix}cv": one.cv for prefix, one in within.items() if isinstance(one.cv, int)}
@@ -96,6 +104,37 @@ def _calibrated_by_group(
         yield
     finally:
         _reset(model, counts)
+
+
+@contextmanager
+def _encoded_by_fold(
+    model: Any, encoders: dict[str, TargetEncoder], y: "pd.Series[Any]", metadata: Metadata
+) -> Iterator[NDArray[np.intp]]:
+    """Yields the fold of each row, by which the model's target encoders leave out one, meanwhile.
+
+    Once metadata is routed, scikit-learn 1.9 wants groups for them, and other splitters refuse
+    them. Without groups the folds are those of an encoder itself, as where nothing is routed.
+    """
+    splitters = {f"{name}__cv": encoder.cv for name, encoder in encoders.items()}
+    splitter = next(iter(splitters.values()))
+    folds = (
+        splitter.split(y, y)
+        if metadata.groups is None
+        else group_folds(y, metadata.groups, splitter.n_splits, seed=0)
+    )
+    fold_of_row = np.empty(len(y), dtype=np.intp)
+    for place, (_, test) in enumerate(folds):
+        fold_of_row[test] = place
+    model.set_params(**dict.fromkeys(splitters, LeaveOneGroupOut()))
+    try:
+        yield fold_of_row
+    finally:
+        _reset(model, splitters)
+
+
+def _params_of(model: Any, kind: type[Any]) -> dict[str, Any]:
+    """The estimators of a class inside a model, by their names among its params."""
+    return {name: each for name, each in model.get_params().items() if isinstance(each, kind)}
 
 
 def _reset(model: Any, params: dict[str, Any]) -> None:

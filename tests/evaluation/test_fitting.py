@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.dummy import DummyClassifier
+from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import TargetEncoder
 
 from pipeline.datasets import splits
 from pipeline.errors import ConfigError
@@ -16,7 +18,7 @@ from pipeline.models.encoders import Features
 from pipeline.models.ensemble import assemble
 from pipeline.models.threshold import with_threshold
 from pipeline.results import Metadata
-from pipeline.tasks import BINARY
+from pipeline.tasks import BINARY, TASKS
 from tests.support.builders import make_dataset
 from tests.support.mixed import make_mixed_dataset
 
@@ -78,6 +80,60 @@ def test_weights_pass_by_the_encoders_of_columns_of_each_kind(name):
     alone = fit(model, X, y).predict_proba(X)[:, 1].mean()
     weighted = fit(model, X, y, Metadata(weights=weights)).predict_proba(X)[:, 1].mean()
     assert weighted > alone + 0.15
+
+
+TREES = ("hist_gradient_boosting", "extra_trees")
+
+
+def many_levels() -> tuple[pd.DataFrame, "pd.Series[int]"]:
+    """300 and 60 levels; those below half the count are the class 1's, but for a tenth."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {
+            "few": rng.integers(60, size=600).astype(float),
+            "many": np.arange(600) % 300.0,
+            "number": rng.normal(size=600),
+        }
+    )
+    noise = rng.random(600) < 0.1
+    return X, ((X["few"] < 30) ^ noise).astype(int)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    ("task", "family"),
+    [(task, name) for task in (BINARY, TASKS["regression"]) for name in task.every_family],
+)
+@pytest.mark.parametrize("with_groups", [False, True])
+def test_every_family_takes_weights_and_groups_with_categories_of_many_levels(
+    task, family, with_groups
+):
+    X, truth = many_levels()
+    y = truth if task.has_classes else truth.astype(float)
+    features = Features(("number",), (), (), {"few": 60, "many": 300}, not task.has_classes)
+    groups = pd.Series(np.arange(600) // 4, name="patient") if with_groups else None
+    weights = pd.Series(np.where(truth == 1, 9.0, 1.0), name="count")
+    model = fit(families.build(family, {}, 0, features), X, y, Metadata(groups, None, weights))
+    predicted = model.predict_proba(X)[:, 1] if task.has_classes else model.predict(X)
+    assert roc_auc_score(truth, predicted) > 0.75
+    assert predicted.mean() > y.mean() + 0.1
+    encoders = [one for one in model.get_params().values() if isinstance(one, TargetEncoder)]
+    assert [encoder.cv.n_splits for encoder in encoders] == [3]
+
+
+def test_weights_leave_the_folds_of_target_encoders_as_they_are_and_groups_part_them():
+    X, y = many_levels()
+    features = Features(("number",), (), (), {"many": 300})
+    ones, groups = pd.Series(np.ones(600), name="count"), X["many"].rename("patient")
+
+    def predicted(metadata: Metadata) -> object:
+        members = {name: families.build(name, {}, 0, features) for name in TREES}
+        model = assemble(BINARY, members, dict.fromkeys(members, 0.5))
+        return fit(model, X, y, metadata).predict_proba(X)
+
+    alone = predicted(Metadata())
+    np.testing.assert_allclose(predicted(Metadata(weights=ones)), alone, atol=1e-9)
+    assert not np.allclose(predicted(Metadata(groups=groups)), alone)
 
 
 def test_weights_count_as_that_many_rows():
