@@ -14,6 +14,14 @@ from sqlalchemy.engine import Engine
 from tests.support.stores import store_in
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Cases of bytes by their place: what a library writes may hold the time, or be in any order.
+
+    Two processes that share the tests out must call each alike.
+    """
+    return "bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(autouse=True)
 def _path_stays_as_it_is() -> Iterator[None]:
     """MLflow puts a loaded model's code first, where workers would find it for the project's."""
