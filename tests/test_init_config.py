@@ -79,10 +79,11 @@ def test_columns_that_are_not_listed_are_inferred_beside_those_that_are_if_asked
     assert kinds == {"city": "category", "since": "date", "age": "number", "code": "category"}
 
 
-def test_split_by_group_and_time_is_proposed_with_why(folder, caplog):
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y"])
+def test_split_by_group_and_time_is_proposed_with_why(folder, caplog, form):
     caplog.set_level("INFO", "pipeline")
     table = pd.read_csv("Churn 2024.csv", dtype=str, keep_default_na=False)
-    table["since"] = pd.date_range("2024-01-01", periods=len(table)).strftime("%Y-%m-%d")
+    table["since"] = pd.date_range("2024-01-01", periods=len(table)).strftime(form)
     table["customer id"] = [f"c{n % 50}" for n in range(len(table))]
     table.to_csv("visits.csv", index=False)
 

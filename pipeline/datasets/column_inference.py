@@ -216,9 +216,7 @@ def _numbers_as_texts(name: str, cells: pa.ChunkedArray, counts: Counts, _: int)
 def _dates(_: str, __: pa.ChunkedArray, counts: Counts, missing: int) -> Guess | None:
     marks = [text for text in counts if text.lower() in MARKS]
     values = pd.Series([text for text in counts if text not in marks], dtype="str")
-    if not len(values) or not values.str.match(f"{DATE_LIKE}|{ISO_LIKE}").all():
-        return None
-    fitting = [one for one in DATE_FORMATS if _parsed(values, one) is not None]
+    fitting = fitting_formats(values)
     if not fitting:
         return None
     parsed = _parsed(values, fitting[0])
@@ -228,6 +226,13 @@ def _dates(_: str, __: pa.ChunkedArray, counts: Counts, missing: int) -> Guess |
     column = DateColumn(format=fitting[0], missing=tuple(marks) or None)
     check = f"; check the format, {fitting[1]} fits too" if len(fitting) > 1 else ""
     return column, f"{_span(parsed)}{_gaps(gaps, ', ')}{check}"
+
+
+def fitting_formats(values: Cells) -> list[str | None]:
+    """The formats by which all texts are dates, None for ISO 8601, the likeliest first."""
+    if not len(values) or not values.str.match(f"{DATE_LIKE}|{ISO_LIKE}").all():
+        return []
+    return [one for one in DATE_FORMATS if _parsed(values, one) is not None]
 
 
 def _parsed(values: Cells, form: str | None) -> Cells | None:

@@ -16,7 +16,7 @@ from pipeline.datasets import amounts, splits
 from pipeline.datasets.amounts import with_task
 from pipeline.datasets.column_inference import complete
 from pipeline.datasets.kinds import TABLE_KINDS
-from pipeline.datasets.metadata import column, read_metadata
+from pipeline.datasets.metadata import metadata_cells, read_metadata
 from pipeline.datasets.sampling import rows_per_class
 from pipeline.datasets.sources import stem
 from pipeline.errors import ConfigError, ContractError, nearest
@@ -48,18 +48,22 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
         _check_rows(config, y, classes)
     features = _features(data, table)
     _check_header(data, table)
-    metadata = read_metadata(config, table)
-    time = config.split.time
-    times = None if time is None else column(data, table, "split.time", time)
+    of_rows = metadata_cells(config, table)
     del table  # as texts it is several times the size of its numbers
     _check_names(data, list(map(str, features.columns)))
+    cells = _read(data.columns, features)
+    dates = {
+        name: cells[name]
+        for name, column in data.columns.items()
+        if column.kind == "date" and name in cells
+    }
+    metadata = read_metadata(of_rows, dates)
     train, test = splits.split(config, y, metadata)
     counted = train if metadata.weights is None else train[metadata.weights.iloc[train] > 0]
     if classes:
         _check_rows_per_class(config, y.iloc[counted], classes)
     else:
         amounts.check_rows(len(counted))
-    cells = _read(data.columns, features)
     columns = _learn(data.columns, cells, train)
     X = check(columns, cells)
     coded = [name for name, column in columns.items() if not kind_of(column).plain_types]
@@ -84,7 +88,7 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
         y_test=y.iloc[test],
         metadata=metadata,
         labels=labels,
-        rows_note=splits.describe(metadata, times, train, test),
+        rows_note=splits.describe(metadata, of_rows.get("split.time"), train, test),
         cells=cells if len(cells.columns) else None,
         data=data,
     )

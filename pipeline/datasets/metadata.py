@@ -1,41 +1,61 @@
 """Reads what the config asks of each row beside features and target: group, time and weight."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.config.sections import Config, Data
+from pipeline.datasets.column_inference import fitting_formats
 from pipeline.errors import ContractError, nearest
 from pipeline.results import Metadata
 
 
-def read_metadata(config: Config, table: pd.DataFrame) -> Metadata:
-    """The metadata of a table's rows, from its cells as they stand in the file.
+def metadata_cells(config: Config, table: pd.DataFrame) -> dict[str, "pd.Series[Any]"]:
+    """The cells of the columns that say something of rows, as they stand in the file, by setting.
 
-    Raises ContractError for a column that is not there, and for a cell that is missing or cannot
-    be read.
+    Raises ContractError for a column that is not there.
     """
-    split = config.split
+    names = {
+        "split.group": config.split.group,
+        "split.time": config.split.time,
+        "data.weight": config.data.weight,
+    }
+    return {
+        setting: _column(config.data, table, setting, name)
+        for setting, name in names.items()
+        if name is not None
+    }
+
+
+def read_metadata(
+    cells: Mapping[str, "pd.Series[Any]"], dates: Mapping[str, "pd.Series[Any]"]
+) -> Metadata:
+    """The metadata of rows, from what `metadata_cells` gives.
+
+    `dates` are the features that are dates, by name, already read by their formats. Raises
+    ContractError for a cell that is missing or cannot be read.
+    """
 
     def read(
-        setting: str, name: str | None, convert: Callable[[str, "pd.Series[Any]"], Any]
+        setting: str, convert: Callable[[str, "pd.Series[Any]"], Any]
     ) -> "pd.Series[Any] | None":
-        if name is None:
+        if setting not in cells:
             return None
-        cells = column(config.data, table, setting, name)
-        _check_missing(setting, name, cells)
-        return pd.Series(convert(f"{setting} {name!r}", cells), table.index, name=name)
+        name = str(cells[setting].name)
+        read_cells = dates.get(name, cells[setting]) if convert is _times else cells[setting]
+        _check_missing(setting, name, read_cells)
+        return pd.Series(convert(f"{setting} {name!r}", read_cells), read_cells.index, name=name)
 
     return Metadata(
-        groups=read("split.group", split.group, _groups),
-        times=read("split.time", split.time, _times),
-        weights=read("data.weight", config.data.weight, _weights),
+        groups=read("split.group", _groups),
+        times=read("split.time", _times),
+        weights=read("data.weight", _weights),
     )
 
 
-def column(data: Data, table: pd.DataFrame, setting: str, name: str) -> "pd.Series[Any]":
+def _column(data: Data, table: pd.DataFrame, setting: str, name: str) -> "pd.Series[Any]":
     """The cells of the column that a setting names. Raises ContractError if there are none."""
     names = list(map(str, table.columns))
     if name == data.target:
@@ -70,7 +90,10 @@ def _groups(_: str, cells: "pd.Series[Any]") -> Any:
 
 
 def _times(setting: str, cells: "pd.Series[Any]") -> Any:
-    """Numbers as they are, dates and times as microseconds since 1970; without a zone in UTC."""
+    """Numbers as they are, dates and times as microseconds since 1970; without a zone in UTC.
+
+    Texts are of ISO 8601, or all of the one format that fits them.
+    """
     types = pd.api.types
     if types.is_bool_dtype(cells):
         raise ContractError(f"{setting} holds true and false; it must hold dates or numbers")
@@ -82,15 +105,28 @@ def _times(setting: str, cells: "pd.Series[Any]") -> Any:
         if numbers.notna().all():
             _check_finite(setting, numbers)
             return numbers.to_numpy()
-        moments = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce")
+        form = _one_format(setting, texts) or "ISO8601"
+        moments = pd.to_datetime(texts, format=form, utc=True, errors="coerce")
     wrong = np.flatnonzero(moments.isna())
     if len(wrong):
         raise ContractError(
             f"row {wrong[0] + 1}: {setting} must hold dates as 2024-01-31 or 2024-01-31T12:00 "
-            f"(ISO 8601), or numbers (got {str(cells.iloc[wrong[0]])[:40]!r}; {len(wrong)} rows "
-            "hold such); write them so, or name another column"
+            "(ISO 8601), all in one other format, or numbers (got "
+            f"{str(cells.iloc[wrong[0]])[:40]!r}; {len(wrong)} rows hold such); write them so, or "
+            "name another column"
         )
     return moments.astype("datetime64[us, UTC]").astype("int64").to_numpy()
+
+
+def _one_format(setting: str, texts: "pd.Series[Any]") -> str | None:
+    """The format of all texts, None for ISO 8601, or where there is none."""
+    formats = fitting_formats(pd.Series(texts.unique(), dtype="str"))
+    if len(formats) > 1:
+        raise ContractError(
+            f"{setting} holds dates such as {texts.iloc[0]!r}, which may be {formats[0]} or "
+            f"{formats[1]}; say which as its format below data.columns, or write them as 2024-01-31"
+        )
+    return formats[0] if formats else None
 
 
 def _check_finite(setting: str, numbers: "pd.Series[Any]") -> None:

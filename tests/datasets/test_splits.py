@@ -12,6 +12,7 @@ from pipeline.datasets.dataset import build_dataset
 from pipeline.datasets.splits import group_folds
 from pipeline.errors import ContractError
 from pipeline.results import Dataset
+from pipeline.schema.columns import DateColumn
 from tests.support.builders import COLUMNS, make_config, make_table
 
 ROWS = 240
@@ -106,9 +107,14 @@ def test_group_may_be_a_feature_and_its_seed_counts():
         [day.date() for day in DAYS],
         [day.date().isoformat() for day in DAYS],
         [f"{day.date()}T12:00:00+02:00" for day in DAYS],
+        [f"{day:%d.%m.%Y}" for day in DAYS],
+        [f"{day:%b %d, %Y}" for day in DAYS],
         [str(10_000 + number) for number in ORDER],
     ],
-    ids=["integers", "doubles", "datetimes", "zone", "dates", "texts", "with offsets", "digits"],
+    ids=[
+        *("integers", "doubles", "datetimes", "zone", "dates", "texts", "with offsets"),
+        *("days first", "months by name", "digits"),
+    ],
 )
 def test_test_part_holds_the_latest_rows_and_all_of_one_time(times):
     dataset = split({"time": "day"}, day=times)
@@ -183,6 +189,11 @@ WRONG = np.where(np.arange(ROWS) == 4, "31.01.2024", "2024-01-01")
             {"day": WRONG},
             ["row 5: split.time 'day' must hold dates as 2024-01-31", "(got '31.01.2024'; 1 rows"],
         ),
+        (
+            {"time": "day"},
+            {"day": [f"0{1 + number % 9}/02/2024" for number in ORDER]},
+            ["such as '0", "which may be %d/%m/%Y or %m/%d/%Y; say which as its format below"],
+        ),
         ({"time": "day"}, {"day": ORDER > 9}, ["split.time 'day' holds true and false; it must"]),
         (
             {"time": "day"},
@@ -204,6 +215,28 @@ def test_split_that_cannot_be_made_is_refused_with_setting_value_and_remedy(
     with pytest.raises(ContractError) as refused:
         split(settings, **columns)
     assert all(part in str(refused.value) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("%d/%m/%Y", "%d/%m/%Y"),  # where the month comes first would fit too
+        ("%d.%m.%Y %H:%M %z", "%d.%m.%Y 23:30 -0200"),
+        ("%Y%m%d", "%Y%m%d"),
+    ],
+)
+def test_time_that_is_a_feature_is_read_by_its_format(form, text):
+    table = make_table(rows=ROWS).assign(day=DAYS.strftime(text))
+    config = make_config(split={"time": "day", "test_size": 0.3})
+    columns = {**config.data.columns, "day": DateColumn(format=form)}
+    config = config.model_copy(update={"data": config.data.model_copy(update={"columns": columns})})
+
+    dataset = build_dataset(config, table, digest="0" * 64)
+
+    expected = pd.to_datetime(table["day"], format=form, utc=True)
+    times = pd.to_datetime(dataset.metadata.times, unit="us", utc=True)
+    assert times.tolist() == expected.tolist()
+    assert times[dataset.X_train.index].max() < times[dataset.X_test.index].min()
 
 
 def test_moments_with_and_without_a_zone_are_in_one_order():

@@ -101,10 +101,9 @@ def group_reason(name: str, cells: "pd.Series[Any]") -> str:
 def time_reason(name: str, column: Column, times: Vector, y: NDArray[np.intp]) -> str:
     """Why to test on the rows with the latest times; empty if nothing speaks for it.
 
-    `split.time` reads dates of ISO 8601 alone. Each class must have rows before the last third.
+    Each class must have rows before the last third.
     """
-    is_readable = isinstance(column, DateColumn) and column.format is None
-    if not is_readable or is_of_birth(name) or np.isnan(times).any():
+    if not isinstance(column, DateColumn) or is_of_birth(name) or np.isnan(times).any():
         return ""
     if len(np.unique(times)) < FEWEST_TIMES:
         return ""
