@@ -23,7 +23,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 
 from pipeline.errors import ContractError, ModelError
 from pipeline.inference import manifest, model_folder
-from pipeline.inference.predictor import Predictor, Trained, records
+from pipeline.inference.predictor import Predictor, Trained, flags_of, records
 from pipeline.inference.runtimes import Linear, of_estimator
 from pipeline.schema.contract import Contract
 from pipeline.schema.kinds import kind_of
@@ -66,7 +66,10 @@ class ServedModel:
 
 
 def signature(
-    contract: Contract, threshold: float | None, scores: Sequence[float] = ()
+    contract: Contract,
+    threshold: float | None,
+    scores: Sequence[float] = (),
+    class_names: Sequence[str] = (),
 ) -> ModelSignature:
     """The columns of a row, of an answer, and the params of a request."""
     inputs: list[ColSpec | TensorSpec] = [
@@ -77,7 +80,7 @@ def signature(
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType[column.mlflow_type], column.name) for column in target.columns
     ]
-    params = [ParamSpec(name, DataType.boolean, False) for name in ("version", "explain")]
+    params = [ParamSpec(name, DataType.boolean, False) for name in flags_of(class_names)]
     if target.setting is not None:
         params.append(ParamSpec(target.setting.name, DataType.double, target.setting.default))
     return ModelSignature(Schema(inputs), Schema(outputs), ParamSchema(params))

@@ -52,6 +52,7 @@ def write(
         "reference": [None if np.isnan(usual) else usual for usual in trained.reference.tolist()],
         "magnitude": trained.magnitude.tolist(),
         "scores": list(trained.scores),
+        "class_names": list(trained.class_names),
         "trained_with": _versions(),
         "linear": asdict(linear) if linear else None,
     }
@@ -95,7 +96,13 @@ def load(
     is_compiled = predict is not None
     if predict is None:
         predict = _unpickle(folder, contract) if unpickle else _no_answers
-    trained = Trained(served["threshold"], reference, magnitude, served.get("scores", ()))
+    trained = Trained(
+        served["threshold"],
+        reference,
+        magnitude,
+        served.get("scores", ()),
+        served.get("class_names", ()),
+    )
     predictor = Predictor(contract, predict, trained, model_version)
     predictor.is_compiled = is_compiled
     return predictor

@@ -22,6 +22,7 @@ from pipeline.schema.targets import target_of
 MOST_EXPLAINED = 100  # rows of a request
 TOO_LARGE = "is larger than in all rows of the training part, and has no finite answer"
 FLAGS = ("version", "explain")
+LABEL_NAME = "label_name"  # of an answer: what data.labels calls its label
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Params:
     coverage: float | None = None
     version: bool = False
     explain: bool = False
+    labels: bool = False
 
     @property
     def setting(self) -> float | None:
@@ -44,13 +46,15 @@ class Trained(NamedTuple):
 
     `threshold` is None but with two classes; `reference` and `magnitude` hold one number per
     column: a usual value (of numbers the median, of texts none), and the largest absolute value.
-    `scores` are those of the intervals around amounts, sorted.
+    `scores` are those of the intervals around amounts, sorted; `class_names` are those of
+    `data.labels`, in the order of the classes, and none without it.
     """
 
     threshold: float | None
     reference: Matrix
     magnitude: Matrix
     scores: Sequence[float] = ()
+    class_names: Sequence[str] = ()
 
     @classmethod
     def on(
@@ -59,6 +63,7 @@ class Trained(NamedTuple):
         X_train: Matrix,
         threshold: float | None,
         scores: Sequence[float] = (),
+        class_names: Sequence[str] = (),
     ) -> "Trained":
         """Measured on the training part (rows x columns, NaN where a value is missing)."""
         numbers = Rules(contract.columns).numbers(X_train)
@@ -67,15 +72,15 @@ class Trained(NamedTuple):
             for column, values in zip(contract.columns.values(), numbers.T, strict=True)
         ]
         magnitude = np.nanmax(np.abs(numbers), axis=0, initial=0.0)
-        return cls(threshold, np.array(usual), magnitude, scores)
+        return cls(threshold, np.array(usual), magnitude, scores, class_names)
 
 
 class Predictor:
     """A contract and a model behind it.
 
     `predict` maps a matrix with NaN for missing values to probabilities, or to amounts and their
-    difficulties; `model_version` holds
-    the name and the version of the model, as answers show them on request.
+    difficulties; `model_version` holds the name and the version of the model, as answers show
+    them on request.
     """
 
     def __init__(
@@ -98,14 +103,15 @@ class Predictor:
     def params(self, given: Mapping[str, Any]) -> Params:
         """The params of a request. Raises ContractError for what is unknown or out of range."""
         setting = self.target.setting
-        allowed = (*([setting.name] if setting else []), *FLAGS)
+        flags = flags_of(self.trained.class_names)
+        allowed = (*([setting.name] if setting else []), *flags)
         for name, value in given.items():
             if name not in allowed:
                 raise ContractError(f"params may hold {', '.join(allowed)} only", "params")
             if value is not None and type(value) not in (
-                (bool,) if name in FLAGS else (float, int)
+                (bool,) if name in flags else (float, int)
             ):
-                noun = "true or false" if name in FLAGS else "a number"
+                noun = "true or false" if name in flags else "a number"
                 raise ContractError(f"params.{name} must be {noun}", "params")
         asked = {name: value for name, value in given.items() if value is not None}
         if setting and setting.name in asked:
@@ -130,6 +136,9 @@ class Predictor:
         outputs = self.predict(X)
         self._check_finite(X, outputs)
         columns = self.target.answers(outputs, params.setting)
+        if params.labels:
+            names = dict(zip(self.contract.classes, self.trained.class_names, strict=True))
+            columns |= {LABEL_NAME: [names[label] for label in columns["label"]]}
         if params.explain:
             columns |= self._explanations(X, self.target.explained(outputs))
         if params.version:
@@ -173,6 +182,11 @@ class Predictor:
         ]
         if faults:
             raise contract_error(faults)
+
+
+def flags_of(class_names: Sequence[str]) -> tuple[str, ...]:
+    """The params that are true or false, of a model whose classes have those names."""
+    return (*FLAGS, "labels") if class_names else FLAGS
 
 
 def records(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.inference.predictor import LABEL_NAME, Predictor, flags_of
 from pipeline.schema import json_schema
 from pipeline.schema.json_schema import Schema
 from pipeline.schema.kinds import kind_of
-from pipeline.schema.targets import Setting
 from pipeline.server.loaded_model import LoadedModel
 
 ERROR_STATUSES = (400, 401, 408, 413, 415, 421, 429, 431, 500, 503, 504)
@@ -128,7 +128,7 @@ def _schemas(model: LoadedModel, example: dict[str, Any]) -> dict[str, Schema]:
         # A list of cells per column, all of one length.
         "Columns": _closed({name: _array(cell) for name, cell in cells.items()}, required),
         "Split": _split(cells, required),
-        "Params": _params(model.predictor.target.setting),
+        "Params": _params(model.predictor),
         **_answer(model),
         "Model": _model(),
         "Error": _object(error_code=STRING, message=STRING, request_id=STRING),
@@ -161,9 +161,10 @@ def _split(cells: Mapping[str, Schema], required: list[str]) -> Schema:
     return _closed({"columns": names, "data": _array(row), "index": index}, ["columns", "data"])
 
 
-def _params(setting: Setting | None) -> Schema:
-    truth = {"type": ["boolean", "null"]}
-    params: dict[str, Schema] = {"version": truth, "explain": truth}
+def _params(predictor: Predictor) -> Schema:
+    setting = predictor.target.setting
+    truth: Schema = {"type": ["boolean", "null"]}
+    params = dict.fromkeys(flags_of(predictor.trained.class_names), truth)
     if setting is not None:
         params[setting.name] = setting.json_schema
     return _closed(params, [])
@@ -175,6 +176,9 @@ def _answer(model: LoadedModel) -> dict[str, Schema]:
     prediction = {column.name: column.json_schema for column in predictor.target.columns}
     base = {**NUMBER, "description": "with params.explain: of a row of usual values"}
     more = {"base": base, "contributions": _reference("Contributions")}
+    if names := predictor.trained.class_names:
+        called = {"description": "with params.labels: what people call the label"}
+        more[LABEL_NAME] = {**json_schema.enum(names), **called}
     name = {**STRING, "description": "with params.version: the registered model"}
     version = {**STRING, "description": "with params.version"}
     answer = {"predictions": _array(_reference("Prediction")), "model": name, "version": version}

@@ -54,7 +54,10 @@ def log(config: Config, dataset: Dataset, training: Training, compilation: Compi
     estimators = config.tune.import_paths()
     required = {name: version(name) for name in REQUIREMENTS} | packages.distributions(estimators)
     X_train = dataset.X_train.to_numpy()
-    trained = Trained.on(dataset.contract, X_train, training.threshold, training.scores)
+    class_names = dataset.class_names if dataset.labels else ()
+    trained = Trained.on(
+        dataset.contract, X_train, training.threshold, training.scores, class_names
+    )
     flavor = _Flavor()
     with _staged_code() as code, _quiet():
         info = Model.log(
@@ -71,7 +74,7 @@ def log(config: Config, dataset: Dataset, training: Training, compilation: Compi
             code_paths=[str(code), *map(str, packages.files(estimators))],
             pip_requirements=[f"{name}=={number}" for name, number in required.items()],
             signature=mlflow_flavor.signature(
-                dataset.contract, training.threshold, training.scores
+                dataset.contract, training.threshold, training.scores, class_names
             ),
             # Complete where it can be: MLflow writes a gap as NaN, which is not JSON.
             input_example=dataset.examples(EXAMPLE_ROWS).reset_index(drop=True),

@@ -26,6 +26,9 @@ COLUMNS = {
 ROWS = pd.DataFrame({"age": np.linspace(20, 79, 60), "dose": np.tile([1.0, 2.0, 3.0], 20)})
 
 
+NAMES = ("healthy", "ill")
+
+
 def make_contract(classes, positive=None) -> Contract:
     return Contract(columns=COLUMNS, target="y", classes=classes, positive=positive)
 
@@ -55,8 +58,8 @@ def save(folder, model, classes=(0, 1), positive=1, **options) -> str:
         mlflow.models.Model(),
         model,
         contract,
-        Trained.on(contract, ROWS.to_numpy(), 0.4),
-        signature=mlflow_flavor.signature(contract, 0.4),
+        Trained.on(contract, ROWS.to_numpy(), 0.4, class_names=NAMES),
+        signature=mlflow_flavor.signature(contract, 0.4, class_names=NAMES),
         pip_requirements=["scikit-learn"],
         **options,
     )
@@ -166,6 +169,8 @@ def test_both_flavors_load_from_one_folder(tmp_path):
     folder = save(tmp_path / "model", model)
     loaded = mlflow.pyfunc.load_model(folder)
     bare = mlflow.sklearn.load_model(folder)
+    named = loaded.predict(ROWS, {"labels": True})
+    assert named["label_name"].tolist() == [NAMES[label] for label in named["label"]]
     pd.testing.assert_frame_equal(loaded.predict(ROWS), make_served((0, 1), 1).predict(ROWS))
     assert bare.predict(ROWS).tolist() == model.predict(ROWS).tolist()
     assert isinstance(bare, FixedThresholdClassifier)

@@ -41,7 +41,9 @@ def saved(tmp_path_factory):
         mlflow.models.Model(),
         model,
         dataset.contract,
-        Trained.on(dataset.contract, dataset.X_train.to_numpy(), 0.4),
+        Trained.on(
+            dataset.contract, dataset.X_train.to_numpy(), 0.4, class_names=("healthy", "ill")
+        ),
         graph=translate(model, 4).SerializeToString(),
         pip_requirements=["scikit-learn"],
     )
@@ -67,7 +69,8 @@ def test_loaded_predictor_answers_as_the_model_does(folder, saved, rows, with_gr
 
     loaded = model_folder.load(folder, {"model": "visits", "version": "7"})
 
-    answers = loaded.answers(loaded.rules.apply(rows), Params(version=True))
+    answers = loaded.answers(loaded.rules.apply(rows), Params(version=True, labels=True))
+    assert set(answers["label_name"]) == {"healthy", "ill"}
     expected = saved[1].predict_proba(frame)[:, 1]
     np.testing.assert_allclose(answers["probability"], expected, rtol=0, atol=1e-12)
     assert answers["label"] == saved[1].predict(frame).tolist()

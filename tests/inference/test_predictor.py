@@ -71,6 +71,7 @@ def test_params_are_taken(two, given, expected):
     [
         ({"SECRET": 1}, "params may hold threshold, version, explain only"),
         ({"Threshold": 0.5}, "params may hold threshold, version, explain only"),
+        ({"labels": True}, "params may hold threshold, version, explain only"),  # without names
         ({"threshold": True}, "params.threshold must be a number"),
         ({"threshold": "0.5"}, "params.threshold must be a number"),
         ({"threshold": [0.5]}, "params.threshold must be a number"),
@@ -116,6 +117,15 @@ def test_threshold_of_a_request_replaces_the_models_and_belongs_to_the_positive_
     at = two.answers(rows[:1], Params(threshold=probability))
     assert (above["label"], at["label"]) == ([0], [1])
     assert two.answers(rows, Params(threshold=0))["label"] == [1] * len(rows)
+
+
+def test_names_of_the_classes_stand_beside_the_labels_where_they_are_asked_for(rows):
+    predictor = make_predictor((0, 1, 2), None, None)
+    predictor.trained = predictor.trained._replace(class_names=("healthy", "ill", "very ill"))
+    answers = predictor.answers(rows, predictor.params({"labels": True}))
+    names = {"healthy": 0, "ill": 1, "very ill": 2}
+    assert [names[name] for name in answers.pop("label_name")] == answers["label"]
+    assert answers == predictor.answers(rows, predictor.params({"labels": False}))
 
 
 @pytest.mark.parametrize("params", [Params(), Params(explain=True, version=True)])

@@ -50,7 +50,8 @@ def make_predictor(contract: Contract) -> Predictor:
     threshold = None if contract.positive is None else 0.5
     predict = lambda X: np.full((len(X), classes), 1 / classes)  # noqa: E731
     usual = np.array([np.clip(1, *kind_of(column).bounds(column)) for column in columns])
-    trained = Trained(threshold, usual, np.abs(usual))
+    names = ("no", "yes") if contract.classes == (False, True) else ()
+    trained = Trained(threshold, usual, np.abs(usual), class_names=names)
     return Predictor(contract, predict, trained, {"model": "visits", "version": "7"})
 
 
@@ -108,7 +109,9 @@ def test_generated_client_asks_in_each_form_and_reads_the_answers(name, generate
     example, names = openapi.example_row(model), list(predictor.contract.columns)
     client = generate(openapi.describe(model))
     models, predict = part(client, "models"), api(client, "predict")
-    params = models.Params(version=True, explain=True)
+    names_of_classes = predictor.trained.class_names
+    asked = {"labels": True} if names_of_classes else {}
+    params = models.Params(version=True, explain=True, **asked)
     rows = [models.Row.from_dict(example)]
     columns = models.Columns.from_dict({name: [cell] for name, cell in example.items()})
     split = models.Split.from_dict({"columns": names, "data": [list(example.values())]})
@@ -133,6 +136,7 @@ def test_generated_client_asks_in_each_form_and_reads_the_answers(name, generate
     assert len({json.dumps(answer.to_dict()) for answer in answers}) == 1
     assert (answers[0].model, answers[0].version) == ("visits", "7")
     (prediction,) = answers[0].predictions
+    assert not names_of_classes or prediction.label_name.value in names_of_classes
     assert prediction.label in predictor.contract.classes
     probability = 1 / len(predictor.contract.classes)
     assert prediction.probability == probability

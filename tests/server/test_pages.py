@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from pipeline.inference import manifest
-from pipeline.inference.predictor import Params, Predictor, Trained
+from pipeline.inference.predictor import FLAGS, Params, Predictor, Trained
 from pipeline.schema.columns import NumberColumn
 from pipeline.schema.contract import Contract
 from pipeline.server import openapi, pages
@@ -159,6 +159,15 @@ def test_threshold_is_described_where_there_is_one(pima, three):
     threshold = schemas(pima)["Params"]["properties"]["threshold"]
     assert {"minimum": 0, "maximum": 1}.items() <= threshold.items()
     assert "0.4" in threshold["description"]
+
+
+def test_names_of_the_classes_are_described_where_there_are_some():
+    model = make_model({"x": NumberColumn()})
+    model.predictor.trained = model.predictor.trained._replace(class_names=("healthy", "ill"))
+    assert list(schemas(model)["Params"]["properties"]) == [*FLAGS, "labels", "threshold"]
+    prediction = schemas(model)["Prediction"]
+    assert prediction["properties"]["label_name"]["enum"] == ["healthy", "ill"]
+    assert prediction["required"] == ["label", "probability"]
 
 
 @pytest.mark.parametrize(
