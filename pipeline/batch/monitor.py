@@ -34,9 +34,9 @@ def monitor(config: Config, options: Options, table: "pd.DataFrame | None" = Non
     source = source_of(config.data, options.data, table)
     registered = version_at(config, options.model)
     with (
-        runs.parent_run("monitor", str(registered.name)) as run_id,
         model_files.cached(),
         of_version(registered) as model,
+        runs.parent_run("monitor", str(registered.name)) as run_id,
     ):
         runs.close_killed()
         profile = _profile(model)

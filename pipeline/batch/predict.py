@@ -65,34 +65,32 @@ def predict(config: Config, options: Options, table: "pd.DataFrame | None" = Non
     output = AnswerFile(options.output)
     source = source_of(config.data, options.data, table)
     registered = version_at(config, options.model)
-    start = time.perf_counter()
-    with (
-        runs.parent_run("predict", str(registered.name)) as run_id,
-        model_files.cached(),
-        of_version(registered) as model,
-    ):
-        runs.close_killed()
+    with model_files.cached(), of_version(registered) as model:
         first, batches = begin(source, options.data)
         scorer = _scorer(model, str(registered.version), first, options)
         mark = [source.digest(), manifest.digest(manifest.of(model.folder)), *scorer.keep]
+        # The parts go last of all: whenever the process is killed, the next one goes on.
         with output.opened(mark, options.force) as done:
-            counts = _score(scorer, batches, output, options, done)
-            title = f"{registered.name} version {registered.version}"
-            note = _note(output, counts, title)
-            log_input(first, counts.rows, options.data, source.digest(), "scoring")
-            runs.use_model(run_id, model.model_id)
-            metrics = {**counts.metrics, "seconds": time.perf_counter() - start}
-            tags = {
-                "data_digest": source.digest(),
-                "model_version": str(registered.version),
-                "model_id": model.model_id,
-                runs.NAME: f"{registered.name} v{registered.version} predicted {counts.scored}",
-                runs.NOTE: note,
-            }
-            params = {"data": options.data, "output": options.output, "model": title}
-            runs.log(run_id, params, metrics, tags)
-            run = runs.active()
-    log.info("%s\n%s", note, closing.text(run, str(registered.name), None, None))
+            start = time.perf_counter()
+            with runs.parent_run("predict", str(registered.name)) as run_id:
+                runs.close_killed()
+                counts = _score(scorer, batches, output, options, done)
+                metrics = {**counts.metrics, "seconds": time.perf_counter() - start}
+                title = f"{registered.name} version {registered.version}"
+                note = _note(output, counts, title)
+                log_input(first, counts.rows, options.data, source.digest(), "scoring")
+                runs.use_model(run_id, model.model_id)
+                tags = {
+                    "data_digest": source.digest(),
+                    "model_version": str(registered.version),
+                    "model_id": model.model_id,
+                    runs.NAME: f"{registered.name} v{registered.version} predicted {counts.scored}",
+                    runs.NOTE: note,
+                }
+                params = {"data": options.data, "output": options.output, "model": title}
+                runs.log(run_id, params, metrics, tags)
+                run = runs.active()
+            log.info("%s\n%s", note, closing.text(run, str(registered.name), None, None))
     return Result(run_id, metrics, {}, None, REJECTED if counts.rejected else 0)
 
 
