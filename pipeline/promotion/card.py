@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markdown_it import MarkdownIt
 
@@ -97,8 +98,8 @@ def html(page: str, pictures: Mapping[str, bytes]) -> str:
     return f"<!doctype html><meta charset=utf-8><style>{STYLE}</style>{body}"
 
 
-def _metrics(evaluate: Evaluate, evidence: Evidence) -> list[tuple[str, float, str, float]]:
-    """Name, value, interval, and what the dummy reaches."""
+def _metrics(evaluate: Evaluate, evidence: Evidence) -> list[tuple[str, float, str, str]]:
+    """Name, value, interval, and what the dummy reaches: a dummy has no intervals around amounts."""
     drawing = (evidence.predictions, evaluate.resamples, evaluate.seed)
     intervals = bootstrap.intervals(*drawing)
     return [
@@ -106,10 +107,14 @@ def _metrics(evaluate: Evaluate, evidence: Evidence) -> list[tuple[str, float, s
             name,
             metrics.value(name, evidence.predictions),
             _interval(*intervals[name], bootstrap.caveat(name, *drawing)),
-            metrics.value(name, evidence.dummy),
+            _figure(metrics.value(name, evidence.dummy)),
         )
         for name in evidence.predictions.task.metrics
     ]
+
+
+def _figure(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.3f}"
 
 
 def _interval(low: float, high: float, doubt: str) -> str:

@@ -165,6 +165,7 @@ def _quantiles(axes: Axes, column: Column, values: Vector, y: Vector) -> None:
         places = np.arange(len(levels), dtype=np.float64)
         names = [kind_of(column).written(column, level) for level in levels]
         name_axis(axes.xaxis, places.tolist(), names, WIDTH_OF_PANEL)
+        axes.set_xlim(-0.5, max(len(levels), 1) - 0.5)
     if not parts:
         return
     low, first, middle, third, high = np.array([np.quantile(y[part], ENDS) for part in parts]).T
