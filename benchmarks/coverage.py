@@ -6,7 +6,8 @@ Of each table the columns are inferred. For each split the whole procedure runs 
 part, and the share of the test rows that its 90 % intervals hold is within sampling error if the
 beta-binomial distribution of that share, of so many errors and test rows, has it within its middle
 95 % (Vovk 2012, Angelopoulos and Bates 2023). Prints a row per table: mean coverage, on how many
-splits it is within, mean width, and the share of the models whose difficulty depends on the row.
+splits it is within, below and above, mean width, and the share of the models whose difficulty
+depends on the row.
 """
 
 import argparse
@@ -28,10 +29,12 @@ from pipeline.steps import procedure
 from pipeline.tasks import COVERAGE
 
 
-def within(share: float, errors: int, rows: int) -> bool:
+def side(share: float, errors: int, rows: int) -> int:
+    """Where the share lies: -1 below sampling error, 0 within, 1 above."""
     beyond = int((errors + 1) * (1 - COVERAGE) / 2) * 2
     held = betabinom(rows, errors + 1 - beyond, beyond)
-    return bool(held.ppf(0.025) <= round(share * rows) <= held.ppf(0.975))
+    count = round(share * rows)
+    return int(count > held.ppf(0.975)) - int(count < held.ppf(0.025))
 
 
 def main() -> None:
@@ -42,8 +45,8 @@ def main() -> None:
     parser.add_argument("--families", default="")
     parser.add_argument("--config", required=True, help="a config of data.source and data.target")
     options = parser.parse_args()
-    print("| table | rows | test | coverage | within | width | difficulty by row |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("| table | rows | test | coverage | within | below | above | width | by row |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for table in options.tables:
         path, _, target = table.rpartition("=")
         overrides = {"data.source": path, "data.target": target}
@@ -64,12 +67,14 @@ def main() -> None:
             given = metrics.predict(dataset, training.model, None, training.scores)
             share = metrics.value("coverage", given)
             by_row = not isinstance(getattr(training.model, DIFFICULTY), DummyRegressor)
-            is_within = within(share, len(training.scores), len(given.truth))
-            rows.append((share, is_within, metrics.value("interval_width", given), by_row))
-        share, is_within, width, by_row = np.mean(rows, axis=0)
+            place = side(share, len(training.scores), len(given.truth))
+            rows.append((share, place, metrics.value("interval_width", given), by_row))
+        share, _, width, by_row = np.mean(rows, axis=0)
+        sides = [row[1] for row in rows]
         print(
             f"| {dataset.name} | {dataset.rows} | {len(dataset.y_test)} | {share:.3f} | "
-            f"{is_within * options.splits:.0f} of {options.splits} | {width:.4g} | {by_row:.0%} |",
+            f"{sides.count(0)} of {options.splits} | {sides.count(-1)} | {sides.count(1)} | "
+            f"{width:.4g} | {by_row:.0%} |",
             flush=True,
         )
 

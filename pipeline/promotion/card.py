@@ -99,7 +99,7 @@ def html(page: str, pictures: Mapping[str, bytes]) -> str:
 
 
 def _metrics(evaluate: Evaluate, evidence: Evidence) -> list[tuple[str, float, str, str]]:
-    """Name, value, interval, and what the dummy reaches: a dummy has no intervals around amounts."""
+    """Name, value, interval, and what the dummy reaches, which has no intervals of its own."""
     drawing = (evidence.predictions, evaluate.resamples, evaluate.seed)
     intervals = bootstrap.intervals(*drawing)
     return [
