@@ -18,7 +18,7 @@ from pipeline.models.encoders import Features
 from pipeline.models.ensemble import assemble
 from pipeline.models.threshold import with_threshold
 from pipeline.results import Metadata
-from pipeline.tasks import BINARY, TASKS
+from pipeline.tasks import BINARY, REGRESSION, TASKS
 from tests.support.builders import make_dataset
 from tests.support.mixed import make_mixed_dataset
 
@@ -134,6 +134,19 @@ def test_weights_leave_the_folds_of_target_encoders_as_they_are_and_groups_part_
     alone = predicted(Metadata())
     np.testing.assert_allclose(predicted(Metadata(weights=ones)), alone, atol=1e-9)
     assert not np.allclose(predicted(Metadata(groups=groups)), alone)
+
+
+def test_weights_reach_the_members_of_a_blend_of_amounts_behind_their_transformed_targets():
+    amounts = make_dataset(None, None)
+    rows, y = amounts.X_train, amounts.y_train
+    weights = pd.Series(np.where(y > y.median(), 50.0, 1.0), rows.index, name="count")
+
+    def predicted(metadata: Metadata) -> float:
+        members = {name: families.build(name, {"target": "log"}, 0) for name in ("ridge", "svr")}
+        model = assemble(REGRESSION, members, dict.fromkeys(members, 0.5))
+        return float(fit(model, rows, y, metadata).predict(rows).mean())
+
+    assert predicted(Metadata(weights=weights)) > predicted(Metadata()) + 0.01
 
 
 def test_weights_count_as_that_many_rows():
