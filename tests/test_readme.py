@@ -75,3 +75,14 @@ def test_every_link_to_a_file_leads_to_one() -> None:
 
 def test_readme_fits_on_a_few_screens() -> None:
     assert len(README.splitlines()) < 200
+
+
+def test_portuguese_readme_has_the_same_blocks_links_and_verbs_in_the_same_order() -> None:
+    """So that whatever runs the blocks of the one holds the other as well."""
+    portuguese = (ROOT / "README.pt-BR.md").read_text("utf-8")
+    for part in (r"^```\w*\n.*?^```", r"\]\(((?:docs|configs)/[^)]+)", r"^\| `(\w+)`", r"^(#+) "):
+        english = re.findall(part, README, re.DOTALL | re.MULTILINE)
+        assert english
+        assert re.findall(part, portuguese, re.DOTALL | re.MULTILINE) == english
+    assert "](README.pt-BR.md)" in README
+    assert "](README.md)" in portuguese
