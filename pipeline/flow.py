@@ -332,10 +332,12 @@ def _train(job: _Job, _: str) -> Report:
 
 
 def _evaluate(job: _Job, _: str) -> Report:
-    from pipeline.steps.evaluate import evaluate
+    from pipeline.steps.evaluate import evaluate, summary
 
     records.log_input(job.config, job.dataset, "testing")
-    report = evaluate(job.config.evaluate, job.dataset, job.training).report
+    evaluation = evaluate(job.config.evaluate, job.dataset, job.training)
+    log.info("evaluate: %s", summary(job.dataset, evaluation))
+    report = evaluation.report
     model_id = job.runs["train"].data.tags["model_id"]
     return report.adding(tags={"model_id": model_id, "registered_model": job.config.registry.model})
 

@@ -21,7 +21,7 @@ from pipeline.datasets import compression, formats
 from pipeline.datasets.database import read_query
 from pipeline.datasets.download import download
 from pipeline.datasets.formats import NamedFile
-from pipeline.errors import SourceError
+from pipeline.errors import SourceError, closest
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -144,10 +144,7 @@ def _open_files(data: Data) -> FileSource:
             raise SourceError(f"data.source {source!r} matches no file{looked_for(source)}")
         return FileSource(data, [_named(one, source, len(paths)) for one in paths])
     except FileNotFoundError:
-        raise SourceError(
-            f"data.source {source!r} does not exist in {Path.cwd()}; give the path of "
-            f"{formats.EXPECTED}, or an address such as https://...{looked_for(source)}"
-        ) from None
+        raise SourceError(f"data.source {source!r} does not exist{_remedy(source)}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SourceError(f"data.source {source!r} cannot be read: {reason}") from None
@@ -280,3 +277,14 @@ DATABASES = dict.fromkeys(
 SOURCES: Mapping[str, Callable[[Data], Source]] = MappingProxyType(
     {**LOCAL, **HTTP, **REMOTE, **DATABASES}
 )
+
+
+def _remedy(source: str) -> str:
+    """Where a file is missing, and the one whose name is most like it, or what may be named."""
+    path = Path(source)
+    where = "" if path.is_absolute() else f" in {Path.cwd()}"
+    beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+    if name := closest(path.name, beside):
+        return f"{where}, did you mean {str(path.with_name(name))!r}?"
+    expected = f"{formats.EXPECTED}, or an address such as https://..."
+    return f"{where}; give the path of {expected}{looked_for(source)}"

@@ -11,6 +11,7 @@ HEAD = """# Findings
 Each is a sentence, and what to write into the config if it is right. A column of `columns` takes
 the place of its line there, and one of `drop` loses it.
 """
+REMEDY = "Write what is right into the config, in place of what it says there, and run it again."
 NOTHING = "The checks of the table found nothing."
 MOST_IN_NOTE = 15
 
@@ -34,6 +35,8 @@ def findings_note(findings: Sequence[Finding], are_inferred: bool = False) -> st
     count = f"{len(findings)} finding{'s' * (len(findings) > 1)}"
     more = len(findings) - MOST_IN_NOTE
     end = f"\n\n{more} more are in findings.md." if more > 0 else ""
+    if any(finding.yaml for finding in findings):
+        end += f"\n\n{REMEDY}"
     return f"{count}\n\n{_numbered(findings[:MOST_IN_NOTE], are_inferred)}{end}"
 
 

@@ -91,6 +91,11 @@ class LoadedModel:
             body = (self.folder / EXAMPLE).read_bytes()
             response = await self.answer(body, JSON, WARM_UP_SECONDS)
         except HTTPError as error:
+            if error.status == 504:
+                raise ModelError(
+                    f"{self.title} does not answer its own example in {WARM_UP_SECONDS:g} seconds; "
+                    "start it again when this machine is less busy"
+                ) from None
             raise ModelError(f"{self.title} refuses its own example: {error.message}") from None
         if not equal(json.loads(response.body), expected):
             raise ModelError(

@@ -14,6 +14,7 @@ from typing import Any
 import uvicorn
 from uvicorn.main import main as uvicorn_command
 
+from pipeline import progress
 from pipeline.config.sections import Config
 from pipeline.config.serve import Serve
 from pipeline.errors import ConfigError
@@ -78,8 +79,9 @@ def _load(config: Config) -> LoadedModel:
     """Loads and warms up; in a thread, so that a signal ends it whatever the registry does."""
     from pipeline.server.app import load
 
-    model = background_call.start(load, config).result()
-    asyncio.run(model.warm_up())
+    with progress.stage(f"serve: loading {config.registry.model}"):
+        model = background_call.start(load, config).result()
+        asyncio.run(model.warm_up())
     return model
 
 

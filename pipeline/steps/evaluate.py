@@ -285,6 +285,19 @@ def _note(
     return f"The model on {len(dataset.y_test)} rows that it was not trained on.\n\n{table}\n\n"
 
 
+def summary(dataset: Dataset, evaluation: Evaluation) -> str:
+    """How good the model is on the test part, in a sentence for the terminal."""
+    dummy = evaluation.baselines["dummy"]
+    figures = [
+        f"{METRICS[name].title} {evaluation.metrics[name]:.3f} "
+        f"({low:.3f} to {high:.3f}; dummy {dummy[name]:.3f})"
+        for name in dataset.contract.task.search_metrics
+        for low, high in [evaluation.intervals[name]]
+    ]
+    rows = f"{len(dataset.y_test)} rows that the model was not trained on"
+    return f"on {rows}, with 95 % intervals: {', '.join(figures)}"
+
+
 def _figure(value: float) -> str:
     """A metric in a table; empty where it is not defined."""
     return "" if np.isnan(value) else f"{value:.3f}"

@@ -15,7 +15,7 @@ from pipeline.datasets.checks.finding import Finding, draw
 from pipeline.datasets.checks.table import CHECKS, check_table, together
 from pipeline.datasets.dataset import build_dataset
 from pipeline.datasets.sources import open_source
-from pipeline.reporting.findings import MOST_IN_NOTE, findings_note, findings_page
+from pipeline.reporting.findings import MOST_IN_NOTE, REMEDY, findings_note, findings_page
 from pipeline.results import Dataset
 
 ROWS = 400
@@ -347,3 +347,8 @@ def test_note_holds_the_first_findings_and_says_how_many_more_there_are():
     assert note.startswith(f"{MOST_IN_NOTE + 2} findings")
     assert note.endswith("2 more are in findings.md.")
     assert f"{MOST_IN_NOTE}. c{MOST_IN_NOTE - 1}: is wrong" in note
+
+
+def test_note_says_what_to_do_with_the_settings_that_it_proposes():
+    note = findings_note([Finding("c: has one value", drop={"c": "one value"})])
+    assert note.endswith(REMEDY)

@@ -61,6 +61,12 @@ def test_missing_file_is_refused_with_the_folder_where_it_was_sought(tmp_path, m
     )
 
 
+def test_missing_file_is_refused_with_the_file_whose_name_is_most_like_it(tmp_path):
+    (tmp_path / "visits.csv").touch()
+    message = refusal(tmp_path / "visit.csv")
+    assert message.endswith(f"does not exist, did you mean '{tmp_path / 'visits.csv'}'?")
+
+
 def test_file_that_the_digest_names_is_taken_and_no_other(tmp_path):
     (tmp_path / "a.csv").write_bytes(CSV)
 

@@ -251,6 +251,16 @@ def test_model_that_refuses_its_example_is_refused_with_the_reason(folder, load)
         warm_up(load(folder))
 
 
+def test_model_that_does_not_answer_in_time_is_refused_with_the_remedy(folder, load, monkeypatch):
+    async def late(*_: object) -> None:
+        raise HTTPError(504, "answer_seconds", "late; send fewer rows")
+
+    model = load(folder)
+    monkeypatch.setattr(model, "answer", late)
+    with pytest.raises(ModelError, match="120 seconds; start it again when this machine is less"):
+        warm_up(model)
+
+
 def test_model_without_the_answer_to_its_example_is_refused_with_the_remedy(folder, load):
     (folder / EXAMPLE_ANSWER).unlink()
     with pytest.raises(ModelError, match=f"has no {EXAMPLE_ANSWER}; train and promote it again"):

@@ -142,6 +142,15 @@ def test_table_of_metrics_tells_value_interval_and_baselines(binary):
         ]
 
 
+def test_summary_tells_the_metrics_with_their_intervals_and_the_dummys(case):
+    dataset, _, evaluation = case
+    text = step.summary(dataset, evaluation)
+    low, high = evaluation.intervals["roc_auc"]
+    assert text.startswith(f"on {len(dataset.y_test)} rows")
+    value = evaluation.metrics["roc_auc"]
+    assert f"ROC AUC {value:.3f} ({low:.3f} to {high:.3f}; dummy 0.500)" in text
+
+
 def test_worst_rows_are_sorted_by_the_probability_of_their_true_class(case):
     dataset, training, evaluation = case
     table = evaluation.report.artifacts["worst_rows.csv"]
