@@ -45,7 +45,7 @@ DATE_FORMATS = (  # null for ISO 8601
 )
 DATE_LIKE = r"^[0-9A-Za-z]{1,9}[-/. ][0-9A-Za-z]{1,9}[-/., ]{1,2}[0-9]{2,4}"
 ISO_LIKE = r"^[0-9]{4}-[0-9]{2}(-[0-9]{2})?([T ].*)?$"
-LEADING_ZERO = r"^-?0[0-9]"
+LEADING_ZERO = r"^-?0[0-9][^.]*$"
 ID_NAME = re.compile(
     r"(^|[_. ])(id|ids|uuid|guid|key|index|row_?names?|row_?(nr|no|number)?)$", re.I
 )
@@ -177,8 +177,8 @@ def _with_type(cells: Cells) -> Cells:
 def _texts(name: str, cells: pa.ChunkedArray) -> Guess:
     """Texts by the first of the kinds that all of them are."""
     cells = pc.utf8_trim_whitespace(cells)
-    counted = pc.value_counts(cells).to_pylist()
-    counts = {one["values"]: one["counts"] for one in counted if one["values"] is not None}
+    counted = (part.to_pylist() for part in pc.value_counts(cells).flatten())
+    counts = {text: count for text, count in zip(*counted, strict=True) if text is not None}
     there = {text: count for text, count in counts.items() if text not in MISSING}
     missing = len(cells) - sum(there.values())
     if not there:
@@ -194,7 +194,7 @@ Counts = dict[str, int]
 
 
 def _truths(_: str, __: pa.ChunkedArray, counts: Counts, missing: int) -> Guess | None:
-    if not {text.lower() for text in counts} <= TRUTHS:
+    if not all(text.lower() in TRUTHS for text in counts):
         return None
     if len(counts) == 1 and not missing:
         return None, _constant(next(iter(counts)))
@@ -202,11 +202,12 @@ def _truths(_: str, __: pa.ChunkedArray, counts: Counts, missing: int) -> Guess 
 
 
 def _numbers_as_texts(name: str, cells: pa.ChunkedArray, counts: Counts, _: int) -> Guess | None:
-    marks = [text for text in counts if not re.match(NUMBER, text)]
+    texts = pa.array(counts, pa.large_string())
+    marks = texts.filter(pc.invert(pc.match_substring_regex(texts, NUMBER))).to_pylist()
     are_marks = len(marks) <= MOST_MARKS and all(text.lower() in MARKS for text in marks)
     if not are_marks or len(marks) == len(counts):
         return None
-    if any(re.match(LEADING_ZERO, text) and "." not in text for text in counts):
+    if pc.any(pc.match_substring_regex(texts, LEADING_ZERO)).as_py():
         return None  # a code: 007 is not 7
     gaps = pa.array([*MISSING, *marks], pa.large_string())
     numbers = pc.cast(pc.if_else(pc.is_in(cells, value_set=gaps), None, cells), pa.float64())

@@ -51,7 +51,9 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     of_rows = metadata_cells(config, table)
     del table  # as texts it is several times the size of its numbers
     _check_names(data, list(map(str, features.columns)))
-    cells = _read(data.columns, features)
+    texts = {str(name): each for name, each in features.items()}
+    del features
+    cells = _read(data.columns, texts)
     dates = {
         name: cells[name]
         for name, column in data.columns.items()
@@ -94,9 +96,12 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     )
 
 
-def _read(columns: Mapping[str, Column], features: pd.DataFrame) -> pd.DataFrame:
-    """The table's cells as cells of their columns' kinds; it is emptied, to free what it holds."""
-    features.columns = pd.Index(map(str, features.columns))
+def _read(columns: Mapping[str, Column], features: dict[str, "pd.Series[Any]"]) -> pd.DataFrame:
+    """The features' cells as cells of their columns' kinds.
+
+    `features` is emptied, to free what it holds; columns that are popped off a data frame would
+    take the square of their number.
+    """
     cells = {
         name: TABLE_KINDS[column.kind].read(features.pop(name), column)
         for name, column in columns.items()
