@@ -79,7 +79,7 @@ def _amount_reason(cells: "pd.Series[Any]", rows_per_class: int) -> str:
     if numbers.isna().any():
         return ""
     if (numbers % 1 != 0).any():
-        return f"holds fractions such as {numbers[numbers % 1 != 0].iloc[0]:g}"
+        return f"holds fractions such as {numbers[numbers % 1 != 0].iloc[0]:.10g}"
     counts = numbers.value_counts()
     are_many = len(counts) > MOST_CLASSES and counts.min() < rows_per_class
     return f"holds {len(counts)} different numbers" if are_many else ""
