@@ -28,6 +28,8 @@ class Options:
     data: str = _option("", "the table: a file, a folder or an address", "SOURCE")
     model: str = _option("", "not the champion, but models:/NAME/VERSION", "ADDRESS")
     keep: str = _option("", "columns beside the answers, by commas; all if not given", "COLUMNS")
+    labels: str = _option("", "a table of labels that came later, joined by --key", "SOURCE")
+    key: str = _option("", "the columns that name a row in both, by commas", "COLUMNS")
     retrain: bool = _option(False, "run all steps where something is beyond the bounds")
     strict: bool = _option(False, "refuse the table if a row breaks the contract")
     fix: bool = _option(False, "mend what can be mended without loss")
@@ -163,7 +165,7 @@ VERBS: dict[str, Verb] = {
     "monitor": Verb(
         "compare new rows with those that the model was trained on",
         sections=("registry", "monitor", "evaluate"),
-        options=("data", "model", "target", "retrain"),
+        options=("data", "model", "target", "labels", "key", "retrain"),
         required=("data",),
         is_step=False,
     ),

@@ -1,13 +1,13 @@
 """`monitor`: whether new rows are still like those that the model was trained on."""
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline import closing, flow
 from pipeline.batch.common import begin, log_input, source_of, version_at
+from pipeline.batch.late_labels import LateLabels
 from pipeline.config.sections import Config
-from pipeline.errors import ContractError, ModelError, nearest
+from pipeline.errors import ConfigError, ContractError, ModelError, nearest
 from pipeline.evaluation.checked_rows import RowReader
 from pipeline.evaluation.profile import Profile, read
 from pipeline.flow import Result
@@ -44,7 +44,11 @@ def monitor(config: Config, options: Options, table: "pd.DataFrame | None" = Non
         contract, trained = model.predictor.contract, model.predictor.trained
         chosen = trained.scores or trained.threshold
         reference = step.Reference(contract, chosen, profile, model.metrics)
-        target = _target(first.column_names, options.target, contract.target)
+        late = _late_labels(config, options, first.column_names, contract.target)
+        if late is None:
+            target = _target(first.column_names, options.target, contract.target)
+        else:
+            target, batches = late.target, late.join(batches)
         reader = RowReader(model.predictor, first.column_names)
         observed = step.observe(reader, profile, batches, target)
         result = step.monitor(config, reference, observed)
@@ -63,11 +67,13 @@ def monitor(config: Config, options: Options, table: "pd.DataFrame | None" = Non
         runs.log(run_id, {"data": options.data, "model": title}, result.report.metrics, tags)
         run = runs.active()
     log.info("%s", closing.text(run, str(registered.name), None, None))
+    if late is not None:
+        log.info("%d of %d rows have a label in %s", late.joined, observed.rows, options.labels)
     log.info("%s against %s: %s", options.data, title, result.report.note)
     metrics = result.report.metrics
     if result.alarms and options.retrain:
         log.info("monitor: beyond the bounds, so all steps run")
-        return flow.run("run", config, replace(options, data="", target="", model=""))
+        return flow.run("run", config, Options(fresh=options.fresh))
     return Result(run_id, metrics, {}, None, BEYOND if result.alarms else 0)
 
 
@@ -79,6 +85,20 @@ def _profile(model: StoredModel) -> Profile:
             "promote it again: `python -m pipeline run --fresh`"
         )
     return read(path.read_text("utf-8"))
+
+
+def _late_labels(
+    config: Config, options: Options, names: list[str], target: str
+) -> LateLabels | None:
+    """Labels of another source. Raises ConfigError for a key without them, ContractError."""
+    if not options.labels:
+        if options.key:
+            raise ConfigError(f"--key is {options.key!r}, but there are no --labels to join by it")
+        return None
+    source = source_of(config.data, options.labels, None)
+    late = LateLabels(source, options.key, options.target or target)
+    late.check(names, f"data {options.data!r}")
+    return late
 
 
 def _target(names: list[str], asked: str, target: str) -> str | None:

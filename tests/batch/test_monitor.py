@@ -81,6 +81,23 @@ def test_column_of_labels_that_is_not_there_is_named(
         look(config, lab.table, tmp_path, target="truht")
 
 
+def test_labels_that_came_later_are_joined_by_a_key(
+    config: Config, lab: Lab, tmp_path: Path
+) -> None:
+    target = config.data.target
+    rows = lab.table.drop(columns=target).assign(id=range(len(lab.table)))
+    late = rows[["id"]].assign(**{target: lab.table[target]}).sample(frac=1, random_state=0)
+    late.to_csv(tmp_path / "labels.csv", index=False)
+
+    options = {"labels": str(tmp_path / "labels.csv"), "key": "id"}
+    joined = look(config, rows, tmp_path, **options).metrics
+    together = look(config, lab.table, tmp_path).metrics
+
+    assert joined["monitor/log_loss"] == together["monitor/log_loss"]
+    with pytest.raises(PipelineError, match="--key is 'id', but there are no --labels"):
+        look(config, rows, tmp_path, key="id")
+
+
 def test_model_of_before_profiles_says_what_to_do(
     config: Config, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
