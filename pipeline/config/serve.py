@@ -62,6 +62,25 @@ class Limits(Frozen):
     )
 
 
+class RequestLogSettings(Frozen):
+    """The rows that were answered, with the answers, in files that `monitor` reads."""
+
+    path: str | None = Field(
+        None, description="folder of the files, null for no request log", min_length=1
+    )
+    sample: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="share of the requests that are logged, by their ids"
+    )
+    columns: tuple[str, ...] | None = Field(
+        None, description="columns of the rows that are logged, null for all"
+    )
+    max_bytes: Count = Field(64 * 2**20, description="bytes of a file, then the next begins")
+    max_seconds: Positive = Field(3600.0, description="seconds until a file is closed")
+    keep: Count | None = Field(
+        None, description="closed files that are kept, the oldest are deleted; null for all"
+    )
+
+
 class Serve(Frozen):
     """The REST endpoint."""
 
@@ -97,4 +116,5 @@ class Serve(Frozen):
     )
     grace: Positive = Field(30.0, description="seconds to finish what is in flight at the end")
     docs: bool = Field(True, description="show the OpenAPI description at /docs")
+    log: RequestLogSettings = RequestLogSettings()
     limits: Limits = Limits()

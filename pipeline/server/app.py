@@ -27,6 +27,7 @@ from pipeline.server.api_keys import ApiKeys
 from pipeline.server.content_coding import LEAST_BYTES
 from pipeline.server.guard import Guard
 from pipeline.server.loaded_model import LoadedModel
+from pipeline.server.request_log import RequestLog
 from pipeline.server.tls import Certificates
 from pipeline.tracking import model_files, registry
 
@@ -60,12 +61,15 @@ class Application:
         await receive()
         try:
             model = self.model or await self._load()
+            log = self.config.serve.log
+            request_log = None if log.path is None else RequestLog(log)
         except Exception as error:  # the registry's, too
             telemetry.log("not_started", message=_reason(error))
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
         serve = self.config.serve
-        self.guard = Guard(serve, self.keys, model, scoring_application(model, serve.docs))
+        application = scoring_application(model, serve.docs)
+        self.guard = Guard(serve, self.keys, model, application, request_log)
         self._answer = cross_origin.allow(self.guard, serve.cors)
         scope["state"]["guard"] = self.guard
         _freeze()
@@ -81,6 +85,8 @@ class Application:
         for task in self._tasks:
             task.cancel()
         self.guard.model.close()
+        if request_log is not None:
+            request_log.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _load(self) -> LoadedModel:

@@ -27,6 +27,7 @@ from pipeline.server.loaded_model import LoadedModel
 from pipeline.server.proxies import TrustedProxies
 from pipeline.server.request_head import Header
 from pipeline.server.request_json import media_type
+from pipeline.server.request_log import RequestLog
 from pipeline.server.response import Response
 from pipeline.server.uploads import Uploads
 
@@ -83,13 +84,19 @@ class Guard:
     """An ASGI application. `model` is the one that answers; `application` is MLflow's."""
 
     def __init__(
-        self, serve: Serve, keys: ApiKeys, model: LoadedModel, application: ASGIApp
+        self,
+        serve: Serve,
+        keys: ApiKeys,
+        model: LoadedModel,
+        application: ASGIApp,
+        request_log: RequestLog | None = None,
     ) -> None:
         self.serve = serve
         self.limits = serve.limits
         self.keys = keys
         self.model = model
         self.application = application
+        self.request_log = request_log
         self.connections = Connections()
         self.uploads = Uploads(serve.limits)
         self.proxies = TrustedProxies(serve.trusted_proxies)
@@ -109,6 +116,8 @@ class Guard:
                 response = await self._invocations(exchange, receive)
                 exchange.rows = response.rows
                 await self._send(exchange, 200, response.body, PACKED if response.is_gzip else ())
+                if self.request_log is not None and response.logged is not None:
+                    self.request_log.add(response.logged, response.rows)
             else:
                 if exchange.path == "/health":
                     exchange.model.check_health()
@@ -166,9 +175,11 @@ class Guard:
         kind = self._media_type(exchange)
         body = await self._body(exchange, receive)
         self._check_place()
+        seconds, log = self.limits.answer_seconds, self.request_log
+        logged = None if log is None else log.request(exchange.request_id)
         self._waiting += 1
         try:
-            return await exchange.model.answer(body, kind, self.limits.answer_seconds, coding)
+            return await exchange.model.answer(body, kind, seconds, coding, logged)
         finally:
             self._waiting -= 1
 

@@ -13,6 +13,7 @@ from pipeline.inference.model_folder import EXAMPLE, EXAMPLE_ANSWER
 from pipeline.results import Version
 from pipeline.server.content_coding import PLAIN, Codings
 from pipeline.server.http_error import HTTPError, unavailable
+from pipeline.server.log_lines import LoggedRequest
 from pipeline.server.model_copy import ModelCopy
 from pipeline.server.request_json import JSON, PARQUET, Reader
 from pipeline.server.response import QUICK_BYTES, Response, SlowRequestError, respond
@@ -44,26 +45,35 @@ class LoadedModel:
         self.in_flight = 0
 
     def answer_at_once(
-        self, body: bytes, media_type: str, codings: Codings = PLAIN
+        self,
+        body: bytes,
+        media_type: str,
+        codings: Codings = PLAIN,
+        logged: LoggedRequest | None = None,
     ) -> Response | None:
         """Returns the answer, or None if it takes the worker process. Raises HTTPError."""
         if not self.predictor.is_compiled or len(body) > QUICK_BYTES or media_type == PARQUET:
             return None  # what parses Parquet is not made for foes: it may end its process
         try:
-            return respond(self.reader, body, media_type, is_quick=True, codings=codings)
+            return respond(self.reader, body, media_type, True, codings, logged)
         except SlowRequestError:
             return None
 
     async def answer(
-        self, body: bytes, media_type: str, seconds: float, codings: Codings = PLAIN
+        self,
+        body: bytes,
+        media_type: str,
+        seconds: float,
+        codings: Codings = PLAIN,
+        logged: LoggedRequest | None = None,
     ) -> Response:
         """Returns the answer, if need be of the worker process. Raises HTTPError."""
-        response = self.answer_at_once(body, media_type, codings)
+        response = self.answer_at_once(body, media_type, codings, logged)
         if response is not None:
             return response
         self.in_flight += 1
         try:
-            return await self.worker.answer(body, media_type, seconds, codings)
+            return await self.worker.answer(body, media_type, seconds, codings, logged)
         finally:
             self.in_flight -= 1
 

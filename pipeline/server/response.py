@@ -9,6 +9,7 @@ from pipeline.errors import ContractError
 from pipeline.inference.predictor import records
 from pipeline.server.content_coding import LEAST_BYTES, PLAIN, Codings, pack, unpack
 from pipeline.server.http_error import body_too_large, invalid_parameter
+from pipeline.server.log_lines import LoggedRequest, LoggedRows
 from pipeline.server.request_json import Reader
 
 QUICK_BYTES = 2**16  # of a body that is answered at once, between two other requests
@@ -22,15 +23,21 @@ class SlowRequestError(Exception):
 
 
 class Response(NamedTuple):
-    """The body of a response, and how many rows it answers."""
+    """The body of a response, how many rows it answers, and what the request log has of them."""
 
     body: bytes
     rows: int
     is_gzip: bool = False
+    logged: LoggedRows | bytes | None = None
 
 
-def respond(
-    reader: Reader, body: bytes, media_type: str, is_quick: bool, codings: Codings = PLAIN
+def respond(  # noqa: PLR0913, PLR0917
+    reader: Reader,
+    body: bytes,
+    media_type: str,
+    is_quick: bool,
+    codings: Codings = PLAIN,
+    logged: LoggedRequest | None = None,
 ) -> Response:
     """Reads a request and answers it. Raises HTTPError; SlowRequestError if it has to be quick."""
     if codings.most_bytes is not None:
@@ -50,9 +57,10 @@ def respond(
     if request.params.version:
         answer |= reader.predictor.model_version
     content = orjson.dumps(answer)
+    rows = logged and LoggedRows(reader.predictor, logged, request.X, columns)
     if codings.packs_answer and len(content) >= LEAST_BYTES:
-        return Response(pack(content), count, is_gzip=True)
-    return Response(content, count)
+        return Response(pack(content), count, is_gzip=True, logged=rows)
+    return Response(content, count, logged=rows)
 
 
 def _unpacked(body: bytes, most_bytes: int, is_quick: bool) -> bytes:

@@ -18,7 +18,14 @@ from pipeline import progress
 from pipeline.config.sections import Config
 from pipeline.config.serve import Serve
 from pipeline.errors import ConfigError
-from pipeline.server import api_keys, background_call, telemetry, temporary_folder, tls
+from pipeline.server import (
+    api_keys,
+    background_call,
+    request_log,
+    telemetry,
+    temporary_folder,
+    tls,
+)
 from pipeline.server.api_keys import ApiKeys
 from pipeline.server.connections import raise_limit
 from pipeline.server.guard import is_loopback
@@ -59,6 +66,11 @@ def _run(
 
     certificates.check()
     model = _load(config)  # with workers, for one clear error here instead of one in each
+    try:
+        request_log.check(config.serve.log, model.predictor.contract)
+    except ConfigError:
+        model.close()
+        raise
     if config.serve.workers == 1:
         application = Application(config, keys, certificates, model)
         Server(_uvicorn_config(application, config.serve, certificates, options)).run()

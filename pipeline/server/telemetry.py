@@ -42,6 +42,10 @@ rows = Counter("serve_rows", "Rows that were answered.")
 dropped_lines = Counter(
     "serve_log_lines_dropped", "Lines of the log that were dropped, for nobody read it."
 )
+logged_rows = Counter("serve_request_log_rows", "Rows that were written to the request log.")
+lost_rows = Counter(
+    "serve_request_log_rows_lost", "Rows that are missing in the request log: no room, or no time."
+)
 model_version = Gauge(
     "serve_model_version",
     "The version of the model that answers.",

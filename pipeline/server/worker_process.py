@@ -15,12 +15,14 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.inference import model_folder
 from pipeline.server import background_call, memory_limit, telemetry
 from pipeline.server.content_coding import PLAIN, Codings
 from pipeline.server.http_error import INTERNAL_ERROR, HTTPError, unavailable
+from pipeline.server.log_lines import LoggedRequest, LoggedRows, lines
 from pipeline.server.request_json import Reader
 from pipeline.server.response import Response, respond
 
@@ -53,13 +55,18 @@ class WorkerProcess:
         self._is_retired = False
 
     async def answer(
-        self, body: bytes, media_type: str, seconds: float, codings: Codings = PLAIN
+        self,
+        body: bytes,
+        media_type: str,
+        seconds: float,
+        codings: Codings = PLAIN,
+        logged: LoggedRequest | None = None,
     ) -> Response:
         """Waits for its turn and the answer, both within the time. Raises HTTPError."""
         try:
             async with asyncio.timeout(seconds), self._turn:
                 await self._start()
-                return await self._ask_in_thread(body, media_type, codings)
+                return await self._ask_in_thread(body, media_type, codings, logged)
         except TimeoutError:
             raise HTTPError(
                 504, "answer_seconds", f"the answer takes over {seconds:g} seconds; send fewer rows"
@@ -115,9 +122,9 @@ class WorkerProcess:
             with suppress(StartError):
                 await self._start()
 
-    async def _ask_in_thread(self, body: bytes, media_type: str, codings: Codings) -> Response:
+    async def _ask_in_thread(self, body: bytes, *about: Any) -> Response:
         """The thread has ended when this ends: for a cancelled request its process is ended."""
-        answer = asyncio.ensure_future(background_call.call(self._ask, body, media_type, codings))
+        answer = asyncio.ensure_future(background_call.call(self._ask, body, *about))
         try:
             return await asyncio.shield(answer)
         except asyncio.CancelledError:
@@ -127,16 +134,18 @@ class WorkerProcess:
             answer.exception()  # is of no interest any more
             raise
 
-    def _ask(self, body: bytes, media_type: str, codings: Codings) -> Response:
+    def _ask(self, body: bytes, *about: Any) -> Response:
         connection = self._connection
         if connection is None:  # it was closed meanwhile
             raise EOFError
-        connection.send((media_type, codings))
+        connection.send(about)
         connection.send_bytes(body)
-        outcome: tuple[int, bool] | HTTPError = connection.recv()
+        outcome: tuple[int, bool, bool] | HTTPError = connection.recv()
         if isinstance(outcome, HTTPError):
             raise outcome
-        return Response(connection.recv_bytes(), *outcome)
+        rows, is_gzip, is_logged = outcome
+        content = connection.recv_bytes()
+        return Response(content, rows, is_gzip, connection.recv_bytes() if is_logged else None)
 
     def _spawn(self) -> Connection:
         """Returns the connection to a new process that has loaded the model.
@@ -186,15 +195,18 @@ def _run(connection: Connection, folder: Path, max_rows: int, identity: dict[str
     connection.send(None)  # ready
     with suppress(EOFError):
         while True:
-            media_type, codings = connection.recv()
+            media_type, codings, logged = connection.recv()
             body = connection.recv_bytes()
             try:
-                response = respond(reader, body, media_type, is_quick=False, codings=codings)
+                response = respond(reader, body, media_type, False, codings, logged)
             except HTTPError as error:
                 connection.send(error)
             except Exception:  # of a model that was not compiled: whatever its classifier raises
                 log.exception("the model failed on a request")
                 connection.send(INTERNAL_ERROR)
             else:
-                connection.send((response.rows, response.is_gzip))
+                rows = response.logged
+                connection.send((response.rows, response.is_gzip, rows is not None))
                 connection.send_bytes(response.body)
+                if isinstance(rows, LoggedRows):
+                    connection.send_bytes(lines([rows]))

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from textwrap import indent
 
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
@@ -198,10 +199,17 @@ def test_table_page_takes_the_table_from_elsewhere(clone: Clone) -> None:
 
 
 def test_operations_page_scores_a_table(clone: Clone) -> None:
-    predict, monitor, doctor = blocks(ROOT / "docs/operations.md")
+    predict, monitor, logged, labelled, doctor = blocks(ROOT / "docs/operations.md")
     assert "scores.parquet: 768 rows scored by pima-diabetes version" in clone.verbs(predict)
     assert (clone.folder / "scores.parquet").exists()
     assert "**As before.** 768 rows" in clone.verbs(monitor)
+    log = pd.read_csv(clone.folder / "data/pima.csv").assign(request_id="all", row=range(768))
+    log[["request_id", "row", "Outcome"]].to_csv(clone.folder / "outcomes.csv", index=False)
+    (clone.folder / "logs").mkdir()
+    file = clone.folder / "logs/requests-1.jsonl"
+    log.drop(columns="Outcome").to_json(file, orient="records", lines=True)
+    assert "**As before.** 768 rows" in clone.verbs(logged)
+    assert "768 of 768 rows have a label in outcomes.csv" in clone.verbs(labelled)
     assert "is champion, as it says" in clone.sh(f"{doctor.strip()} || true")
 
 

@@ -21,6 +21,7 @@ from pipeline.results import Version
 from pipeline.server.content_coding import Codings
 from pipeline.server.http_error import HTTPError
 from pipeline.server.loaded_model import EXAMPLE, EXAMPLE_ANSWER, LoadedModel
+from pipeline.server.log_lines import LoggedRequest
 from pipeline.server.request_json import CSV, JSON, PARQUET
 from pipeline.server.response import QUICK_BYTES, QUICK_EXPLAINED, QUICK_ROWS, Response
 from tests.support import model_folders as folders
@@ -147,7 +148,7 @@ def test_only_what_takes_no_time_is_answered_at_once(pima, body, is_quick):
 def test_what_takes_its_time_is_handed_on_and_counted_meanwhile(pima, monkeypatch):
     calls = []
 
-    async def answer(body, kind, seconds, codings):
+    async def answer(body, kind, seconds, codings, _):
         calls.append((body, kind, seconds, codings, pima.in_flight))
         return Response(b"{}", 3)
 
@@ -324,6 +325,25 @@ def test_model_that_was_not_compiled_is_answered_by_the_worker_process(tmp_path,
     (here,), (worker,) = map(predictions, responses)
     assert here == pytest.approx(worker, abs=1e-12)
     assert responses[1].rows == 1
+
+
+def test_worker_process_makes_the_lines_of_the_request_log_where_they_are_asked_for(folder, load):
+    model = load(folder)
+
+    async def run():
+        without = await model.answer(LARGE, JSON, 60)
+        logged = LoggedRequest("r1", 1.5e9, None)
+        return without, await model.answer(LARGE, JSON, 60, logged=logged)
+
+    without, response = asyncio.run(run())
+
+    assert without == response._replace(logged=None)
+    logged = [json.loads(line) for line in response.logged.splitlines()]
+    assert [line["row"] for line in logged] == list(range(1, response.rows + 1))
+    answers = [
+        {"label": a["predicted_label"], "probability": a["predicted_probability"]} for a in logged
+    ]
+    assert answers == predictions(response)
 
 
 def test_worker_process_unpacks_large_bodies_and_packs_large_answers(folder, load):

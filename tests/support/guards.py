@@ -51,9 +51,11 @@ class FakeModel:
         if not self.is_healthy:
             raise unavailable("batch", "it does not start")
 
-    async def answer(self, body: bytes, kind: str, seconds: float, codings: Codings) -> Response:
+    async def answer(
+        self, body: bytes, kind: str, seconds: float, codings: Codings, logged: Any = None
+    ) -> Response:
         self.asked.append((body, kind, seconds))
-        return respond(self.reader, body, kind, is_quick=False, codings=codings)
+        return respond(self.reader, body, kind, False, codings, logged)
 
 
 class SlowModel(FakeModel):
@@ -63,9 +65,9 @@ class SlowModel(FakeModel):
         super().__init__()
         self.go = asyncio.Event()
 
-    async def answer(self, body: bytes, kind: str, seconds: float, codings: Codings) -> Response:
+    async def answer(self, *request: Any) -> Response:
         await self.go.wait()
-        return await super().answer(body, kind, seconds, codings)
+        return await super().answer(*request)
 
 
 async def pages(scope: Any, receive: Any, send: Any) -> None:
