@@ -43,6 +43,10 @@ def _guarded(champion: Champion, port: int) -> tuple[str, ...]:
     return (*PIPELINE, "--serve.port", str(port), "--registry.model", champion.name)
 
 
+def _logged(champion: Champion, port: int) -> tuple[str, ...]:
+    return (*_guarded(champion, port), "--serve.log.path", "request-log")
+
+
 def _ours(champion: Champion, port: int) -> tuple[str, ...]:
     return (*MLFLOW, "--port", str(port), "--model-uri", f"models:/{champion.name}@champion")
 
@@ -62,6 +66,7 @@ def _uvicorn(app: str, *options: str) -> Callable[[Champion, int], tuple[str, ..
 BASE = "sklearn"
 CONTENDERS = {
     "guarded": Contender("guarded: python -m pipeline serve", _guarded),
+    "logged": Contender("guarded, with its request log", _logged),
     "ours": Contender("plain ours: mlflow models serve", _ours),
     BASE: Contender("plain sklearn: mlflow models serve", _sklearn),
     "flask": Contender("flask, gunicorn", _gunicorn("doors.flask_app:app"), "flask"),

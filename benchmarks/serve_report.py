@@ -50,6 +50,7 @@ AIMS = (
     Aim("guarded", "rate", {"linear": 40, "blend": 20}, BASE),
     Aim("guarded", "rate", {"linear": 4, "blend": 2}, "fastapi"),
     Aim("ours", "rate", _both(2), BASE),
+    Aim("logged", "rate", _both(0.95), "guarded"),
     Aim("guarded", "p99", _both(1), at_least=False),
     Aim("guarded", "p99", _both(1), "fastapi", at_least=False),
     Aim("guarded", "many", _both(3), BASE),
