@@ -24,7 +24,10 @@ SETTINGS = dict(settings())
 def read_verb(words: Sequence[str]) -> str:
     """The verb, which comes first. Raises ConfigError for another word, or none."""
     if not words:
-        raise ConfigError(f"a verb is missing; choose from {', '.join(VERBS)}")
+        raise ConfigError(
+            f"a verb is missing; choose from {', '.join(VERBS)}; "
+            "`python -m pipeline --help` says what each does"
+        )
     if words[0] not in VERBS:
         hint = nearest(words[0], VERBS) or f"; choose from {', '.join(VERBS)}"
         raise ConfigError(f"{words[0]!r} is not a verb{hint}")
@@ -121,7 +124,10 @@ def check_options(verb: str, values: Mapping[str, Any]) -> Options:
             raise ConfigError(f"{option} is an option of {', '.join(verbs)}, not of {verb}")
     options = Options(**values)
     if len(options.runs) != len(VERBS[verb].arguments):
-        raise ConfigError(f"{verb} takes two runs: {verb} RUN RUN; a config comes before them")
+        raise ConfigError(
+            f"{verb} takes two runs: {verb} RUN RUN; a config comes before them. "
+            "A run's id is in the address that its command has printed"
+        )
     if not all(getattr(options, name) for name in VERBS[verb].required):
         needed = [f"--{name} {OPTIONS[name].metadata['value']}" for name in VERBS[verb].required]
         raise ConfigError(f"{verb} needs {' and '.join(needed)}; `{PROGRAM} {verb} --help`")

@@ -50,6 +50,7 @@ ID_NAME = re.compile(
     r"(^|[_. ])(id|ids|uuid|guid|key|index|row_?names?|row_?(nr|no|number)?)$", re.I
 )
 GROUPED = 0.98  # share of different values from which a column that is called an id is one
+MOST_LEFT_OUT = 1.5  # numbers per row, up to which rising whole numbers number the rows
 FEW = 50  # levels that any column of texts may have
 DIFFERENT = 0.5  # share of different texts from which a column is no category
 LONG = 40.0  # characters on average from which a text is free
@@ -299,7 +300,7 @@ def _numbers(name: str, numbers: Any, marks: Sequence[str]) -> Guess:
     are_whole = bool(np.isfinite(values).all() and (values % 1 == 0).all())
     different = len(np.unique(values))
     if are_whole and not missing and different == len(values):
-        if high - low == different - 1 and different > 2:
+        if _number_the_rows(values):
             return None, f"numbers the rows: {low:.15g} to {high:.15g}"
         if ID_NAME.search(name):
             return None, f"each row has another value: {different} in {len(values)} rows"
@@ -308,6 +309,14 @@ def _numbers(name: str, numbers: Any, marks: Sequence[str]) -> Guess:
     kind = IntegerColumn if are_whole else NumberColumn
     column = kind(range=_with_margin(low, high, are_whole), missing=tuple(marks) or None)
     return column, f"{low:.6g} to {high:.6g}{_gaps(missing, ', ')}"
+
+
+def _number_the_rows(values: Any) -> bool:
+    """Whether different whole numbers have no gaps; or rise, and rows were left out between."""
+    span = values.max() - values.min() + 1
+    has_gaps_of_rows = len(values) >= FEW and span < MOST_LEFT_OUT * len(values)
+    rises = bool((np.diff(values) > 0).all())
+    return len(values) > 2 and (span == len(values) or (rises and has_gaps_of_rows))
 
 
 def _with_margin(low: float, high: float, are_whole: bool) -> tuple[float | None, float | None]:

@@ -82,7 +82,7 @@ def temporary_files(_: Config) -> Iterator[Finding]:
     yield room("temporary files", folder, "set TMPDIR to a folder with more room")
     left = temporary.left_behind(folder)  # by now: each start removes what it may
     if left:
-        message = f"{len(left)} folders of processes that were killed, such as {left[0]}"
+        message = f"folders of processes that were killed: {len(left)}, such as {left[0]}"
         yield wrong("temporary files", message, f"rm -r {' '.join(map(str, left))}")
     else:
         yield Finding("temporary files", "no process that was killed has left any")

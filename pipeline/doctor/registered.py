@@ -39,7 +39,7 @@ def versions(config: Config) -> Iterator[Finding]:
                 "python -c 'import mlflow; mlflow.MlflowClient().delete_registered_model_alias("
                 f'"{name}", "{label}")\'',
             )
-    yield Finding("registered model", f"{name} has {len(numbers)} versions")
+    yield Finding("registered model", f"versions of {name}: {len(numbers)}")
 
 
 def champion(config: Config) -> Iterator[Finding]:

@@ -127,7 +127,7 @@ def left_running(_: Config) -> Iterator[Finding]:
             f'"{run.info.run_id}", "KILLED")\'',
         )
     if not dead and not silent:
-        yield Finding(subject, f"{len(running)} are under way, and none was left behind")
+        yield Finding(subject, f"none was left behind; under way: {len(running)}")
 
 
 def files(_: Config) -> Iterator[Finding]:

@@ -53,7 +53,7 @@ def _target(name: str, promotions: PromotionLog, version: str | None) -> str:
     now = promotions.champion
     numbers = {number for event in promotions.events for number in (event.version, event.before)}
     champions = sorted((number for number in numbers if number), key=int)
-    were = f"its champions were {', '.join(champions)}"
+    were = f"champions so far: version {', '.join(champions)}"
     target = alias.previous(name, promotions) if version is None else version
     if target is None:
         raise RegistryError(f"{name} has no champion before version {now} to go back to; {were}")

@@ -116,6 +116,7 @@ def test_column_is_read_as_it_was_inferred(cells):
             "numbers the rows: 1 to 60",
         ),
         ("x", pd.Series(range(5, ROWS + 5)), "numbers the rows: 5 to 64"),
+        ("x", pd.Series([n for n in range(90) if n % 3]), "numbers the rows: 1 to 89"),
         (
             "patient_id",
             pd.Series(np.arange(ROWS) ** 2),
