@@ -1,5 +1,6 @@
 """What a command says at its end: where to look at what it made, and what to type next."""
 
+import json
 import shlex
 from collections.abc import Iterator
 
@@ -52,8 +53,17 @@ def _pages(run: Run, model: str, decision: Promotion | None) -> Iterator[tuple[s
 def commands(model: str, dataset: Dataset | None) -> Iterator[str]:
     """What serves the champion, and what asks it for a row of its table."""
     yield f"python -m pipeline serve --registry.model {shlex.quote(model)}"
-    example = "" if dataset is None else shlex.quote(request(dataset.examples(1)))
+    example = "" if dataset is None else shlex.quote(_as_typed(request(dataset.examples(1))))
     if 0 < len(example) <= LONGEST_REQUEST:
         yield f"curl {DOOR}/invocations -H 'Content-Type: application/json' -d {example}"
     else:
         yield f"and open {DOOR}/docs, which has an example to send"
+
+
+def _as_typed(body: str) -> str:
+    """JSON whose whole numbers are written without `.0`, as people write them."""
+
+    def number(text: str) -> float:
+        return int(float(text)) if float(text).is_integer() else float(text)
+
+    return json.dumps(json.loads(body, parse_float=number), ensure_ascii=False)

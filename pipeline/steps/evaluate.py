@@ -50,6 +50,7 @@ MOST_CELLS = 2**21  # of the shuffled tables that a model is asked at once
 MOST_ASKED = 2**26  # cells of all shuffled tables
 MOST_SHUFFLED = 200_000  # rows of all shuffled tables
 FEWEST_SHUFFLED = 200  # rows of one, however many columns there are
+LARGE = 100  # from here on decimals of a metric say nothing
 MOST_DRAWN = 100_000  # rows of pictures, and of metrics over thresholds
 MOST_FITTED = 100_000  # rows that a baseline is fitted on
 SHOWN: tuple[str, ...] = ("accuracy", "precision", "recall", "f1")  # over thresholds
@@ -289,13 +290,18 @@ def summary(dataset: Dataset, evaluation: Evaluation) -> str:
     """How good the model is on the test part, in a sentence for the terminal."""
     dummy = evaluation.baselines["dummy"]
     figures = [
-        f"{METRICS[name].title} {evaluation.metrics[name]:.3f} "
-        f"({low:.3f} to {high:.3f}; dummy {dummy[name]:.3f})"
+        f"{METRICS[name].title} {_short(evaluation.metrics[name])} "
+        f"({_short(low)} to {_short(high)}; dummy {_short(dummy[name])})"
         for name in dataset.contract.task.search_metrics
         for low, high in [evaluation.intervals[name]]
     ]
     rows = f"{len(dataset.y_test)} rows that the model was not trained on"
     return f"on {rows}, with 95 % intervals: {', '.join(figures)}"
+
+
+def _short(value: float) -> str:
+    """A metric in three decimals; of large amounts none."""
+    return f"{value:.3f}" if not abs(value) >= LARGE else f"{value:.0f}"
 
 
 def _figure(value: float) -> str:
