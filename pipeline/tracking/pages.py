@@ -9,6 +9,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.utils.uri import is_http_uri
 
+from pipeline.tasks import TASKS
 from pipeline.tracking import local_store
 
 LOCAL = "http://127.0.0.1:5000"  # where `mlflow ui` listens
@@ -24,7 +25,11 @@ VIEW = "pipeline"  # its name in the address
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"  # as the button Share of the runs' table writes it
 COLUMNS = (
     *("attributes.`Duration`", "attributes.`Models`", "tags.`decision`", "tags.`reasons`"),
-    *("metrics.`cv/log_loss`", "metrics.`test/log_loss`", "metrics.`test/roc_auc`"),
+    *(  # MLflow draws no column for those that no run has
+        f"metrics.`{prefix}{name}`"
+        for task in TASKS.values()
+        for prefix, name in (("cv/", task.loss), ("test/", task.loss), ("test/", task.gate_metric))
+    ),
 )
 
 
@@ -69,7 +74,7 @@ def version(name: str, number: str) -> str:
 
 def of_experiment() -> dict[str, str]:
     """The tags by which MLflow shows an experiment as one of models, with its saved view."""
-    view = {"selectedColumns": list(COLUMNS), "orderByKey": "attributes.start_time"}
+    view = {"selectedColumns": list(dict.fromkeys(COLUMNS)), "orderByKey": "attributes.start_time"}
     return {KIND: "custom_model_development", VIEW_TAG: json.dumps(view), NOTE: HOW_TO_READ}
 
 
