@@ -374,7 +374,10 @@ UNTRANSLATED = [
     ),
     (with_splines(extrapolation="constant"), SPLINES),
     (with_splines(extrapolation="linear", include_bias=False), SPLINES),
-    (CalibratedClassifierCV(SVC(kernel="poly"), ensemble=False), "SVC with the kernel poly"),
+    (
+        CalibratedClassifierCV(SVC(kernel="poly"), ensemble=False),
+        "a support vector machine with the kernel poly",
+    ),
     (CalibratedClassifierCV(SVC(), ensemble=False, method="isotonic"), CALIBRATION),
     (CalibratedClassifierCV(GaussianNB(), ensemble=False), CALIBRATION),
 ]

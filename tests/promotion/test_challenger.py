@@ -12,6 +12,7 @@ from pipeline.config.sections import Config
 from pipeline.datasets import row_hash
 from pipeline.datasets.sources import open_source
 from pipeline.errors import ContractError, RegistryError
+from pipeline.reporting.markdown import spaced
 from pipeline.results import Arrays, Candidate, Dataset
 from pipeline.steps.ingest import ingest
 from pipeline.tracking import candidates, model_files, registry, runs
@@ -205,7 +206,8 @@ def test_compare_leaves_metrics_settings_and_the_picture(lab, client, weak):
     low, high = (metrics[f"difference_95/log_loss_{end}"] for end in ("low", "high"))
     assert low < apart < high
     assert note.startswith("On 120 rows that neither was trained on")
-    assert f"| setting | run {weak.run_id[:8]} | run {strong.run_id[:8]} |" in note
+    heading = f"| setting | run {weak.run_id[:8]} | run {strong.run_id[:8]} |"
+    assert spaced(heading) in note
     assert "'C': 0.05" in note or "C: 0.05" in note
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
         *("metrics.csv", "settings.csv", "curves.png"),
