@@ -131,7 +131,8 @@ def test_readme_opens_the_ui_and_runs_with_other_settings(clone: Clone) -> None:
         if block.startswith("mlflow ui"):
             assert "<title>MLflow</title>" in clone.sh(block, "curl -sf http://127.0.0.1:8080/")
         elif "tune.max_evals" in block:
-            assert "version" in clone.sh(block)  # of the champion, whether it stays or goes
+            fewer = re.sub(r"(max_evals[= ])20", r"\g<1>2", block)
+            assert "version" in clone.sh(fewer)  # of the champion, whether it stays or goes
 
 
 def test_readme_runs_the_main_job_from_a_notebook(clone: Clone) -> None:
