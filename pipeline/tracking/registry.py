@@ -1,7 +1,9 @@
 """The model registry: versions, the aliases `champion` and `previous`."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import nan
 from typing import Any
 
@@ -25,6 +27,7 @@ ABOUT, CHAMPIONS = "Predicts `", "## Champions"  # how the parts of its descript
 # Tags of a version for machines, in JSON: what its result depends on; its metrics and digests.
 CONFIG, RECORD = "zz.config", "zz.record"
 LONGEST_TAG = 5000  # and description
+INSERTED_TWICE = re.compile(r"IntegrityError|UniqueViolation|Duplicate entry")
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, version, alias
 
 
@@ -219,7 +222,21 @@ def tag(version: ModelVersion, tags: Mapping[str, str]) -> None:
     for key, text in tags.items():
         value = shortened(text, LONGEST_TAG)
         if version.tags.get(key) != value:
-            Client().set_model_version_tag(version.name, version.version, key, value)
+            _set_tag(version, key, value)
+
+
+def _set_tag(version: ModelVersion, key: str, value: str) -> None:
+    """Once more where another process has set the same tag at the same moment.
+
+    MLflow's store looks whether the tag is there and then inserts it: of two one is refused.
+    """
+    put = partial(Client().set_model_version_tag, version.name, version.version, key, value)
+    try:
+        put()
+    except MlflowException as error:
+        if not INSERTED_TWICE.search(str(error)):
+            raise
+        put()
 
 
 def describe(version: ModelVersion, text: str) -> None:

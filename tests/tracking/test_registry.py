@@ -135,6 +135,38 @@ def test_move_sets_the_champion_after_the_previous(client, monkeypatch):
     assert calls == [*first, (NAME, "previous"), (NAME, "champion", "1")]
 
 
+@pytest.mark.parametrize(
+    ("message", "is_set"),
+    [
+        ("(sqlite3.IntegrityError) UNIQUE constraint failed: model_version_tags.key", True),
+        ("(psycopg2.errors.UniqueViolation) duplicate key value", True),
+        ("no permission", False),
+    ],
+)
+def test_tag_that_another_set_at_the_same_moment_is_set_once_more(
+    client, tmp_path, monkeypatch, message, is_set
+):
+    name = f"raced {len(message)}"
+    client.create_registered_model(name)
+    version = registry.register(name, candidate(client, log_model(client, tmp_path / "m")))
+    put = MlflowClient.set_model_version_tag
+    refusals = [MlflowException(message)]
+
+    def refused_once(*arguments):
+        if refusals:
+            raise refusals.pop()
+        return put(*arguments)
+
+    monkeypatch.setattr(MlflowClient, "set_model_version_tag", refused_once)
+    if is_set:
+        registry.tag(version, {"reasons": "it is better"})
+        tags = client.get_model_version(name, str(version.version)).tags
+        assert tags["reasons"] == "it is better"
+    else:
+        with pytest.raises(MlflowException, match=message):
+            registry.tag(version, {"reasons": "it is better"})
+
+
 def test_promoted_gives_the_champion_with_the_manifest_of_its_files(client, tmp_path):
     model = promote(client, "listed", log_model(client, tmp_path / "m"))
 
