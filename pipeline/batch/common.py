@@ -13,6 +13,7 @@ from pipeline.datasets.formats import as_frame
 from pipeline.datasets.sources import DATABASES, Source, open_source, scheme, stem
 from pipeline.datasets.table_source import TableSource
 from pipeline.errors import ConfigError, ContractError
+from pipeline.promotion.challenger import StoredModel
 from pipeline.tracking import registry, runs
 
 if TYPE_CHECKING:
@@ -49,6 +50,21 @@ def begin(source: Source, name: str) -> tuple[pa.Table, Iterator[pa.Table]]:
     if first is None:
         raise ContractError(f"data {name!r} has no rows, only a header")
     return first, chain([first], batches)
+
+
+def title(version: ModelVersion) -> str:
+    """The version by its name, for people."""
+    return f"{version.name} version {version.version}"
+
+
+def tags(version: ModelVersion, model: StoredModel, digest: str, outcome: str) -> dict[str, str]:
+    """Those of a run in which a version answered rows of that digest."""
+    return {
+        "data_digest": digest,
+        "model_version": str(version.version),
+        "model_id": model.model_id,
+        runs.NAME: f"{version.name} v{version.version} {outcome}",
+    }
 
 
 def log_input(first: pa.Table, rows: int, name: str, digest: str, context: str) -> None:

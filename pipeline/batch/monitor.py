@@ -4,7 +4,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from pipeline import closing, flow
-from pipeline.batch.common import begin, log_input, source_of, version_at
+from pipeline.batch.common import begin, log_input, source_of, tags, title, version_at
 from pipeline.batch.late_labels import LateLabels
 from pipeline.config.sections import Config
 from pipeline.errors import ConfigError, ContractError, ModelError, nearest
@@ -55,21 +55,16 @@ def monitor(config: Config, options: Options, table: "pd.DataFrame | None" = Non
         log_input(first, observed.rows, options.data, source.digest(), "monitoring")
         runs.use_model(run_id, model.model_id)
         runs.log_artifacts(run_id, result.report.artifacts)
-        title = f"{registered.name} version {registered.version}"
         outcome = "beyond the bounds" if result.alarms else "within the bounds"
-        tags = {
-            "data_digest": source.digest(),
-            "model_version": str(registered.version),
-            "model_id": model.model_id,
-            runs.NAME: f"{registered.name} v{registered.version} monitor: {outcome}",
-            runs.NOTE: result.report.note,
-        }
-        runs.log(run_id, {"data": options.data, "model": title}, result.report.metrics, tags)
+        about = tags(registered, model, source.digest(), f"monitor: {outcome}")
+        params = {"data": options.data, "model": title(registered)}
+        note = {runs.NOTE: result.report.note}
+        runs.log(run_id, params, result.report.metrics, {**about, **note})
         run = runs.active()
     log.info("%s", closing.text(run, str(registered.name), None, None))
     if late is not None:
         log.info("%d of %d rows have a label in %s", late.joined, observed.rows, options.labels)
-    log.info("%s against %s: %s", options.data, title, result.report.note)
+    log.info("%s against %s: %s", options.data, title(registered), result.report.note)
     metrics = result.report.metrics
     if result.alarms and options.retrain:
         log.info("monitor: beyond the bounds, so all steps run")

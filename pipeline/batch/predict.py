@@ -11,7 +11,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from pipeline import closing
-from pipeline.batch.common import begin, log_input, source_of, version_at
+from pipeline.batch.common import begin, log_input, source_of, tags, title, version_at
 from pipeline.config.sections import Config
 from pipeline.datasets.answer_files import AnswerFile
 from pipeline.datasets.sources import stem
@@ -76,19 +76,16 @@ def predict(config: Config, options: Options, table: "pd.DataFrame | None" = Non
                 runs.close_killed()
                 counts = _score(scorer, batches, output, options, done)
                 metrics = {**counts.metrics, "seconds": time.perf_counter() - start}
-                title = f"{registered.name} version {registered.version}"
-                note = _note(output, counts, title)
+                note = _note(output, counts, title(registered))
                 log_input(first, counts.rows, options.data, source.digest(), "scoring")
                 runs.use_model(run_id, model.model_id)
-                tags = {
-                    "data_digest": source.digest(),
-                    "model_version": str(registered.version),
-                    "model_id": model.model_id,
-                    runs.NAME: f"{registered.name} v{registered.version} predicted {counts.scored}",
-                    runs.NOTE: note,
+                about = tags(registered, model, source.digest(), f"predicted {counts.scored}")
+                params = {
+                    "data": options.data,
+                    "output": options.output,
+                    "model": title(registered),
                 }
-                params = {"data": options.data, "output": options.output, "model": title}
-                runs.log(run_id, params, metrics, tags)
+                runs.log(run_id, params, metrics, {**about, runs.NOTE: note})
                 run = runs.active()
             log.info("%s\n%s", note, closing.text(run, str(registered.name), None, None))
     return Result(run_id, metrics, {}, None, REJECTED if counts.rejected else 0)
@@ -127,8 +124,8 @@ def _bar(source: str) -> Iterator["tqdm[None]"]:
         yield bar
 
 
-def _note(output: AnswerFile, counts: _Counts, title: str) -> str:
-    note = f"{output.path}: {counts.scored} rows scored by {title}"
+def _note(output: AnswerFile, counts: _Counts, model: str) -> str:
+    note = f"{output.path}: {counts.scored} rows scored by {model}"
     if counts.rejected:
         note += f"; {counts.rejected} rows break its contract: see {output.rejected}"
     return note

@@ -11,9 +11,10 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -122,8 +123,14 @@ class AnswerFile:
             _write_whole(self.rejected, lambda file: _join_rejected(rejected, file), self.folder)
         else:
             self.rejected.unlink(missing_ok=True)  # of an earlier file of the same name
-        write = WRITERS[self.path.suffix.lower()]
-        _write_whole(self.path, lambda file: write(self._parts(on_part), file), self.folder)
+        _write_whole(self.path, lambda file: self._write_parts(file, on_part), self.folder)
+
+    def _write_parts(self, file: IO[bytes], on_part: Callable[[pa.Table, int], None]) -> None:
+        parts = self._parts(on_part)
+        first = next(parts)
+        with WRITERS[self.path.suffix.lower()](file, first.schema) as writer:
+            for table in chain([first], parts):
+                writer.write_table(table)
 
     def _parts(self, on_part: Callable[[pa.Table, int], None]) -> Iterator[pa.Table]:
         for path in sorted(self.folder.glob(f"*{PART}")):
@@ -156,22 +163,6 @@ def _join_rejected(parts: Sequence[Path], file: IO[bytes]) -> None:
         file.write(part.read_bytes())
 
 
-def _write_parquet(parts: Iterator[pa.Table], file: IO[bytes]) -> None:
-    first = next(parts)
-    with pq.ParquetWriter(file, first.schema) as writer:
-        writer.write_table(first)
-        for table in parts:
-            writer.write_table(table)
-
-
-def _write_csv(parts: Iterator[pa.Table], file: IO[bytes]) -> None:
-    first = next(parts)
-    with pa.csv.CSVWriter(file, first.schema) as writer:
-        writer.write_table(first)
-        for table in parts:
-            writer.write_table(table)
-
-
-WRITERS: Mapping[str, Callable[[Iterator[pa.Table], IO[bytes]], None]] = MappingProxyType(
-    {".parquet": _write_parquet, ".csv": _write_csv}
+WRITERS: Mapping[str, Callable[[IO[bytes], pa.Schema], Any]] = MappingProxyType(
+    {".parquet": pq.ParquetWriter, ".csv": pa.csv.CSVWriter}
 )

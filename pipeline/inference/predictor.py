@@ -132,9 +132,17 @@ class Predictor:
             self._check_magnitude(X)
             raise
 
-    def _answers(self, X: Matrix, params: Params) -> dict[str, list[Any]]:
+    def outputs(self, X: Matrix) -> Matrix:
+        """What the model gives for each row, from which the answers follow (rows x outputs).
+
+        Raises ContractError, ModelError where one is not finite.
+        """
         outputs = self.predict(X)
         self._check_finite(X, outputs)
+        return outputs
+
+    def _answers(self, X: Matrix, params: Params) -> dict[str, list[Any]]:
+        outputs = self.outputs(X)
         columns = self.target.answers(outputs, params.setting)
         if params.labels:
             names = dict(zip(self.contract.classes, self.trained.class_names, strict=True))

@@ -19,7 +19,6 @@ from pipeline.evaluation.checked_rows import RowReader, in_order
 from pipeline.evaluation.drift import Drift
 from pipeline.evaluation.metrics import of_truth
 from pipeline.evaluation.profile import Counts, Profile, count_answers, count_columns
-from pipeline.inference.predictor import Params
 from pipeline.reporting import drift_figures
 from pipeline.reporting.markdown import row, shortened
 from pipeline.results import Outputs, Report
@@ -85,8 +84,8 @@ def observe(
     def count(table: pa.Table, _: int) -> _Batch:
         X, is_valid, faults = reader.read(table)
         valid = X[is_valid]
-        outputs = predictor.predict(valid)
-        answers = predictor.answers(valid, Params())
+        outputs = predictor.outputs(valid)
+        answers = predictor.target.answers(outputs, None)
         truth = _truth(contract, table, target)[is_valid]
         is_labelled = truth != OTHER_CLASS if contract.classes else np.isfinite(truth)
         return _Batch(

@@ -14,7 +14,7 @@ from pipeline.errors import PipelineError
 from pipeline.flow import Result
 from pipeline.tracking import registry
 from pipeline.verbs import Options
-from tests.support.promotion_lab import STRONG, WEAK, Lab
+from tests.support.promotion_lab import Lab
 
 MODEL = "scored"
 
@@ -22,10 +22,7 @@ MODEL = "scored"
 @pytest.fixture(scope="module")
 def config(lab: Lab) -> Config:
     """Of a model with two versions, of which the second is champion."""
-    lab.promote(lab.config(MODEL, WEAK))
-    config = lab.config(MODEL, STRONG)
-    lab.promote(config)
-    return config
+    return lab.with_two_versions(MODEL)
 
 
 @pytest.fixture

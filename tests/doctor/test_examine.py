@@ -19,7 +19,7 @@ from pipeline.promotion import promotion_log
 from pipeline.results import Event
 from pipeline.tracking import model_files, registry, runs
 from pipeline.verbs import Options
-from tests.support.promotion_lab import STRONG, WEAK, Lab
+from tests.support.promotion_lab import Lab
 from tests.support.stores import experiments
 
 MODEL = "examined"
@@ -29,10 +29,7 @@ STORE_CHECKS = tuple(check.__name__ for check in examine.OF_STORE)
 @pytest.fixture(scope="module")
 def config(lab: Lab) -> Config:
     """Of a model with a champion and one before it."""
-    lab.promote(lab.config(MODEL, WEAK))
-    config = lab.config(MODEL, STRONG)
-    lab.promote(config)
-    return config
+    return lab.with_two_versions(MODEL)
 
 
 def problems(config: Config) -> list[Finding]:

@@ -46,6 +46,13 @@ class Lab:
         registry = config.registry.model_copy(update={"model": model})
         return config.model_copy(update={"data": data, "registry": registry})
 
+    def with_two_versions(self, model: str) -> Config:
+        """Of a model whose second version is champion, and the first was before it."""
+        self.promote(self.config(model, WEAK))
+        config = self.config(model, STRONG)
+        self.promote(config)
+        return config
+
     def promote(self, config: Config, **options: Any) -> None:
         """What `promote` does, with all that it needs."""
         flow.run("promote", config, Options(**options))
