@@ -1,8 +1,9 @@
 """The production door beside plain `mlflow models serve`, on a table of 20 columns, 13 categorical.
 
-    python benchmarks/mixed_door.py [--seconds 5] [--rounds 3]
+    python benchmarks/mixed_door.py [--amounts] [--seconds 5] [--rounds 3]
 
-The champion is the blend that the pipeline makes of the table; the plain door serves the pickled
+Its target is a label, or an amount, which the production door answers with an interval. The
+champion is the blend that the pipeline makes of the table; the plain door serves the pickled
 scikit-learn pipeline of the same version as MLflow's sklearn flavor. Prints medians of one-row
 requests a second at 8 connections, and milliseconds at one connection; the server on one core and
 the load on the other.
@@ -36,8 +37,8 @@ mlflow.sklearn.save_model(model, sys.argv[1], serialization_format="pickle")
 """
 
 
-def make_table(rows: int = ROWS, seed: int = 0) -> pd.DataFrame:
-    """Categories of 2 to 30 levels, numbers, and a label that depends on a few of both."""
+def make_table(rows: int = ROWS, seed: int = 0, *, are_amounts: bool = False) -> pd.DataFrame:
+    """Categories of 2 to 30 levels, numbers, and a target that depends on a few of both."""
     rng = np.random.default_rng(seed)
     columns = {f"number_{n}": rng.normal(size=rows).round(3) for n in range(NUMBERS)}
     for n in range(CATEGORIES):
@@ -46,23 +47,25 @@ def make_table(rows: int = ROWS, seed: int = 0) -> pd.DataFrame:
     table = pd.DataFrame(columns)
     odds = table["number_0"] - table["number_1"] + (table["category_0"] == "level 0") * 1.5
     odds += table["category_7"].str[-1].astype(int) / 4 - 1
-    table["label"] = np.where(odds + rng.logistic(size=rows) > 0.5, "yes", "no")
+    odds += rng.logistic(size=rows)
+    table["target"] = 100 + 10 * odds if are_amounts else np.where(odds > 0.5, "yes", "no")
     return table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--amounts", action="store_true", help="an amount is predicted")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary, project.copied(Path(temporary)) as copy:
         folder = Path(temporary)
-        table = make_table()
+        table = make_table(are_amounts=options.amounts)
         table.to_csv(copy / "mixed.csv", index=False)
         (copy / "mixed.yaml").write_text(
-            "data: {source: mixed.csv, target: label}\ntune: {max_evals: 12}\n"
+            "data: {source: mixed.csv, target: target}\ntune: {max_evals: 12}\n"
         )
-        rows = table.drop(columns="label").head(ROWS_ASKED).to_dict("records")
+        rows = table.drop(columns="target").head(ROWS_ASKED).to_dict("records")
         bodies = folder / "one.jsonl"
         bodies.write_text("\n".join(json.dumps({"dataframe_records": [row]}) for row in rows))
         environment = {

@@ -21,7 +21,7 @@ from pipeline.inference.runtimes import DIFFICULTY
 from pipeline.models.encoders import Features
 from pipeline.models.ensemble import assemble, mix, select_weights
 from pipeline.models.families import build
-from pipeline.models.intervals import fit_intervals
+from pipeline.models.intervals import fit_intervals, nearly_all_rows
 from pipeline.models.threshold import choose_threshold, with_threshold
 from pipeline.reporting import search_figures as figures
 from pipeline.results import (
@@ -178,10 +178,12 @@ class _Selection:
         """The scores of intervals around amounts, whose difficulty the model gets; else none."""
         if self.contract.classes:
             return ()
-        where = self.is_predicted
-        errors = (self.truth - blended[:, 0])[where]
+        where, seed = self.is_predicted, self.config.tune.seed
+        predicted = nearly_all_rows(model, self.X, self.y, self.metadata, seed)
+        if predicted is None:
+            predicted = blended[:, 0]
+        errors = (self.truth - predicted)[where]
         metadata, features = self.metadata.where(where), Features.of(self.contract)
-        seed = self.config.tune.seed
         fitted = fit_intervals(self.X[where], errors, metadata, features, seed)
         setattr(model, DIFFICULTY, fitted.difficulty)
         return fitted.scores

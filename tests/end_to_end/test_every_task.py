@@ -129,6 +129,8 @@ def test_every_other_verb_does_its_part(job: Job) -> None:
         answers = pd.read_csv("answers.csv")
         assert ("label" if job.task.has_classes else "low") in answers
         assert len(answers) == 50
+        back = run_verb(CONFIG, job.settings, verb="rollback", reason="a drill")
+        assert "version 1 is champion again" in back.decision.sentence
         assert main(["history", CONFIG]) == 0
         monitored = run_verb(CONFIG, job.settings, verb="monitor", data="people.csv")
         assert monitored.metrics["alarms"] == 0

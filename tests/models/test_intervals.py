@@ -5,7 +5,7 @@ from sklearn.dummy import DummyRegressor
 from threadpoolctl import threadpool_limits
 
 from pipeline.models.encoders import NUMBERS
-from pipeline.models.intervals import fit_intervals
+from pipeline.models.intervals import MOST_REFITTED, fit_intervals, nearly_all_rows
 from pipeline.results import Metadata
 from pipeline.schema.columns import NumberColumn
 from pipeline.schema.contract import Contract
@@ -70,3 +70,49 @@ def test_groups_stay_together_where_the_difficulty_is_learnt():
 
     assert len(alone.scores) == len(grouped.scores) == 300
     assert alone.scores != grouped.scores
+
+
+def test_rows_that_count_more_say_more_of_how_far_intervals_reach():
+    rng = np.random.default_rng(0)
+    is_heavy, new_is_heavy = (rng.random(3000) < 0.5 for _ in range(2))
+    X = pd.DataFrame({"x": rng.uniform(size=3000)})
+    weights = pd.Series(np.where(is_heavy, 9.0, 1.0), X.index, name="people")
+    errors = rng.normal(size=3000) * np.where(is_heavy, 1.0, 5.0)
+
+    difficulty, scores = fit_intervals(X, errors, Metadata(weights=weights), NUMBERS, seed=0)
+
+    outputs = np.column_stack([np.zeros(3000), difficulty.predict(X)])
+    _, low, high = target_of(CONTRACT, None, scores).bounds(outputs, 0.9)
+    new_errors = rng.normal(size=3000) * np.where(new_is_heavy, 1.0, 5.0)
+    held = (low <= new_errors) & (new_errors <= high)
+    new_weights = np.where(new_is_heavy, 9.0, 1.0)
+    assert np.average(held, weights=new_weights) == pytest.approx(0.9, abs=0.02)
+    assert held.mean() < 0.85
+    assert len(scores) == int(weights.sum() ** 2 / (weights**2).sum())
+
+
+def test_weights_that_are_all_the_same_change_no_interval():
+    X, errors = make_errors(60, 1.0, seed=1)
+    weights = pd.Series(3.0, X.index, name="people")
+
+    alike = fit_intervals(X, errors, Metadata(weights=weights), NUMBERS, seed=0)
+
+    np.testing.assert_allclose(alike.scores, np.sort(errors))
+
+
+@pytest.mark.parametrize(("rows", "groups", "folds"), [(100, None, 10), (100, 7, 7)])
+def test_amounts_for_the_intervals_are_of_models_of_nearly_all_rows(rows, groups, folds):
+    y = pd.Series(np.random.default_rng(0).normal(size=rows))
+    metadata = Metadata(groups=None if groups is None else pd.Series(y.index % groups, name="who"))
+
+    predicted = nearly_all_rows(DummyRegressor(), y.to_frame("x"), y, metadata, seed=0)
+
+    assert len(set(predicted.round(9))) == folds
+
+
+@pytest.mark.parametrize(("rows", "times"), [(MOST_REFITTED + 1, False), (100, True)])
+def test_many_rows_and_rows_in_time_are_not_fitted_again(rows, times):
+    y = pd.Series(np.arange(float(rows)))
+    metadata = Metadata(times=pd.Series(y.index, name="when") if times else None)
+
+    assert nearly_all_rows(DummyRegressor(), y.to_frame("x"), y, metadata, seed=0) is None
