@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from pipeline.config.load import model_name
 from pipeline.config.sections import Data
-from pipeline.datasets.dataset import check_target, inferred_target
-from pipeline.datasets.proposal import possible_targets, propose
+from pipeline.datasets.proposal import possible_targets, propose, with_missing_targets
 from pipeline.datasets.sources import open_source
+from pipeline.datasets.target import inferred_target, target_cells
 from pipeline.errors import ConfigError
 from pipeline.verbs import Options
 
@@ -33,8 +33,8 @@ def init(options: Options) -> Path:
     table = open_source(data).read()
     if not options.target:
         raise ConfigError(_no_target(options.data, possible_targets(table)))
-    check_target(data, table)
-    data, y, classes = inferred_target(data, table)
+    data = with_missing_targets(data, table)
+    data, y, classes = inferred_target(data, target_cells(data, table))
     proposal = propose(data, table, y, classes)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(proposal.text, encoding="utf-8")
@@ -46,7 +46,7 @@ def init(options: Options) -> Path:
 
 def _no_target(source: str, names: list[str]) -> str:
     if not names:
-        return f"no column of {source!r} has between 2 and 20 values in all rows; name --target"
+        return f"no column of {source!r} has between 2 and 20 values, or numbers; name --target"
     return "\n  ".join([f"which column of {source!r} is to be predicted? --target one of", *names])
 
 

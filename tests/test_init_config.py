@@ -111,6 +111,40 @@ def test_without_a_target_the_columns_that_could_be_one_are_named(folder, capsys
 
 
 @pytest.mark.parametrize(
+    ("gaps", "written", "missing"),
+    [(["", ""], "[]", 2), (["NA", "", "?"], '["?", NA]', 3)],
+)
+def test_rows_without_a_target_are_left_out_and_said_to_be(folder, caplog, gaps, written, missing):
+    caplog.set_level("INFO", "pipeline")
+    table = pd.read_csv("Churn 2024.csv", dtype=str, keep_default_na=False)
+    table["spent"] = np.random.default_rng(1).normal(50, 9, len(table)).round(2).astype(str)
+    table.loc[range(5, 5 + len(gaps)), "spent"] = gaps
+    table.to_csv("spent.csv", index=False)
+
+    assert main(["init", "spent.csv"]) == 2
+    assert main(["init", "spent.csv", "--target", "spent"]) == 0
+
+    without = f"{missing} rows have no target and are left out"
+    assert (
+        f"  target_missing: {written}  # {without}" in (folder / "configs/spent.yaml").read_text()
+    )
+    assert f"spent: {without}" in caplog.text
+    config = load("configs/spent.yaml", {})
+    dataset = build_dataset(config, open_source(config.data).read(), "0" * 64)
+    assert len(dataset.y) == len(table) - missing
+
+
+def test_column_with_gaps_is_named_among_the_possible_targets(folder, capsys):
+    table = pd.DataFrame({"a": ["x", "y", ""] * 20, "b": [*map(str, range(58)), "NA", ""]})
+    table.to_csv("gaps.csv", index=False)
+
+    assert main(["init", "gaps.csv"]) == 2
+
+    error = capsys.readouterr().err
+    assert "--target one of\n  b (an amount; 2 missing)\n  a (x, y; 20 missing)" in error
+
+
+@pytest.mark.parametrize(
     ("words", "sentence"),
     [
         ([], "init needs --data SOURCE"),

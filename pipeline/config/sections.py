@@ -13,7 +13,7 @@ from pipeline.config.serve import Serve
 from pipeline.config.tune import Tune
 from pipeline.config.types import MODEL_NAME, SHA256, Count, Positive, Rows, Seed, Share
 from pipeline.errors import nearest
-from pipeline.schema.columns import AnyColumn, Column, Frozen
+from pipeline.schema.columns import AnyColumn, Column, Frozen, Mark
 from pipeline.schema.contract import Label
 
 CUT = ("number", "integer", "date")  # kinds of columns whose values are cut into groups
@@ -48,6 +48,11 @@ class Data(Frozen):
         (None, None),
         description="least and greatest amount that there can be (regression only), null for none: "
         "no answer is beyond it",
+    )
+    target_missing: tuple[Mark, ...] | None = Field(
+        None,
+        description="marks of a missing target ([NA, -1]): rows that hold one, or nothing, are "
+        "left out; [] for those that hold nothing alone, null to refuse them",
     )
     target_kind: Literal["auto", "text"] = Field(
         "auto",

@@ -39,8 +39,9 @@ def read_amounts(data: Data, cells: "pd.Series[Any]") -> "pd.Series[Any]":
     ):
         places = np.flatnonzero(is_wrong)
         if len(places):
+            first = cells.iloc[places[:1]]
             raise ContractError(
-                f"row {places[0] + 1}, {name}: holds {str(cells.iloc[places[0]])[:40]!r} "
+                f"row {first.index[0] + 1}, {name}: holds {str(first.iloc[0])[:40]!r} "
                 f"({len(places)} rows hold such), and {rule}; {remedy}"
             )
     if amounts.nunique() < 2:

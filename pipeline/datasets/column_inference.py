@@ -75,8 +75,10 @@ class Inferred:
     notes: dict[str, str] = field(default_factory=dict)
 
 
-def complete(config: Config, table: pd.DataFrame, classes: Sequence[Label]) -> Data:
+def complete(config: Config, table: pd.DataFrame, y: Cells, classes: Sequence[Label]) -> Data:
     """The settings with what they leave open as the table says it: columns, and positive class.
+
+    `y` is the target, and `classes` are those of it; amounts have none.
 
     A config that lists columns leaves nothing open, unless it says so (`data.unlisted`). Who rows
     belong to is no feature.
@@ -90,9 +92,7 @@ def complete(config: Config, table: pd.DataFrame, classes: Sequence[Label]) -> D
     inferred = infer(table, {*others, *data.columns})
     columns = {**inferred.columns, **data.columns}
     names = [name for name in map(str, table.columns) if name in columns]
-    positive = (
-        positive_class(table[data.target], classes) if data.positive is None else data.positive
-    )
+    positive = positive_class(y, classes) if data.positive is None else data.positive
     return data.model_copy(
         update={
             "columns": {name: columns[name] for name in (*names, *data.columns)},

@@ -1,10 +1,7 @@
 """From a table to a checked data set in two parts."""
 
-import json
-import logging
 from collections.abc import Mapping
-from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,71 +9,56 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.config.sections import Config, Data, check_slices
-from pipeline.datasets import amounts, splits
-from pipeline.datasets.amounts import with_task
+from pipeline.datasets import splits, target
 from pipeline.datasets.column_inference import complete
 from pipeline.datasets.kinds import TABLE_KINDS
 from pipeline.datasets.metadata import metadata_cells, read_metadata
-from pipeline.datasets.sampling import rows_per_class
 from pipeline.datasets.sources import stem
 from pipeline.errors import ConfigError, ContractError, nearest
-from pipeline.results import Dataset
+from pipeline.results import Dataset, Metadata
 from pipeline.schema.columns import Column
 from pipeline.schema.contract import Contract
 from pipeline.schema.kinds import kind_of
 from pipeline.schema.rules import check, check_names
 
-log = logging.getLogger(__name__)
-ROWS_PER_CLASS = 9  # of all, with the defaults of split and search
 MOST_NAMED = 5  # columns in one message
-AMOUNTS = "Where it holds amounts, set data.task to regression"
-SAYS_AMOUNTS = "an amount is predicted (data.task regression; classification is for classes)"
+
+
+class _Parts(NamedTuple):
+    """The places of the rows of either part in the table, and how they came there."""
+
+    train: splits.Places
+    test: splits.Places
+    note: str
 
 
 def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
     """The checked and split data set. Raises ContractError, and ConfigError for `positive`."""
-    data = config.data
-    check_target(data, table)
-    data, y, classes = inferred_target(data, table, config)
+    labelled = target.target_cells(config.data, table)
+    data, y, classes = target.inferred_target(config.data, labelled, config)
     config = config.model_copy(update={"data": data})
-    data = complete(config, table, classes)
+    data = complete(config, table, y, classes)
     _check_slices(config, data)
-    labels: dict[Any, str] = {}
-    if classes:
-        _check_positive(data, classes)
-        labels = _labels(data, classes)
-        _check_rows(config, y, classes)
-    features = _features(data, table)
-    _check_header(data, table)
+    labels = target.class_labels(data, classes) if classes else {}
+    target.check_rows(config, y, classes)
     of_rows = metadata_cells(config, table)
+    texts = _feature_cells(data, table)
     del table  # as texts it is several times the size of its numbers
-    _check_names(data, list(map(str, features.columns)))
-    texts = {str(name): each for name, each in features.items()}
-    del features
     cells = _read(data.columns, texts)
-    dates = {
-        name: cells[name]
-        for name, column in data.columns.items()
-        if column.kind == "date" and name in cells
-    }
-    metadata = read_metadata(of_rows, dates)
-    train, test = splits.split(config, y, metadata)
-    counted = train if metadata.weights is None else train[metadata.weights.iloc[train] > 0]
-    if classes:
-        _check_rows_per_class(config, y.iloc[counted], classes)
-    else:
-        amounts.check_rows(len(counted))
-    columns = _learn(data.columns, cells, train)
+    metadata = read_metadata(of_rows, _dates(data.columns, cells))
+    parts = _split(config, y, metadata, of_rows, len(cells))
+    target.check_training_rows(config, _at(y, _counted(parts.train, metadata)), classes)
+    columns = _learn(data.columns, cells, parts.train)
     X = check(columns, cells)
     coded = [name for name, column in columns.items() if not kind_of(column).plain_types]
     cells = cells[[name for name in coded if name in cells]]
-    X_train, X_test = X.iloc[train], X.iloc[test]
+    X_train, X_test = X.iloc[parts.train], X.iloc[parts.test]
     del X  # as large as both parts
     _check_values_per_column(X_train)
     return Dataset(
         name=stem(data.source),
         digest=digest,
-        split_digest=splits.digest(metadata, train, test),
+        split_digest=splits.digest(metadata, parts.train, parts.test),
         contract=Contract(
             columns=columns,
             target=data.target,
@@ -85,15 +67,57 @@ def build_dataset(config: Config, table: pd.DataFrame, digest: str) -> Dataset:
             target_range=data.target_range,
         ),
         X_train=X_train,
-        y_train=y.iloc[train],
+        y_train=_at(y, parts.train),
         X_test=X_test,
-        y_test=y.iloc[test],
+        y_test=_at(y, parts.test),
         metadata=metadata,
         labels=labels,
-        rows_note=splits.describe(metadata, of_rows.get("split.time"), train, test),
+        rows_note=parts.note,
         cells=cells if len(cells.columns) else None,
         data=data,
     )
+
+
+def _feature_cells(data: Data, table: pd.DataFrame) -> dict[str, "pd.Series[Any]"]:
+    """The cells of each feature as the table has them. Raises ContractError for wrong columns."""
+    features = _features(data, table)
+    _check_header(data, table)
+    _check_names(data, list(map(str, features.columns)))
+    return {str(name): each for name, each in features.items()}
+
+
+def _dates(columns: Mapping[str, Column], cells: pd.DataFrame) -> dict[str, "pd.Series[Any]"]:
+    names = [name for name, column in columns.items() if column.kind == "date"]
+    return {name: cells[name] for name in names if name in cells}
+
+
+def _split(
+    config: Config,
+    y: "pd.Series[Any]",
+    metadata: Metadata,
+    of_rows: Mapping[str, "pd.Series[Any]"],
+    rows: int,
+) -> _Parts:
+    """Both parts of the rows that have a target; the others are in neither."""
+    places = y.index.to_numpy()
+    labelled = metadata.where(places)
+    train, test = splits.split(config, y, labelled)
+    times = of_rows["split.time"].iloc[places] if "split.time" in of_rows else None
+    without = f"{rows - len(y)} rows without a target are left out" if len(y) < rows else ""
+    notes = (without, splits.describe(labelled, times, train, test))
+    return _Parts(places[train], places[test], "; ".join(note for note in notes if note))
+
+
+def _at(y: "pd.Series[Any]", places: splits.Places) -> "pd.Series[Any]":
+    """The targets of rows by their places in the table."""
+    return y.loc[pd.Index(places)]
+
+
+def _counted(train: splits.Places, metadata: Metadata) -> splits.Places:
+    """The training rows that have weight."""
+    if metadata.weights is None:
+        return train
+    return train[metadata.weights.iloc[train] > 0]
 
 
 def _read(columns: Mapping[str, Column], features: dict[str, "pd.Series[Any]"]) -> pd.DataFrame:
@@ -123,29 +147,6 @@ def _learn(
         else column
         for name, column in columns.items()
     }
-
-
-def check_target(data: Data, table: pd.DataFrame) -> None:
-    """Raises ContractError for a target that is no column, or has a missing value; for no rows."""
-    names = list(map(str, table.columns))
-    if data.target not in names:
-        hint = nearest(data.target, names) or f"; the columns are {', '.join(names)}"
-        raise ContractError(
-            f"data.target is {data.target!r}, which is no column of {data.source!r}{hint}"
-        )
-    if names.count(data.target) > 1:
-        raise ContractError(
-            f"data.target {data.target!r} is there twice; rename one of the columns"
-        )
-    if table.empty:
-        raise ContractError(f"data.source {data.source!r} has no rows, only a header")
-    empty = np.flatnonzero(table[data.target].isna())
-    if len(empty):
-        raise ContractError(
-            f"row {empty[0] + 1}, {data.target}: the target must not be missing "
-            f"({len(empty)} rows have none); leave such rows out of the table. "
-            'A class that is the empty text is written "" in CSV'
-        )
 
 
 def _features(data: Data, table: pd.DataFrame) -> pd.DataFrame:
@@ -189,12 +190,6 @@ def _check_names(data: Data, names: list[str]) -> None:
         raise ContractError(f"{error}\n{remedy}", error.rule) from None
 
 
-def _whole_numbers(y: "pd.Series[Any]") -> "pd.Series[Any]":
-    """1.0 and 0.0 are the classes 1 and 0."""
-    whole = pd.api.types.is_float_dtype(y) and bool(((y % 1 == 0) & (y.abs() < 2**53)).all())
-    return y.astype("int64") if whole else y
-
-
 def _check_kinds(columns: Mapping[str, Column], features: pd.DataFrame) -> None:
     """Raises ContractError, once for all columns of a kind that have no cell of it."""
     for kind, table_kind in TABLE_KINDS.items():
@@ -219,118 +214,12 @@ def _short(value: Any) -> str:
     return (repr(value) if isinstance(value, str) else str(value))[:40]
 
 
-def inferred_target(
-    data: Data, table: pd.DataFrame, config: Config | None = None
-) -> tuple[Data, "pd.Series[Any]", tuple[Any, ...]]:
-    """The settings with their task, the target, and its classes, sorted; amounts have none.
-
-    `config` says how many rows a class needs, None for the defaults. Raises ContractError, and
-    ConfigError for settings of the other task.
-    """
-    needed = ROWS_PER_CLASS if config is None else _rows_per_class_of_all(config)
-    data, reason = with_task(data, table[data.target], needed)
-    if reason:
-        log.info("%s %s: %s", data.target, reason, SAYS_AMOUNTS)
-    if data.task == "regression":
-        amounts.check_settings(data)
-        return data, amounts.read_amounts(data, table[data.target]), ()
-    y = _whole_numbers(table[data.target])
-    return data, y, _classes(data, y)
-
-
-def _classes(data: Data, y: "pd.Series[Any]") -> tuple[Any, ...]:
-    if not isinstance(y.iloc[:1].tolist()[0], (bool, int, str)):
-        raise ContractError(
-            f"{data.target}: holds {y.dtype} such as {y.iloc[0]}; "
-            f"a class must be an integer, a text or true/false. {AMOUNTS}"
-        )
-    classes = tuple(sorted(y.unique().tolist()))
-    if len(classes) < 2:
-        raise ContractError(
-            f"{data.target}: every row is of the class {classes[0]!r}; there must be two or more"
-        )
-    return classes
-
-
 def _check_slices(config: Config, data: Data) -> None:
     """Raises ConfigError for slices that do not fit columns, which the table alone may say."""
     try:
         check_slices(config.gate.slices, data.columns)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-
-
-def _check_positive(data: Data, classes: tuple[Any, ...]) -> None:
-    """Raises ConfigError where `data.positive` is not one of two classes, or one of more."""
-    shortened = ", ".join(map(repr, classes[:10]))
-    # True == 1 in Python, but `positive: 1` is not the class true.
-    if len(classes) == 2 and (type(data.positive), data.positive) not in [
-        (type(label), label) for label in classes
-    ]:
-        raise ConfigError(
-            f"data.positive is {data.positive!r}; with two classes it must be one of {shortened}"
-        )
-    if len(classes) > 2 and data.positive is not None:
-        raise ConfigError(
-            f"data.positive is {data.positive!r}, but {data.target} has {len(classes)} classes "
-            f"({shortened}); leave it out, or take the rows of the other classes out of the table"
-        )
-
-
-def _labels(data: Data, classes: tuple[Any, ...]) -> dict[Any, str]:
-    """The classes' names. Raises ConfigError for one of no class, or of two."""
-    by_text = {json.dumps(one) if isinstance(one, int) else one: one for one in classes}
-    for text in data.labels:
-        if text not in by_text:
-            hint = nearest(text, by_text) or f"; the classes are {', '.join(list(by_text)[:10])}"
-            raise ConfigError(f"data.labels has {text!r}, which is no class of {data.target}{hint}")
-    labels = {by_text[text]: name for text, name in data.labels.items()}
-    names = [str(labels.get(label, label)) for label in classes]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ConfigError(
-            f"data.labels calls two classes of {data.target} {twice!r}; give each a name of its own"
-        )
-    return labels
-
-
-def _rows_per_class_of_all(config: Config) -> int:
-    """How many rows of a class all rows must have, so that the training part has enough."""
-    return ceil(rows_per_class(config) / (1 - config.split.test_size))
-
-
-def _check_rows(config: Config, y: "pd.Series[Any]", classes: tuple[Any, ...]) -> None:
-    """Raises ContractError for more classes than the rows of the training part can fill."""
-    rows = len(y) * (1 - config.split.test_size)
-    needed = rows_per_class(config)
-    if len(classes) > 2 and len(classes) * needed > rows:
-        raise ContractError(
-            f"{config.data.target}: has {len(classes)} classes in {len(y)} rows, such as "
-            f"{', '.join(map(repr, classes[:3]))}; each class needs {needed} rows in the training "
-            f"part of about {rows:.0f}: join rare classes, or add rows. {AMOUNTS}"
-        )
-
-
-def _check_rows_per_class(
-    config: Config, y_train: "pd.Series[Any]", classes: tuple[Any, ...]
-) -> None:
-    needed = rows_per_class(config)
-    split = config.split
-    remedies = "add rows of it, or leave the class out"
-    if split.time is not None:
-        remedies += (
-            f", or lower split.test_size: the latest rows by {split.time!r} are the test part"
-        )
-    elif not split.stratify:
-        remedies += ", or set split.stratify to true"
-    counts = y_train.value_counts()
-    for label in classes:
-        if counts.get(label, 0) < needed:
-            raise ContractError(
-                f"{config.data.target}: the class {label!r} has {counts.get(label, 0)} rows in the "
-                f"training part, and {needed} are needed for tune.folds {config.tune.folds}; "
-                f"{remedies}"
-            )
 
 
 def _check_values_per_column(X_train: pd.DataFrame) -> None:

@@ -11,7 +11,8 @@ from pipeline.config.load import model_name
 from pipeline.config.sections import Data
 from pipeline.config.write import as_set, block, comment, scalar
 from pipeline.datasets.checks.row_structure import propose_split
-from pipeline.datasets.column_inference import Inferred, infer, positive_class
+from pipeline.datasets.column_inference import MARKS, Inferred, infer, positive_class
+from pipeline.datasets.kinds import MISSING
 from pipeline.datasets.sources import stem
 from pipeline.errors import ConfigError
 from pipeline.schema.contract import Label
@@ -33,20 +34,20 @@ class Proposal:
 
 
 def possible_targets(table: pd.DataFrame) -> list[str]:
-    """The columns that have a few values in all rows, with those values, or numbers.
-
-    The last column first.
-    """
+    """The columns that have a few values, with those values, or numbers; the last column first."""
     names = []
     for place, name in reversed(list(enumerate(map(str, table.columns)))):
         cells = table.iloc[:, place]
-        values = cells.dropna().astype(str).unique()
-        if name and not cells.isna().any() and 2 <= len(values) <= MOST_CLASSES:
+        missing, marks = missing_targets(cells)
+        there = cells[cells.notna() & ~cells.isin(marks)]
+        values = there.astype(str).unique()
+        gaps = f"; {missing} missing" if missing else ""
+        if name and 2 <= len(values) <= MOST_CLASSES:
             few = ", ".join(sorted(values)[:MOST_NAMED])
             more = ", ..." if len(values) > MOST_NAMED else ""
-            names.append(f"{name} ({few}{more})")
-        elif name and len(values) > MOST_CLASSES and is_numeric(cells):
-            names.append(f"{name} (an amount)")
+            names.append(f"{name} ({few}{more}{gaps})")
+        elif name and len(values) > MOST_CLASSES and is_numeric(there):
+            names.append(f"{name} (an amount{gaps})")
     return names
 
 
@@ -56,21 +57,51 @@ def is_numeric(cells: "pd.Series[Any]") -> bool:
     return bool(numbers.notna().all()) and not pd.api.types.is_bool_dtype(cells)
 
 
+def with_missing_targets(data: Data, table: pd.DataFrame) -> Data:
+    """The settings with `target_missing` where rows have no target, or a mark in place of a number.
+
+    What does not name one column of the table is left as it is.
+    """
+    if list(map(str, table.columns)).count(data.target) != 1:
+        return data
+    missing, marks = missing_targets(table[data.target])
+    return data.model_copy(update={"target_missing": tuple(marks)}) if missing else data
+
+
+def missing_targets(cells: "pd.Series[Any]") -> tuple[int, list[str]]:
+    """How many cells stand for a missing value, and the texts by which some of them do.
+
+    A text does so where all others are numbers: among texts `NA` may be a class.
+    """
+    empty, there = int(cells.isna().sum()), cells.dropna()
+    if not pd.api.types.is_string_dtype(there):
+        return empty, []
+    is_mark = there.isin(MISSING) | there.str.strip().str.lower().isin(MARKS)
+    numbers = there[~is_mark]
+    if not is_mark.any() or not len(numbers) or not is_numeric(numbers):
+        return empty, []
+    return empty + int(is_mark.sum()), sorted(set(there[is_mark]))
+
+
 def propose(
     data: Data, table: pd.DataFrame, y: "pd.Series[Any]", classes: Sequence[Label]
 ) -> Proposal:
     """The config of the table, with all that it says of itself.
 
-    `y` is the target, and `classes` are those of it, sorted; amounts have none.
+    `y` is the target of the rows that have one, and `classes` are those of it, sorted; amounts have
+    none.
     """
     inferred = infer(table, {data.target})
     if not inferred.columns:
         raise ConfigError(f"{data.source!r} has no column beside {data.target!r} to learn from")
-    positive = positive_class(table[data.target], classes)
-    balance = _balance(table[data.target], classes) if classes else _span(y)
-    split = propose_split(table, inferred.columns, data.target, y)
+    positive = positive_class(y, classes)
+    balance = _balance(y, classes) if classes else _span(y)
+    split = propose_split(table.loc[y.index], inferred.columns, data.target, y)
+    without = f"{len(table) - len(y)} rows have no target and are left out"
     lines = [
-        *_data_lines(data, inferred, classes, positive, balance),
+        *_source_lines(data),
+        *_target_lines(data, classes, positive, balance, without),
+        *_column_lines(inferred),
         *_split_lines(split),
         *_gate_lines(data, "log_loss" if classes else "rmse"),
     ]
@@ -79,6 +110,7 @@ def propose(
         (
             f"{len(table)} rows; {_kinds(inferred)}",
             _target(data, classes, positive, balance) if classes else f"{data.target}: {balance}",
+            *([f"{data.target}: {without}"] if data.target_missing is not None else []),
             *_findings(inferred),
             *_leading_zeros(data, classes),
             *(f"split.{key} may be {name!r}: {reason}" for key, (name, reason) in split.items()),
@@ -95,9 +127,7 @@ def _span(y: "pd.Series[Any]") -> str:
     return f"an amount, {y.min():.6g} to {y.max():.6g}, median {y.median():.6g}"
 
 
-def _data_lines(
-    data: Data, inferred: Inferred, classes: Sequence[Label], positive: Label | None, balance: str
-) -> Iterator[str]:
+def _source_lines(data: Data) -> Iterator[str]:
     yield from comment(
         f"{stem(data.source)}: what the columns hold was inferred from the table; check it, and\n"
         "complete it with meanings and units, which people see beside every answer."
@@ -108,13 +138,23 @@ def _data_lines(
     for name in ("csv", "sheet", "query", "target_kind"):
         if name in settings:
             yield f"  {name}: {scalar(settings[name])}"
+
+
+def _target_lines(
+    data: Data, classes: Sequence[Label], positive: Label | None, balance: str, without: str
+) -> Iterator[str]:
     yield f"  target: {scalar(data.target)}  # {balance}"
+    if data.target_missing is not None:
+        yield f"  target_missing: {scalar(data.target_missing)}  # {without}"
     if not classes:
         yield "  task: regression"
         yield "  # target_range: [0, null]  # least and greatest amount that there can be"
     if positive is not None:
         other = next(label for label in classes if label != positive)
         yield f"  positive: {scalar(positive)}  # its probability is asked for; or {scalar(other)}"
+
+
+def _column_lines(inferred: Inferred) -> Iterator[str]:
     yield "  columns:"
     yield from block(
         {name: as_set(column) for name, column in inferred.columns.items()},

@@ -137,6 +137,44 @@ def test_build_leaves_out_what_is_dropped(header):
     assert dataset.X["x"].tolist() == list(range(2 * EACH))
 
 
+@pytest.mark.parametrize(
+    ("labels", "marks", "settings", "classes"),
+    [
+        ([0, "", 1], (), {}, (0, 1)),
+        ([0, "NA", 1, ""], ("NA",), {}, (0, 1)),
+        ([0, -1, 1], (-1,), {}, (0, 1)),
+        (["no", "?", "yes"], ("?",), {"positive": "yes"}, ("no", "yes")),
+        (["true", "", "false"], (), {"positive": True}, (False, True)),
+        (["01", "?", "1"], ("?",), {"positive": "1"}, ("01", "1")),
+        ([0, "NA", 1], ("NA",), {"target_kind": "text", "positive": "1"}, ("0", "1")),
+        ([1.5, "NA", 2.5, 7], ("NA",), {"positive": None}, ()),
+    ],
+)
+def test_rows_without_a_target_are_left_out_if_asked_for(labels, marks, settings, classes):
+    text = make_csv(labels)
+    dataset = build(text, target_missing=marks, **settings)
+
+    rows = [line.split(",") for line in text.splitlines()[1:]]
+    whole = [place for place, (_, label) in enumerate(rows) if label not in ("", *map(str, marks))]
+    assert dataset.contract.classes == classes
+    assert dataset.y.index.tolist() == dataset.X.index.tolist() == whole
+    assert dataset.X["x"].tolist() == whole
+    kinds = [type(one) for one in classes] or [float]
+    assert dataset.y.tolist() == [
+        rows[place][1] == "true" if kinds[0] is bool else kinds[0](rows[place][1])
+        for place in whole
+    ]
+    assert dataset.rows_note == f"{len(rows) - len(whole)} rows without a target are left out"
+    assert len(dataset.y_test) == pytest.approx(0.3 * len(whole), abs=1)
+
+
+def test_row_of_a_wrong_amount_is_named_by_its_place_in_the_table():
+    text = make_csv([1.5, "", 2.5], extra_rows="0,inf\n")
+    assert "row 61, y: holds 'inf'" in refusal(
+        text, target_missing=(), positive=None, task="regression"
+    )
+
+
 def test_build_takes_gaps():
     dataset = build(make_csv([0, 1], ",1\nnan,0\nNA,1\n"))
 
@@ -227,9 +265,14 @@ NO_AMOUNT = "Where it holds amounts, set data.task to regression"
             make_csv([0, 1], "7,\n8,1\n9,\n"),
             {},
             [
-                "row 41, y: the target must not be missing (2 rows have none); leave such rows out",
+                "row 41, y: the target must not be missing (2 rows have none); 'target_missing: ",
                 'A class that is the empty text is written "" in CSV',
             ],
+        ),
+        (
+            "x,y\n1,\n2,?\n",
+            {"target_missing": ("?",)},
+            ["y: no row has a target; all 2 are missing, or one of data.target_missing ['?']"],
         ),
         # The columns.
         (
