@@ -97,7 +97,7 @@ def _calibrated_by_group(
         within[""] = model
     counts = {f"{prefix}cv": one.cv for prefix, one in within.items() if isinstance(one.cv, int)}
     folds: dict[str, list[tuple[Places, Places]]] = {
-        name: group_folds(y, groups, count, seed=0) for name, count in counts.items()
+        name: _inner_folds(y, groups, count) for name, count in counts.items()
     }
     model.set_params(**folds)
     try:
@@ -120,7 +120,7 @@ def _encoded_by_fold(
     folds = (
         splitter.split(y, y)
         if metadata.groups is None
-        else group_folds(y, metadata.groups, splitter.n_splits, seed=0)
+        else _inner_folds(y, metadata.groups, splitter.n_splits)
     )
     fold_of_row = np.empty(len(y), dtype=np.intp)
     for place, (_, test) in enumerate(folds):
@@ -130,6 +130,16 @@ def _encoded_by_fold(
         yield fold_of_row
     finally:
         _reset(model, splitters)
+
+
+def _inner_folds(
+    y: "pd.Series[Any]", groups: "pd.Series[Any]", count: int
+) -> list[tuple[Places, Places]]:
+    """Folds of whole groups, no more than there are groups; of rows, where there is one group."""
+    distinct = int(groups.nunique())
+    if distinct == 1:
+        return group_folds(y, pd.Series(range(len(y)), y.index), count, seed=0)
+    return group_folds(y, groups, min(count, distinct), seed=0)
 
 
 def _params_of(model: Any, kind: type[Any]) -> dict[str, Any]:

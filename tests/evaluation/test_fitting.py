@@ -121,6 +121,17 @@ def test_every_family_takes_weights_and_groups_with_categories_of_many_levels(
     assert [encoder.cv.n_splits for encoder in encoders] == [3]
 
 
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_few_groups_are_folds_enough_to_encode_and_to_calibrate(groups):
+    X, y = many_levels()
+    features = Features(("number",), (), (), {"few": 60, "many": 300})
+    sites = pd.Series(np.arange(len(y)) % groups, X.index, name="site")
+
+    model = fit(families.build("svc", {}, 0, features), X, y, Metadata(groups=sites))
+
+    assert roc_auc_score(y, model.predict_proba(X)[:, 1]) > 0.75
+
+
 def test_weights_leave_the_folds_of_target_encoders_as_they_are_and_groups_part_them():
     X, y = many_levels()
     features = Features(("number",), (), (), {"many": 300})
