@@ -45,11 +45,12 @@ from pipeline.schema.rules import decode
 from pipeline.tasks import AMOUNT, CLASSIFICATION, METRICS, TaskName
 
 WORST_ROWS = 20
-REPEATS = 5
+REPEATS = 5  # of each column, where its rows are few
 MOST_CELLS = 2**21  # of the shuffled tables that a model is asked at once
 MOST_ASKED = 2**26  # cells of all shuffled tables
 MOST_SHUFFLED = 200_000  # rows of all shuffled tables
-FEWEST_SHUFFLED = 200  # rows of one, however many columns there are
+FEWEST_SHUFFLED = 100  # of each column, however many columns there are
+FEWEST_REPEATS = 2
 LARGE = 100  # from here on decimals of a metric say nothing
 MOST_DRAWN = 100_000  # rows of pictures, and of metrics over thresholds
 MOST_FITTED = 100_000  # rows that a baseline is fitted on
@@ -198,16 +199,17 @@ def _classes(dataset: Dataset, predictions: Predictions) -> pd.DataFrame:
 def _importance(
     evaluate: Evaluate, dataset: Dataset, model: Any, predictions: AnyPredictions
 ) -> pd.DataFrame:
-    """How much the task's loss rises when a column is shuffled (Breiman 2001), five times each.
+    """How much the task's loss rises when a column is shuffled (Breiman 2001), several times each.
 
     As scikit-learn's `permutation_importance`, which asks the model anew for each of those tables:
     many small ones take it as long as one large one. Of many rows a stratified sample is shuffled.
     """
-    rows = sample(predictions.truth, _rows_to_shuffle(dataset), evaluate.seed)
+    most, repeats = _shuffles(dataset)
+    rows = sample(predictions.truth, most, evaluate.seed)
     X, predictions = dataset.X_test.iloc[rows].to_numpy(), predictions.where(rows)
     rng = np.random.default_rng(evaluate.seed)
-    shuffles = [rng.permutation(len(X)) for _ in range(REPEATS)]
-    rises = np.empty((X.shape[1], REPEATS))
+    shuffles = [rng.permutation(len(X)) for _ in range(repeats)]
+    rises = np.empty((X.shape[1], repeats))
     row_loss = ROW_LOSSES[predictions.task.name]
 
     def mean_loss(given: Outputs) -> float:
@@ -215,25 +217,29 @@ def _importance(
         return row_loss.of_mean(mean(losses, predictions.weights))
 
     least = mean_loss(outputs(model, dataset.X_test.iloc[rows]))
-    at_once = max(1, MOST_CELLS // (REPEATS * X.size))
+    at_once = max(1, MOST_CELLS // (repeats * X.size))
     for start in range(0, X.shape[1], at_once):
         places = range(start, min(start + at_once, X.shape[1]))
         tables = [_shuffled(X, place, order) for place in places for order in shuffles]
         asked = pd.DataFrame(np.concatenate(tables), columns=list(dataset.X_test))
         given = outputs(model, asked if X.dtype != object else asked.astype(dataset.X_test.dtypes))
         losses = [mean_loss(part) for part in np.split(given, len(tables))]
-        rises[start : places.stop] = np.reshape(losses, (-1, REPEATS)) - least
+        rises[start : places.stop] = np.reshape(losses, (-1, repeats)) - least
     table = pd.DataFrame(
         {"name": dataset.X_test.columns, "mean": rises.mean(axis=1), "std": rises.std(axis=1)}
     )
     return table.sort_values("mean", ascending=False)
 
 
-def _rows_to_shuffle(dataset: Dataset) -> int:
-    """So many that time and memory stay bounded: every column is shuffled in all of them."""
-    columns = dataset.X_test.shape[1]
-    most = min(MOST_SHUFFLED // columns, MOST_ASKED // columns**2) // REPEATS
-    return max(FEWEST_SHUFFLED, most)
+def _shuffles(dataset: Dataset) -> tuple[int, int]:
+    """In how many rows each column is shuffled, and how often; all columns in bounded time.
+
+    Fewer repeats of more rows are closer to the truth than more of fewer: rows differ more.
+    """
+    rows, columns = dataset.X_test.shape
+    each = max(FEWEST_SHUFFLED, min(MOST_SHUFFLED // columns, MOST_ASKED // columns**2))
+    repeats = min(REPEATS, max(FEWEST_REPEATS, each // rows))
+    return each // repeats, repeats
 
 
 def _shuffled(X: Matrix, place: int, order: NDArray[np.intp]) -> Matrix:
@@ -313,7 +319,7 @@ def _samples(dataset: Dataset, predictions: AnyPredictions) -> str:
     """What is of a sample and not of all rows, in a sentence; empty where nothing is."""
     tested, trained = len(predictions.truth), len(dataset.y_train)
     sizes = (
-        ("importances are of", _rows_to_shuffle(dataset), tested),
+        ("importances are of", _shuffles(dataset)[0], tested),
         ("intervals are drawn from", bootstrap.MOST_ROWS, tested),
         ("pictures and metrics over thresholds are of", MOST_DRAWN, tested),
         ("baselines are fitted on", MOST_FITTED, trained),

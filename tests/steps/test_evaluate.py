@@ -326,9 +326,9 @@ def test_figures_call_the_classes_by_their_names():
 
 def test_metrics_are_of_all_rows_where_the_rest_is_of_a_sample_and_says_so(monkeypatch, binary):
     dataset, training, whole = binary
-    for name in ("MOST_DRAWN", "MOST_FITTED", "FEWEST_SHUFFLED"):
-        monkeypatch.setattr(step, name, 30)
-    monkeypatch.setattr(step, "MOST_SHUFFLED", 0)
+    sizes = {"MOST_DRAWN": 30, "MOST_FITTED": 30, "MOST_SHUFFLED": 0, "FEWEST_SHUFFLED": 60}
+    for name, size in sizes.items():
+        monkeypatch.setattr(step, name, size)
     monkeypatch.setattr(step.metrics, "PART", 7)
     sampled = evaluate(FEW, dataset, training)
     assert sampled.metrics == pytest.approx(whole.metrics)
