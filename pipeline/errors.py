@@ -68,15 +68,15 @@ class StoreError(PipelineError):
     """MLflow's store cannot be reached or used."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint such as `, did you mean 'Glucose'?`, or nothing when no known name is close."""
-    close = closest(name, known)
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint such as `, did you mean 'Glucose'?`, or nothing where no name is close."""
+    close = closest(name, names)
     return f", did you mean {close!r}?" if close else ""
 
 
-def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like it, if one is close."""
-    lowered = {k.lower(): k for k in known if len(k) <= LONGEST_NAME}
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """The name that is most like it, if one is close."""
+    lowered = {k.lower(): k for k in names if len(k) <= LONGEST_NAME}
     if len(name) > LONGEST_NAME:
         return None
     close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.65)

@@ -42,10 +42,10 @@ def read_query(data: Data) -> TableSource:
 
 def _with_variables(url: "URL") -> "URL":
     """The address with the environment's values in place of `${NAME}`. Raises SourceError."""
-    shown = url.render_as_string()
+    address = url.render_as_string()
     if url.password is not None and not VARIABLE.fullmatch(str(url.password)):
         raise SourceError(
-            f"data.source {shown!r} holds a password, which would be logged with each run; "
+            f"data.source {address!r} holds a password, which would be logged with each run; "
             "put it into an environment variable and write ${NAME} in its place"
         )
     parts = {name: getattr(url, name) for name in ("username", "password", "host", "database")}
@@ -53,7 +53,7 @@ def _with_variables(url: "URL") -> "URL":
         for variable in VARIABLE.findall(str(text)):
             if variable not in os.environ:
                 raise SourceError(
-                    f"data.source {shown!r} names {variable} of the environment, which is not set"
+                    f"data.source {address!r} names {variable} of the environment, which is not set"
                 )
         parts[name] = text and VARIABLE.sub(lambda match: os.environ[match[1]], str(text))
     return url.set(**parts)

@@ -77,8 +77,8 @@ def pickles(_: Config) -> Iterator[Finding]:
 
 def temporary_files(_: Config) -> Iterator[Finding]:
     """Room for temporary files, and what dead processes of other users' have left there."""
-    own = Path(tempfile.gettempdir())
-    folder = own.parent if own.name.startswith(temporary.PREFIX) else own
+    directory = Path(tempfile.gettempdir())
+    folder = directory.parent if directory.name.startswith(temporary.PREFIX) else directory
     yield room("temporary files", folder, "set TMPDIR to a folder with more room")
     left = temporary.left_behind(folder)  # by now: each start removes what it may
     if left:

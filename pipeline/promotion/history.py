@@ -8,7 +8,7 @@ from pipeline.reporting.markdown import one_line, row
 from pipeline.results import Event
 from pipeline.tracking import pages
 
-SHOWN = (  # for people
+METRICS = (  # for people
     *("cv/log_loss", "test/log_loss", "test/roc_auc"),
     *("cv/rmse", "test/rmse", "test/coverage"),
 )
@@ -88,4 +88,4 @@ def _minute(event: Event) -> str:
 
 
 def _figures(event: Event) -> list[str]:
-    return [f"{name} {event.metrics[name]:.4f}" for name in SHOWN if name in event.metrics]
+    return [f"{name} {event.metrics[name]:.4f}" for name in METRICS if name in event.metrics]

@@ -54,7 +54,7 @@ FEWEST_REPEATS = 2
 LARGE = 100  # from here on decimals of a metric say nothing
 MOST_DRAWN = 100_000  # rows of pictures, and of metrics over thresholds
 MOST_FITTED = 100_000  # rows that a baseline is fitted on
-SHOWN: tuple[str, ...] = ("accuracy", "precision", "recall", "f1")  # over thresholds
+OVER_THRESHOLDS: tuple[str, ...] = ("accuracy", "precision", "recall", "f1")
 
 
 def evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evaluation:
@@ -345,7 +345,7 @@ def _thresholds(predictions: Predictions) -> pd.DataFrame:
     rows: list[dict[str, float]] = []
     for threshold in np.linspace(0.05, 0.95, 19).tolist():
         at = replace(predictions, threshold=threshold)
-        values = {str(name): metrics.value(name, at) for name in SHOWN}
+        values = {str(name): metrics.value(name, at) for name in OVER_THRESHOLDS}
         if not (at.labels == at.positive).any():
             values["precision"] = np.nan
         rows.append({"threshold": threshold, **values})

@@ -18,7 +18,7 @@ from pipeline.tuning.trial import TrialResult, may_end_now
 log = logging.getLogger(__name__)
 
 SEARCH = "search"  # which search a trial belongs to, over all runs that went on with it
-KEPT = "predictions"
+TAG = "predictions"
 PREDICTIONS = "out_of_fold.npz"
 FORMAT = 1  # of that file; one that names none has it too
 LARGEST_PAGE = 200  # trials that are read at once
@@ -31,7 +31,7 @@ def record(run_id: str, search: str, trial: Trial, predictions: Outputs | None) 
         name=f"{trial.number:02d} {trial.family}",
         params={"family": trial.family, **trial.params},
         metrics={**cv_metrics(trial.metrics, trial.spread), "seconds": trial.seconds},
-        tags=tags if predictions is None else {**tags, KEPT: "kept"},
+        tags=tags if predictions is None else {**tags, TAG: "kept"},
         artifacts={}
         if predictions is None
         else {PREDICTIONS: Arrays(FORMAT, {trial.family: predictions})},
@@ -86,7 +86,7 @@ def _read_trial(run: Run, spaces: dict[Family, FamilySpace]) -> Trial | None:
 
 def _read_predictions(run: Run, family: Family) -> Outputs | None:
     """The trial's out-of-fold predictions; None where none were logged, or they cannot be read."""
-    if KEPT not in run.data.tags:
+    if TAG not in run.data.tags:
         return None
     try:
         content = runs.read_artifact(run.info.run_id, PREDICTIONS)

@@ -28,10 +28,10 @@ def fitting_families(config: Config, rows: int) -> tuple[Family, ...]:
 def describe(config: Config, dataset: Dataset) -> str:
     """Which rows and families a search does without, in a sentence; empty where none."""
     rows, sentences = len(dataset.y_train), []
-    seen = len(search_part(config, dataset).y_train)
-    if seen < rows:
+    searched = len(search_part(config, dataset).y_train)
+    if searched < rows:
         sentences.append(
-            f"the search sees {seen} of {rows} training rows, drawn by chance (tune.max_rows)"
+            f"the search sees {searched} of {rows} training rows, drawn by chance (tune.max_rows)"
         )
     fitting = fitting_families(config, rows)
     left_out = [
