@@ -41,6 +41,13 @@ class Compilation:
             return f"no: {self.reason}"
         return f"{'collapsed' if self.graph is None else 'ONNX'}, {self.reason}"
 
+    @property
+    def predict(self) -> Predict | None:
+        """What became of the model, to be asked."""
+        if self.linear is not None:
+            return self.linear.predict_proba
+        return None if self.graph is None else of_graph(self.graph)
+
 
 def compile_model(dataset: Dataset, training: Training) -> Compilation:
     """What equals the model on the training part and on random rows, if anything does.

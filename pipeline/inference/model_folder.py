@@ -92,7 +92,7 @@ def load(
     reference = np.array(served["reference"], dtype=np.float64)
     # Format 0 may lack the magnitude: any number may be too large then.
     magnitude = np.array(served.get("magnitude", np.zeros_like(reference)))
-    predict = _compiled(folder, served)
+    predict = _compiled_by(folder, served)
     is_compiled = predict is not None
     if predict is None:
         predict = _unpickle(folder, contract) if unpickle else _no_answers
@@ -120,7 +120,12 @@ def _read_served(folder: Path) -> dict[str, Any]:
     return served
 
 
-def _compiled(folder: Path, served: Mapping[str, Any]) -> Predict | None:
+def compiled(folder: Path) -> Predict | None:
+    """What the model was compiled to; None where it was not."""
+    return _compiled_by(folder, json.loads((folder / SERVED).read_text("utf-8")))
+
+
+def _compiled_by(folder: Path, served: Mapping[str, Any]) -> Predict | None:
     if served.get("linear"):
         return Linear(**served["linear"]).predict_proba
     return runtimes.of_graph(folder / GRAPH) if (folder / GRAPH).exists() else None

@@ -23,7 +23,7 @@ from pipeline.evaluation.metrics import (
     mean,
     true_class_probability,
 )
-from pipeline.inference.runtimes import outputs
+from pipeline.inference.runtimes import of_estimator
 from pipeline.models.encoders import Features
 from pipeline.models.families import BASELINES
 from pipeline.reporting import amount_figures
@@ -69,7 +69,7 @@ def evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evalua
 def _evaluate(evaluate: Evaluate, dataset: Dataset, training: Training) -> Evaluation:
     features = Features.of(dataset.contract)
     predictions = metrics.predict(dataset, training.model, training.threshold, training.scores)
-    importance = _importance(evaluate, dataset, training.model, predictions)
+    importance = _importance(evaluate, dataset, training, predictions)
     values = {name: metrics.value(name, predictions) for name in predictions.task.metrics}
     loss = METRICS[predictions.task.loss].title
     intervals = bootstrap.intervals(predictions, evaluate.resamples, evaluate.seed)
@@ -197,7 +197,7 @@ def _classes(dataset: Dataset, predictions: Predictions) -> pd.DataFrame:
 
 
 def _importance(
-    evaluate: Evaluate, dataset: Dataset, model: Any, predictions: AnyPredictions
+    evaluate: Evaluate, dataset: Dataset, training: Training, predictions: AnyPredictions
 ) -> pd.DataFrame:
     """How much the task's loss rises when a column is shuffled (Breiman 2001), several times each.
 
@@ -216,13 +216,13 @@ def _importance(
         losses = row_loss(given, predictions.truth)
         return row_loss.of_mean(mean(losses, predictions.weights))
 
-    least = mean_loss(outputs(model, dataset.X_test.iloc[rows]))
+    predict = training.compiled or of_estimator(training.model, dataset.contract)
+    least = mean_loss(predict(X))
     at_once = max(1, MOST_CELLS // (repeats * X.size))
     for start in range(0, X.shape[1], at_once):
         places = range(start, min(start + at_once, X.shape[1]))
         tables = [_shuffled(X, place, order) for place in places for order in shuffles]
-        asked = pd.DataFrame(np.concatenate(tables), columns=list(dataset.X_test))
-        given = outputs(model, asked if X.dtype != object else asked.astype(dataset.X_test.dtypes))
+        given = predict(np.concatenate(tables))
         losses = [mean_loss(part) for part in np.split(given, len(tables))]
         rises[start : places.stop] = np.reshape(losses, (-1, repeats)) - least
     table = pd.DataFrame(

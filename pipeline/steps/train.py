@@ -56,7 +56,7 @@ def train(config: Config, dataset: Dataset, tuning: Tuning) -> "tuple[Training, 
     report = training.report.adding(
         {row_hash.FILE: _training_rows(dataset)}, {"compiled": compilation.summary}
     )
-    return replace(training, report=report), compilation
+    return replace(training, report=report, compiled=compilation.predict), compilation
 
 
 def _training_rows(dataset: Dataset) -> Arrays:

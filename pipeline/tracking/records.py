@@ -111,13 +111,16 @@ def training_files(training: Training) -> Artifacts:
 
 def load_training(run: Run) -> Training:
     """A finished training with its model. Raises StoreError, ModelError."""
-    from pipeline.tracking import logged_model  # with scikit-learn: a reused training does without
+    # With scikit-learn and ONNX Runtime: a reused training does without.
+    from pipeline.inference import model_folder
+    from pipeline.tracking import logged_model
 
     with _reading(run):
         values = _read_json(run, TRAINING)
         with model_files.verified(run.data.tags["model_id"]) as folder:
             return Training(
                 model=logged_model.load(folder),
+                compiled=model_folder.compiled(folder),
                 **{name: values[name] for name in TRAINING_VALUES if name in values},
             )
 

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from pipeline.config.sections import Evaluate
 from pipeline.datasets.dataset import build_dataset
 from pipeline.evaluation import metrics
+from pipeline.export.compilation import compile_model
 from pipeline.models import families as models
 from pipeline.models.encoders import Features
 from pipeline.results import Dataset, Evaluation, Training
@@ -227,10 +228,27 @@ def test_importance_is_the_rise_of_the_loss_whatever_is_asked_at_once(case, monk
         assert table.loc[name, "std"] == pytest.approx(np.std(rises), abs=1e-12)
     monkeypatch.setattr(step, "MOST_CELLS", 1)
     predictions = metrics.predict(dataset, training.model, None)
-    one_by_one = step._importance(Evaluate(), dataset, training.model, predictions)
+    one_by_one = step._importance(Evaluate(), dataset, training, predictions)
     pd.testing.assert_frame_equal(
         one_by_one.set_index("name").loc[list(COLUMNS)], table.loc[list(COLUMNS)], rtol=1e-9
     )
+
+
+def test_importance_asks_what_the_model_was_compiled_to(binary):
+    dataset, training, evaluation = binary
+    graph = compile_model(dataset, training).predict
+    asked = []
+
+    def compiled(X):
+        asked.append(len(X))
+        return graph(X)
+
+    again = evaluate(Evaluate(), dataset, replace(training, compiled=compiled))
+    rows = len(dataset.X_test)
+    assert sum(asked) == rows + rows * len(COLUMNS) * step.REPEATS
+    tables = [one.report.artifacts["importance.csv"] for one in (again, evaluation)]
+    by_name = [table.set_index("name").loc[list(COLUMNS)] for table in tables]
+    pd.testing.assert_frame_equal(*by_name, atol=1e-9)
 
 
 def test_thresholds_show_the_metrics_at_each(binary):

@@ -121,7 +121,11 @@ def with_scales_far_apart(dataset: Dataset) -> Dataset:
         noise = rng.normal(size=(len(X), 12)) + X[["height"]].to_numpy()
         return pd.DataFrame(noise * scale + shift, index=X.index).rename(columns=str)
 
-    return replace(dataset, X_train=scaled(dataset.X_train), X_test=scaled(dataset.X_test))
+    contract = dataset.contract.model_copy(
+        update={"columns": {str(place): NumberColumn() for place in range(12)}}
+    )
+    X_train, X_test = scaled(dataset.X_train), scaled(dataset.X_test)
+    return replace(dataset, contract=contract, X_train=X_train, X_test=X_test)
 
 
 def make_predictions(
