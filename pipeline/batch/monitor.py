@@ -4,12 +4,12 @@ import logging
 from typing import TYPE_CHECKING
 
 from pipeline import closing, flow
-from pipeline.batch.common import begin, log_input, source_of, tags, title, version_at
+from pipeline.batch.common import begin, log_input, profile_of, source_of, tags, title, version_at
 from pipeline.batch.late_labels import LateLabels
 from pipeline.config.sections import Config
 from pipeline.errors import ConfigError, ContractError, ModelError, nearest
 from pipeline.evaluation.checked_rows import RowReader
-from pipeline.evaluation.profile import Profile, read
+from pipeline.evaluation.profile import Profile
 from pipeline.flow import Result
 from pipeline.inference.model_folder import PROFILE
 from pipeline.promotion.challenger import StoredModel, of_version
@@ -73,13 +73,13 @@ def monitor(config: Config, options: Options, table: "pd.DataFrame | None" = Non
 
 
 def _profile(model: StoredModel) -> Profile:
-    path = model.folder / PROFILE
-    if not path.exists():
+    profile = profile_of(model)
+    if profile is None:
         raise ModelError(
             f"{model.title} has no {PROFILE}: it was trained before models had one; train and "
             "promote it again: `python -m pipeline run --fresh`"
         )
-    return read(path.read_text("utf-8"))
+    return profile
 
 
 def _late_labels(
