@@ -114,7 +114,7 @@ def test_rows_of_every_kind_of_column_are_answered_on_spark_as_they_are_here(
             spark_scoring.in_order(Spark(master="local[2]"), folder, scorer, batches, output)
         )
 
-    assert [batch.rejected for batch in here] == [1, 0, 1, 0]
+    assert sum(batch.rejected for batch in here) > 2
     for one, other in zip(here, there, strict=True):
         assert other.answers.schema == one.answers.schema
         assert (other.faults, other.rejected) == (one.faults, one.rejected)
