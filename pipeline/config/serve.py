@@ -2,9 +2,9 @@
 
 import re
 from ipaddress import ip_interface, ip_network
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pipeline.config.types import VERSION, Count, Positive
 from pipeline.schema.columns import Frozen
@@ -114,7 +114,36 @@ class Serve(Frozen):
     version: str | None = Field(
         None, description="version to answer with, null for the champion", pattern=VERSION
     )
+    shadow: str | None = Field(
+        None,
+        description="version that is asked beside the champion, and never answers; null for none",
+        pattern=VERSION,
+    )
+    shadow_sample: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="share of the answered requests that the shadow is asked, by their ids"
+    )
+    shadow_log: str | None = Field(
+        "shadow-log",
+        description="folder of files with both versions' answers, which `monitor --shadow` reads; "
+        "closed and deleted as serve.log says; null for none",
+        min_length=1,
+    )
     grace: Positive = Field(30.0, description="seconds to finish what is in flight at the end")
     docs: bool = Field(True, description="show the OpenAPI description at /docs")
     log: RequestLogSettings = RequestLogSettings()
     limits: Limits = Limits()
+
+    @field_validator("version", "shadow", mode="before")
+    @classmethod
+    def _version_is_a_text(cls, version: Any) -> Any:
+        """In YAML it is a number."""
+        return str(version) if type(version) is int else version
+
+    @model_validator(mode="after")
+    def _logs_are_apart(self) -> "Serve":
+        if self.shadow is not None and self.shadow_log == self.log.path is not None:
+            raise ValueError(
+                f"shadow_log and log.path are both {self.shadow_log!r}, and their "
+                "lines differ; name two folders"
+            )
+        return self

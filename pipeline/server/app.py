@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Receive, Scope, Send
 
 from pipeline.config.sections import Config
-from pipeline.errors import ModelError, PipelineError
+from pipeline.errors import ConfigError, ModelError, PipelineError, RegistryError
 from pipeline.inference.mlflow_flavor import ServedModel
 from pipeline.server import background_call, cross_origin, model_copy, pages, telemetry
 from pipeline.server.alias_watch import AliasWatch
@@ -28,6 +28,7 @@ from pipeline.server.content_coding import LEAST_BYTES
 from pipeline.server.guard import Guard
 from pipeline.server.loaded_model import LoadedModel
 from pipeline.server.request_log import RequestLog
+from pipeline.server.shadow import Shadow
 from pipeline.server.tls import Certificates
 from pipeline.tracking import model_files, registry
 
@@ -42,6 +43,7 @@ class Application:
     Without `model` it loads one when it starts: what was shared, or the champion. `champion` is
     the file in which workers share the last version that proved right. A worker that takes the
     place of another needs no registry, and does not fall for a champion that the others refuse.
+    The shadow's file is beside it.
     """
 
     config: Config
@@ -49,6 +51,7 @@ class Application:
     certificates: Certificates
     model: LoadedModel | None = None
     champion: Path | None = None
+    shadow: LoadedModel | None = None
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set, init=False)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -60,16 +63,17 @@ class Application:
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            model = self.model or await self._load()
+            model = self.model or await self._load(load, self.champion)
             log = self.config.serve.log
             request_log = None if log.path is None else RequestLog(log)
+            shadow = await self._shadow()
         except Exception as error:  # the registry's, too
             telemetry.log("not_started", message=_reason(error))
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
         serve = self.config.serve
         application = scoring_application(model, serve.docs)
-        self.guard = Guard(serve, self.keys, model, application, request_log)
+        self.guard = Guard(serve, self.keys, model, application, request_log, shadow)
         self._answer = cross_origin.allow(self.guard, serve.cors)
         scope["state"]["guard"] = self.guard
         _freeze()
@@ -77,6 +81,8 @@ class Application:
         self.keys.refresh()  # a worker has them as they were when the server started
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         self._report(model, "ready", host=serve.host, port=serve.port)
+        if shadow is not None:
+            shadow.follow(model)
         self._spawn(self._maintain())
         if serve.follow is not None and serve.version is None:
             self._spawn(self._follow(serve.follow))
@@ -85,20 +91,40 @@ class Application:
         for task in self._tasks:
             task.cancel()
         self.guard.model.close()
-        if request_log is not None:
-            request_log.close()
+        for log_of_requests in (request_log, shadow):
+            if log_of_requests is not None:
+                log_of_requests.close()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _load(self) -> LoadedModel:
+    async def _load(
+        self, load: Callable[[Config], LoadedModel], shared: Path | None
+    ) -> LoadedModel:
         """Raises PipelineError, and whatever a registry raises."""
-        if self.champion is not None and self.champion.exists():
+        if shared is not None and shared.exists():
             with suppress(ModelError, OSError):  # it was deleted meanwhile
-                model = await background_call.call(load_shared, self.config, self.champion)
+                model = await background_call.call(load_shared, self.config, shared)
                 await model.warm_up()
                 return model
         model = await background_call.call(load, self.config)
         await model.warm_up()
         return model
+
+    async def _shadow(self) -> Shadow | None:
+        """None without one, or where a worker cannot load it: the champion answers without it.
+
+        Raises ConfigError for a log that cannot be written to.
+        """
+        serve = self.config.serve
+        if serve.shadow is None:
+            return None
+        try:
+            shared = self.champion and shadow_beside(self.champion)
+            model = self.shadow or await self._load(load_shadow, shared)
+        except Exception as error:  # the registry's, too
+            telemetry.log("shadow_failed", message=_reason(error))
+            return None
+        model.worker.close()  # the shadow's own process asks it
+        return Shadow(serve, model)
 
     def _reload(self) -> None:
         self.keys.refresh(is_forced=True)
@@ -112,8 +138,17 @@ class Application:
             self.certificates.refresh()
             with suppress(OSError):  # it is tried again
                 telemetry.restore()
-            if self.champion is not None and not self.champion.exists():
-                await self._share(self.guard.model)
+            await self._restore_shared()
+
+    async def _restore_shared(self) -> None:
+        if self.champion is None:
+            return
+        files = [(self.guard.model, self.champion)]
+        if self.guard.shadow is not None:
+            files.append((self.guard.shadow.model, shadow_beside(self.champion)))
+        for model, file in files:
+            if not file.exists():
+                await self._share(model, file)
 
     async def _follow(self, seconds: float) -> None:
         """Polls the alias, and replaces the model by a new champion."""
@@ -142,14 +177,16 @@ class Application:
         self.guard.model, self.guard.application = model, application
         _freeze()
         self._report(model, "champion_changed")
-        self._spawn(self._share(model))
+        if self.guard.shadow is not None:
+            self.guard.shadow.follow(model)
+        if self.champion is not None:
+            self._spawn(self._share(model, self.champion))
         self._spawn(old.retire(self.config.serve.limits.answer_seconds))
 
-    async def _share(self, model: LoadedModel) -> None:
+    async def _share(self, model: LoadedModel, file: Path) -> None:
         """Writes the model to the file of workers to come."""
-        if self.champion is not None:
-            with suppress(OSError, ValueError):  # no room, or closed since: it is tried again
-                await background_call.call(model.copy.share, self.champion)
+        with suppress(OSError, ValueError):  # no room, or closed since: it is tried again
+            await background_call.call(model.copy.share, file)
 
     def _report(self, model: LoadedModel, event: str, **fields: Any) -> None:
         version, compiled = model.version, model.predictor.is_compiled
@@ -169,14 +206,37 @@ def load(config: Config) -> LoadedModel:
 
     Raises RegistryError, ModelError, and whatever a registry raises.
     """
-    version, address = registry.promoted(config.registry.model, config.serve.version)
+    return _load_version(config, config.serve.version)
+
+
+def load_shadow(config: Config) -> LoadedModel:
+    """Loads the version of `serve.shadow`, verified as the champion.
+
+    Raises ConfigError, and whatever a registry raises.
+    """
+    try:
+        return _load_version(config, config.serve.shadow)
+    except (RegistryError, ModelError) as error:
+        raise ConfigError(
+            f"serve.shadow is {config.serve.shadow!r}: {error}; name another version, or null for "
+            "none"
+        ) from error
+
+
+def _load_version(config: Config, number: str | None) -> LoadedModel:
+    version, address = registry.promoted(config.registry.model, number)
     with model_files.at(address) as folder:
         return LoadedModel(version, folder, config.serve.limits.rows)
 
 
-def load_shared(config: Config, champion: Path) -> LoadedModel:
+def shadow_beside(champion: Path) -> Path:
+    """The file in which workers share the shadow, beside the champion's."""
+    return champion.with_name("shadow.tar")
+
+
+def load_shared(config: Config, file: Path) -> LoadedModel:
     """Loads what workers share. Raises ModelError, and OSError if there is nothing."""
-    with model_copy.shared(champion) as (version, folder):
+    with model_copy.shared(file) as (version, folder):
         return LoadedModel(version, folder, config.serve.limits.rows)
 
 

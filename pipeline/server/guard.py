@@ -29,6 +29,7 @@ from pipeline.server.request_head import Header
 from pipeline.server.request_json import media_type
 from pipeline.server.request_log import RequestLog
 from pipeline.server.response import Response
+from pipeline.server.shadow import Shadow
 from pipeline.server.uploads import Uploads
 
 METHODS = {
@@ -83,13 +84,14 @@ class Exchange:
 class Guard:
     """An ASGI application. `model` is the one that answers; `application` is MLflow's."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917
         self,
         serve: Serve,
         keys: ApiKeys,
         model: LoadedModel,
         application: ASGIApp,
         request_log: RequestLog | None = None,
+        shadow: Shadow | None = None,
     ) -> None:
         self.serve = serve
         self.limits = serve.limits
@@ -97,6 +99,7 @@ class Guard:
         self.model = model
         self.application = application
         self.request_log = request_log
+        self.shadow = shadow
         self.connections = Connections()
         self.uploads = Uploads(serve.limits)
         self.proxies = TrustedProxies(serve.trusted_proxies)
@@ -179,9 +182,12 @@ class Guard:
         logged = None if log is None else log.request(exchange.request_id)
         self._waiting += 1
         try:
-            return await exchange.model.answer(body, kind, seconds, coding, logged)
+            response = await exchange.model.answer(body, kind, seconds, coding, logged)
         finally:
             self._waiting -= 1
+        if self.shadow is not None:
+            self.shadow.add(exchange.request_id, exchange.model, body, kind, coding, response)
+        return response
 
     def _check_place(self) -> None:
         if self._waiting >= self.limits.concurrency:

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from pipeline.server import (
     api_keys,
     background_call,
     request_log,
+    shadow,
     telemetry,
     temporary_folder,
     tls,
@@ -62,25 +64,29 @@ def serve(config: Config) -> None:
 def _run(
     config: Config, keys: ApiKeys, certificates: Certificates, options: dict[str, Any]
 ) -> None:
-    from pipeline.server.app import Application, create_in_worker
+    from pipeline.server.app import Application, create_in_worker, shadow_beside
 
     certificates.check()
     model = _load(config)  # with workers, for one clear error here instead of one in each
     try:
         request_log.check(config.serve.log, model.predictor.contract)
-    except ConfigError:
+        beside = _load_shadow(config, model)
+    except BaseException:
         model.close()
         raise
     if config.serve.workers == 1:
-        application = Application(config, keys, certificates, model)
+        application = Application(config, keys, certificates, model, shadow=beside)
         Server(_uvicorn_config(application, config.serve, certificates, options)).run()
         return
     with tempfile.TemporaryDirectory(prefix="workers-") as folder:
         champion = Path(folder) / "champion.tar"
         try:
             model.copy.share(champion)
+            if beside is not None:
+                beside.copy.share(shadow_beside(champion))
         finally:
-            model.close()
+            for one in filter(None, (model, beside)):
+                one.close()
         os.environ[telemetry.SHARED_FOLDER] = folder
         create = partial(create_in_worker, config, keys, certificates, champion)
         uvicorn_config = _uvicorn_config(create, config.serve, certificates, options)
@@ -88,10 +94,30 @@ def _run(
 
 
 def _load(config: Config) -> LoadedModel:
-    """Loads and warms up; in a thread, so that a signal ends it whatever the registry does."""
     from pipeline.server.app import load
 
-    with progress.stage(f"serve: loading {config.registry.model}"):
+    return _warm(load, config, f"serve: loading {config.registry.model}")
+
+
+def _load_shadow(config: Config, champion: LoadedModel) -> LoadedModel | None:
+    """Raises ConfigError for a shadow that cannot be compared with the champion."""
+    from pipeline.server.app import load_shadow
+
+    if config.serve.shadow is None:
+        return None
+    what = f"serve: loading version {config.serve.shadow}, the shadow"
+    model = _warm(load_shadow, config, what)
+    try:
+        shadow.check(config.serve, champion, model)
+    except ConfigError:
+        model.close()
+        raise
+    return model
+
+
+def _warm(load: Callable[[Config], LoadedModel], config: Config, what: str) -> LoadedModel:
+    """Loads and warms up; in a thread, so that a signal ends it whatever the registry does."""
+    with progress.stage(what):
         model = background_call.start(load, config).result()
         asyncio.run(model.warm_up())
     return model

@@ -8,6 +8,7 @@ import select
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ FLUSH_SECONDS = 1.0
 ID_PREFIX = os.urandom(6).hex()  # of this process's request ids
 ID_NUMBERS = itertools.count()
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the variable of where several workers count
+DIFFERENCES = (1e-6, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0)  # upper bounds
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 requests = Counter("serve_requests", "Answered requests.", ["path", "status"])
@@ -45,6 +47,24 @@ dropped_lines = Counter(
 logged_rows = Counter("serve_request_log_rows", "Rows that were written to the request log.")
 lost_rows = Counter(
     "serve_request_log_rows_lost", "Rows that are missing in the request log: no room, or no time."
+)
+shadow_rows = Counter("serve_shadow_rows", "Rows that the shadow has answered beside the champion.")
+shadow_labels_differ = Counter(
+    "serve_shadow_labels_differ", "Those of them that the shadow gives another label."
+)
+shadow_difference = Histogram(
+    "serve_shadow_difference",
+    "Largest difference of a probability; of amounts, over the width of the champion's interval.",
+    buckets=DIFFERENCES,
+)
+shadow_failed = Counter(
+    "serve_shadow_rows_failed", "Rows that the shadow refused, or that it failed on."
+)
+shadow_dropped = Counter(
+    "serve_shadow_rows_dropped", "Rows that the shadow was not asked, for too many were waiting."
+)
+shadow_lost = Counter(
+    "serve_shadow_log_rows_lost", "Rows that are missing in the shadow log: there was no room."
 )
 model_version = Gauge(
     "serve_model_version",
@@ -101,6 +121,13 @@ def _rewrite(counts: Any) -> None:
     file.write(counts._m[:])
     file.flush()
     counts._f, counts._m = file, mmap.mmap(file.fileno(), counts._capacity)
+
+
+def observe(histogram: Histogram, counts: Sequence[int], total: float) -> None:
+    """Adds so many values to each bucket, and their sum: one by one, it takes as many locks."""
+    for bucket, count in zip(histogram._buckets, counts, strict=True):
+        bucket.inc(count)
+    histogram._sum.inc(total)
 
 
 def log(event: str, **fields: Any) -> None:

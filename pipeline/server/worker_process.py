@@ -152,20 +152,13 @@ class WorkerProcess:
 
         Raises EOFError, OSError.
         """
-        spawn = multiprocessing.get_context("spawn")
-        here, there = spawn.Pipe()
-        process = spawn.Process(
-            target=_run, args=(there, self._folder(), *self._arguments), daemon=True
-        )
-        self._process = process
-        process.start()
-        there.close()  # else the end of the process would not end a read
-        here.recv()
-        return here
+        self._process, connection = start(_run, self._folder(), *self._arguments)
+        connection.recv()
+        return connection
 
     def close(self) -> None:
         """Ends the process, whatever it does; the next request starts another."""
-        if self._process is not None and self._process.pid is not None:
+        if self._process is not None:
             self._process.kill()
             self._process.join()
         self._process = self._connection = None
@@ -184,13 +177,31 @@ def _retrieve(task: asyncio.Task[None]) -> None:
         task.exception()
 
 
-def _run(connection: Connection, folder: Path, max_rows: int, identity: dict[str, str]) -> None:
-    """Answers until the server ends, which closes the connection."""
+def start(run: Callable[..., None], *arguments: Any) -> tuple[SpawnProcess, Connection]:
+    """Starts a process beside the server, which calls `run` with the other end of the connection.
+
+    The first that it sends says that it is ready. Raises OSError.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    process = spawn.Process(target=run, args=(there, *arguments), daemon=True)
+    process.start()
+    there.close()  # else the end of the process would not end a read
+    return process, here
+
+
+def prepare(niceness: int) -> None:
+    """Makes this process one beside the server, less urgent than that by so much."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they are for the server
         signal.signal(number, signal.SIG_IGN)
     telemetry.log_records()
     memory_limit.allocate_from_the_system()
-    os.nice(NICENESS)
+    os.nice(niceness)
+
+
+def _run(connection: Connection, folder: Path, max_rows: int, identity: dict[str, str]) -> None:
+    """Answers until the server ends, which closes the connection."""
+    prepare(NICENESS)
     reader = Reader(model_folder.load(folder, identity), max_rows)
     connection.send(None)  # ready
     with suppress(EOFError):

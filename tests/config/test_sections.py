@@ -108,7 +108,9 @@ def test_registry_refuses_a_name_that_breaks_a_models_address(name):
         (Serve, {"port": 0}),
         (Serve, {"workers": 0}),
         (Serve, {"version": "latest"}),
-        (Serve, {"version": 3}),
+        (Serve, {"version": 0}),
+        (Serve, {"shadow": 2.0}),
+        (Serve, {"shadow_sample": 0}),
     ],
 )
 def test_setting_outside_its_rule_is_refused(section, settings):

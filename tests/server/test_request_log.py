@@ -19,7 +19,7 @@ from pipeline.errors import ConfigError
 from pipeline.inference.predictor import Params, Predictor, Trained
 from pipeline.schema.contract import Contract
 from pipeline.schema.rules import check_rows
-from pipeline.server import request_log, telemetry
+from pipeline.server import background_log, log_files, request_log, telemetry
 from pipeline.server.log_lines import LoggedRequest, LoggedRows, lines
 from pipeline.server.request_log import RequestLog
 from tests.support.guards import GOOD, FakeModel, make_guard, post
@@ -104,8 +104,8 @@ def test_logged_rows_of_each_kind_are_read_as_they_were(with_texts: bool) -> Non
 
     table = pa.concat_tables(source_of(make_data(), lines([request])).batches(1000))
 
-    frame = table.select(list(dataset.contract.columns)).to_pandas().replace({np.nan: None})
-    again, faults = check_rows(request.predictor.rules, dict(frame.items()), len(frame))
+    frame = table.select(list(dataset.contract.columns)).to_pandas()
+    again, faults = check_rows(request.predictor.rules, frame.replace({np.nan: None}))
     assert not faults
     assert_frame_equal(pd.DataFrame(again), pd.DataFrame(X))
 
@@ -206,11 +206,11 @@ def test_rows_are_lost_and_counted_while_the_disk_is_full(
 
     log.add(LINE, 1)
     wait_until_written(log)
-    monkeypatch.setattr(request_log.os, "write", full)
+    monkeypatch.setattr(log_files.os, "write", full)
     for _ in range(2):
         log.add(LINE, 1)
         wait_until_written(log)
-    monkeypatch.setattr(request_log.os, "write", write)
+    monkeypatch.setattr(log_files.os, "write", write)
     log.add(LINE, 1)
     log.close()
 
@@ -222,8 +222,8 @@ def test_rows_are_lost_and_counted_while_the_disk_is_full(
 def test_rows_are_lost_and_counted_while_too_many_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_log, "WRITE_BEHIND", 60.0)
-    monkeypatch.setattr(request_log, "MOST_WAITING", 5)
+    monkeypatch.setattr(background_log, "WRITE_BEHIND", 60.0)
+    monkeypatch.setattr(RequestLog, "most_waiting", 5)
     log = RequestLog(RequestLogSettings(path=str(tmp_path)))
     _, lost_before = counts()
     for _ in range(3):

@@ -43,7 +43,8 @@ class FakeModel:
     def __init__(self, predictor: Predictor | None = None) -> None:
         predict = lambda X: np.tile([0.75, 0.25], (len(X), 1))  # noqa: E731
         usual = Predictor(CONTRACT, predict, Trained(0.5, *np.ones((2, 8))), IDENTITY)
-        self.reader = Reader(predictor or usual, 200)
+        self.predictor = predictor or usual
+        self.reader = Reader(self.predictor, 200)
         self.asked: list[Any] = []
         self.is_healthy = True
 
