@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.command_line import check_options, read_verb
+from pipeline.command_line import check_options, given_words, read_verb
 from pipeline.config.load import load
 from pipeline.config.sections import Config
 from pipeline.errors import ConfigError, PipelineError
@@ -59,7 +59,8 @@ def run(
         texts |= OF_A_FRAME
         if verb in COMMANDS:
             raise ConfigError(f"{verb} reads no data; leave `data` out")
-    checked = check_options(verb, options)
+    given = given_words(str(config), texts)
+    checked = check_options(verb, {**options, "given": given})
     result = execute(verb, load(str(config), texts), checked, frame)
     assert not isinstance(result, int)  # of a verb that opens a run
     return result

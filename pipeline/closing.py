@@ -9,6 +9,7 @@ from mlflow.entities import Run
 from pipeline.inference.model_folder import request
 from pipeline.results import Dataset, Promotion
 from pipeline.tracking import pages
+from pipeline.verbs import Options
 
 LONGEST_REQUEST = 1500  # characters of an example that is typed in a terminal
 DOOR = "http://127.0.0.1:8080"  # where `serve` listens by default
@@ -58,6 +59,12 @@ def commands(model: str, dataset: Dataset | None) -> Iterator[str]:
         yield f"curl {DOOR}/invocations -H 'Content-Type: application/json' -d {example}"
     else:
         yield f"and open {DOOR}/docs, which has an example to send"
+
+
+def promotion(run_id: str, options: Options) -> str:
+    """What promotes the model of a run, with the config and the settings of this command."""
+    words = ["python", "-m", "pipeline", "promote", *options.given, "--run", run_id]
+    return shlex.join(words)
 
 
 def _as_typed(body: str) -> str:

@@ -43,7 +43,14 @@ def read(verb: str, words: Sequence[str]) -> tuple[str, dict[str, str], Options]
         plain, options = [], {**({"data": plain[0]} if plain else {}), **options}
     config, runs = _arguments(verb, plain)
     values = {name: _value(name, text) for name, text in options.items()}
-    return config, settings, check_options(verb, {**values, "runs": runs})
+    given = given_words(config, settings)
+    return config, settings, check_options(verb, {**values, "runs": runs, "given": given})
+
+
+def given_words(config: str, settings: Mapping[str, str]) -> tuple[str, ...]:
+    """The config and the settings, but those of the server, as words of another command."""
+    words = [f"--{key}={text}" for key, text in settings.items() if not key.startswith("serve.")]
+    return (*([config] if config != DEFAULT_CONFIG else []), *words)
 
 
 def _split(verb: str, words: list[str]) -> tuple[list[str], dict[str, str]]:
@@ -117,7 +124,7 @@ def check_options(verb: str, values: Mapping[str, Any]) -> Options:
     """The options by their names. Raises ConfigError for one that the verb does not take."""
     for name, value in values.items():
         verbs = [one for one in VERBS if name in VERBS[one].options]
-        if name not in (*OPTIONS, "runs"):
+        if name not in (*OPTIONS, "runs", "given"):
             raise ConfigError(f"--{name} is not an option of {verb}{_hint(verb, name)}")
         if name in OPTIONS and value != OPTIONS[name].default and verb not in verbs:
             option = f"--{_dashed(name)}"
@@ -128,9 +135,14 @@ def check_options(verb: str, values: Mapping[str, Any]) -> Options:
             f"{verb} takes two runs: {verb} RUN RUN; a config comes before them. "
             "A run's id is in the address that its command has printed"
         )
-    if not all(getattr(options, name) for name in VERBS[verb].required):
-        needed = [f"--{name} {OPTIONS[name].metadata['value']}" for name in VERBS[verb].required]
-        raise ConfigError(f"{verb} needs {' and '.join(needed)}; `{PROGRAM} {verb} --help`")
+    row = VERBS[verb]
+    is_instead = bool(row.instead) and getattr(options, row.instead)
+    if not is_instead and not all(getattr(options, name) for name in row.required):
+        needed = [f"--{name} {OPTIONS[name].metadata['value']}" for name in row.required]
+        instead = f", or --{row.instead}" if row.instead else ""
+        raise ConfigError(
+            f"{verb} needs {' and '.join(needed)}{instead}; `{PROGRAM} {verb} --help`"
+        )
     return options
 
 

@@ -28,14 +28,15 @@ class Options:
     data: str = _option("", "the table: a file, a folder or an address", "SOURCE")
     model: str = _option("", "not the champion, but models:/NAME/VERSION", "ADDRESS")
     keep: str = _option("", "columns beside the answers, by commas; all if not given", "COLUMNS")
-    engine: str = _option("local", "what scores: local, or spark (spark.master)", "NAME")
     labels: str = _option("", "a table of labels that came later, joined by --key", "SOURCE")
     key: str = _option("", "the columns that name a row in both, by commas", "COLUMNS")
     retrain: bool = _option(False, "run all steps where something is beyond the bounds")
+    shadow: bool = _option(False, "compare the champion with the shadow, by serve.shadow_log")
     strict: bool = _option(False, "refuse the table if a row breaks the contract")
     fix: bool = _option(False, "mend what can be mended without loss")
     json: bool = _option(False, "for machines")
     runs: tuple[str, ...] = ()  # those to compare, which stand after the config
+    given: tuple[str, ...] = field(default=(), compare=False)  # the config and settings, as words
 
 
 OPTIONS = {option.name: option for option in fields(Options) if option.metadata}
@@ -53,6 +54,7 @@ class Verb:
     modules: tuple[str, ...] = ()  # of the project, whose source counts with all that they import
     options: tuple[str, ...] = ()  # fields of Options
     required: tuple[str, ...] = ()  # those of them that it cannot do without
+    instead: str = ""  # an option that does without those
     arguments: tuple[str, ...] = ()  # words after the config: the ids of runs
     aliases: Mapping[str, str] = field(default_factory=dict)  # short names of settings
     is_step: bool = True  # it leaves a run of its own below the command's
@@ -158,16 +160,17 @@ VERBS: dict[str, Verb] = {
     ),
     "predict": Verb(
         "answer for all rows of a table, in a file",
-        sections=("registry", "spark"),
-        options=("data", "output", "model", "keep", "strict", "force", "engine"),
+        sections=("registry",),
+        options=("data", "output", "model", "keep", "strict", "force"),
         required=("data", "output"),
         is_step=False,
     ),
     "monitor": Verb(
-        "compare new rows with those that the model was trained on",
+        "compare new rows with those of the training, or a server's shadow with its champion",
         sections=("registry", "monitor", "evaluate"),
-        options=("data", "model", "target", "labels", "key", "retrain"),
+        options=("data", "model", "target", "labels", "key", "retrain", "shadow"),
         required=("data",),
+        instead="shadow",
         is_step=False,
     ),
     "doctor": Verb(

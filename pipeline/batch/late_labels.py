@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 
+from pipeline.batch.common import source_of
+from pipeline.config.sections import Config
 from pipeline.datasets import labels as label_texts
 from pipeline.datasets.formats import as_frame
 from pipeline.errors import ConfigError, ContractError, nearest
+from pipeline.verbs import Options
 
 if TYPE_CHECKING:
     from pipeline.datasets.sources import Source
@@ -66,3 +69,26 @@ def _keys(table: pd.DataFrame, key: Sequence[str]) -> "pd.Index[Any]":
         keys = keys + SEPARATOR + other
     index: pd.Index[Any] = pd.Index(keys)
     return index
+
+
+def of_options(
+    config: Config, options: Options, names: list[str], target: str
+) -> LateLabels | None:
+    """Labels of another source. Raises ConfigError for a key without them, ContractError."""
+    if not options.labels:
+        if options.key:
+            raise ConfigError(f"--key is {options.key!r}, but there are no --labels to join by it")
+        return None
+    source = source_of(config.data, options.labels, None)
+    late = LateLabels(source, options.key, options.target or target)
+    late.check(names, f"data {options.data!r}")
+    return late
+
+
+def target_among(names: list[str], asked: str, target: str) -> str | None:
+    """The column of labels, None without one. Raises ContractError for one that is not there."""
+    if asked and asked not in names:
+        raise ContractError(
+            f"--target is {asked!r}, which is no column of the source{nearest(asked, names)}"
+        )
+    return asked or (target if target in names else None)

@@ -4,12 +4,13 @@ import logging
 from typing import TYPE_CHECKING
 
 from pipeline import closing, flow
-from pipeline.batch.common import begin, log_input, profile_of, source_of, tags, title, version_at
-from pipeline.batch.late_labels import LateLabels
+from pipeline.batch import shadow
+from pipeline.batch.common import BEYOND, begin, log_input, source_of, tags, title, version_at
+from pipeline.batch.late_labels import of_options, target_among
 from pipeline.config.sections import Config
-from pipeline.errors import ConfigError, ContractError, ModelError, nearest
+from pipeline.errors import ModelError
 from pipeline.evaluation.checked_rows import RowReader
-from pipeline.evaluation.profile import Profile
+from pipeline.evaluation.profile import Profile, read
 from pipeline.flow import Result
 from pipeline.inference.model_folder import PROFILE
 from pipeline.promotion.challenger import StoredModel, of_version
@@ -21,10 +22,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
-BEYOND = 4  # exit status where something is beyond the bounds
 
 
 def monitor(config: Config, options: Options, table: "pd.DataFrame | None" = None) -> Result:
+    """Compares new rows with those of the training, or a champion with its shadow."""
+    if options.shadow:
+        return shadow.monitor(config, options, table)
+    return _monitor(config, options, table)
+
+
+def _monitor(config: Config, options: Options, table: "pd.DataFrame | None") -> Result:
     """Compares `options.data`, or the table, with the profile of the champion or `options.model`.
 
     Where something is beyond the bounds the exit status is 4, or with `options.retrain` what
@@ -44,9 +51,9 @@ def monitor(config: Config, options: Options, table: "pd.DataFrame | None" = Non
         contract, trained = model.predictor.contract, model.predictor.trained
         chosen = trained.scores or trained.threshold
         reference = step.Reference(contract, chosen, profile, model.metrics)
-        late = _late_labels(config, options, first.column_names, contract.target)
+        late = of_options(config, options, first.column_names, contract.target)
         if late is None:
-            target = _target(first.column_names, options.target, contract.target)
+            target = target_among(first.column_names, options.target, contract.target)
         else:
             target, batches = late.target, late.join(batches)
         reader = RowReader(model.predictor, first.column_names)
@@ -73,33 +80,10 @@ def monitor(config: Config, options: Options, table: "pd.DataFrame | None" = Non
 
 
 def _profile(model: StoredModel) -> Profile:
-    profile = profile_of(model)
-    if profile is None:
+    path = model.folder / PROFILE
+    if not path.exists():
         raise ModelError(
             f"{model.title} has no {PROFILE}: it was trained before models had one; train and "
             "promote it again: `python -m pipeline run --fresh`"
         )
-    return profile
-
-
-def _late_labels(
-    config: Config, options: Options, names: list[str], target: str
-) -> LateLabels | None:
-    """Labels of another source. Raises ConfigError for a key without them, ContractError."""
-    if not options.labels:
-        if options.key:
-            raise ConfigError(f"--key is {options.key!r}, but there are no --labels to join by it")
-        return None
-    source = source_of(config.data, options.labels, None)
-    late = LateLabels(source, options.key, options.target or target)
-    late.check(names, f"data {options.data!r}")
-    return late
-
-
-def _target(names: list[str], asked: str, target: str) -> str | None:
-    """The column of labels, None without one. Raises ContractError for one that is not there."""
-    if asked and asked not in names:
-        raise ContractError(
-            f"--target is {asked!r}, which is no column of the source{nearest(asked, names)}"
-        )
-    return asked or (target if target in names else None)
+    return read(path.read_text("utf-8"))

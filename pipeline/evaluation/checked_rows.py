@@ -4,24 +4,24 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from pipeline.datasets.formats import as_frame
 from pipeline.datasets.kinds import TABLE_KINDS
 from pipeline.errors import ContractError, ModelError
 from pipeline.inference.predictor import TOO_LARGE, Params, Predictor
+from pipeline.schema.contract import Contract
 from pipeline.schema.faults import Fault
 from pipeline.schema.matrix import Matrix
 from pipeline.schema.rules import check_rows
 
 T = TypeVar("T")
+OTHER_CLASS = -1  # of a row without a label, or with one that the model does not know
 
 
 class CheckedRows(NamedTuple):
@@ -48,20 +48,22 @@ class RowReader:
 
     def read(self, table: pa.Table) -> CheckedRows:
         """The rows of a batch. Raises ContractError for a column that is missing."""
-        X, faults = check_rows(self.predictor.rules, self._cells(table), table.num_rows)
+        X, faults = check_rows(self.predictor.rules, self._cells(table))
         is_valid = np.ones(len(X), dtype=bool)
         is_valid[[fault.row - 1 for fault in faults]] = False
         faults += self._too_large(X, is_valid)
         return CheckedRows(X, is_valid, sorted(faults))
 
-    def _cells(self, table: pa.Table) -> "dict[str, pd.Series[Any]]":
+    def _cells(self, table: pa.Table) -> pd.DataFrame:
         """The features' cells as cells of their columns' kinds."""
         frame = as_frame(table.select(self._features))
         columns = self.predictor.contract.columns
-        return {
-            name: TABLE_KINDS[columns[name].kind].read(frame[name], columns[name])
-            for name in self._features
-        }
+        return pd.DataFrame(
+            {
+                name: TABLE_KINDS[columns[name].kind].read(frame[name], columns[name])
+                for name in self._features
+            }
+        )
 
     def _too_large(self, X: Matrix, is_valid: NDArray[np.bool_]) -> list[Fault]:
         """Takes rows out whose numbers are so large that they have no finite answer."""
@@ -86,21 +88,57 @@ class RowReader:
         return True
 
 
-def in_order(function: Callable[[pa.Table, int], T], batches: Iterable[pa.Table]) -> Iterator[T]:
+def in_order(
+    function: Callable[[pa.Table, int], T], batches: Iterable[pa.Table], done: frozenset[int]
+) -> Iterator[tuple[int, T]]:
     """What the function makes of each batch and its first row's place, on all cores, in order.
 
-    There are never more than two batches per core in memory. Libraries have one thread per batch:
-    with more, each waits for those of other batches, which takes long on a busy machine.
+    Each with the batch's place; batches that are done are left out. There are never more than two
+    batches per core in memory.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    limit = partial(threadpool_limits, 1)  # OpenMP's is of the thread that sets it
-    with limit(), ThreadPoolExecutor(cores or 1, initializer=limit) as pool:
-        under_way: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(cores or 1) as pool:
+        under_way: deque[tuple[int, Future[T]]] = deque()
         start = 0
-        for table in batches:
-            under_way.append(pool.submit(function, table, start))
+        for place, table in enumerate(batches):
+            if place not in done:
+                under_way.append((place, pool.submit(function, table, start)))
             start += table.num_rows
             if len(under_way) > 2 * (cores or 1):
-                yield under_way.popleft().result()
+                yield _result(under_way)
         while under_way:
-            yield under_way.popleft().result()
+            yield _result(under_way)
+
+
+def _result(under_way: deque[tuple[int, Future[T]]]) -> tuple[int, T]:
+    place, future = under_way.popleft()
+    return place, future.result()
+
+
+def truth_of(contract: Contract, table: pa.Table, target: str | None) -> NDArray[Any]:
+    """The places of the rows' classes; -1 where there is none, or another than the model's.
+
+    Where amounts are predicted, these; NaN where there is none.
+    """
+    if not contract.classes:
+        cells = None if target is None else as_frame(table.select([target]))[target]
+        none = pd.Series(np.nan, range(table.num_rows))
+        return pd.to_numeric(none if cells is None else cells, errors="coerce").to_numpy(float)
+    if target is None:
+        return np.full(table.num_rows, OTHER_CLASS, dtype=np.intp)
+    places = {str(label).lower(): place for place, label in enumerate(contract.classes)}
+    labels = as_frame(table.select([target]))[target]
+    texts = labels.map(_written, na_action="ignore")
+    return np.asarray(texts.map(places).fillna(OTHER_CLASS), dtype=np.intp)
+
+
+def has_truth(contract: Contract, truth: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of the rows have a true target that counts, by what `truth_of` gives."""
+    labelled: NDArray[np.bool_] = truth != OTHER_CLASS if contract.classes else np.isfinite(truth)
+    return labelled
+
+
+def _written(label: Any) -> str:
+    """As a class is written in a file: 1.0 as 1, True as true."""
+    is_whole = isinstance(label, float) and label.is_integer()
+    return str(int(label) if is_whole else label).strip().lower()

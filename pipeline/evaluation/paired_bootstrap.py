@@ -27,6 +27,11 @@ class Difference:
         """By how much the first is better at least."""
         return self.low if METRICS[self.metric].greater_is_better else -self.high
 
+    @property
+    def most_gain(self) -> float:
+        """By how much the first is better at most."""
+        return self.high if METRICS[self.metric].greater_is_better else -self.low
+
 
 def differences(
     first: AnyPredictions, second: AnyPredictions, resamples: int, seed: int, level: float

@@ -57,7 +57,7 @@ class Evidence:
 
 def check(config: Config, evidence: Evidence) -> tuple[tuple[RuleResult, ...], Claim]:
     """Every rule that is set, and what may be said of the candidate beside the champion."""
-    against, claim = _against_champion(config, evidence.comparison)
+    against, claim = against_champion(config, evidence.comparison)
     rules = [
         _reproduced(evidence),
         *_rows(evidence),
@@ -255,21 +255,22 @@ def _slices(config: Config, evidence: Evidence) -> Iterator[RuleResult]:
         column, values = evidence.columns[name], evidence.X[name].to_numpy()
         for group, where in groups(name, column, values, cuts):
             part = evidence.predictions.where(where)
-            if few := _too_few(gate, part):
+            if few := too_few(gate, part):
                 message = f"where {group}: {few}"
                 yield RuleResult("gate.slice_floors", None, message, {"rows": float(where.sum())})
             else:
                 yield from _floors(config, "gate.slice_floors", gate.slice_floors, part, group)
 
 
-def _against_champion(config: Config, comparison: Comparison) -> tuple[list[RuleResult], Claim]:
+def against_champion(config: Config, comparison: Comparison) -> tuple[list[RuleResult], Claim]:
+    """The rule `gate.rule` and what belongs to it, and what may be said of both."""
     gate = config.gate
     if comparison is None:
         return [RuleResult("gate.rule", None, "there is no champion to compare with")], "first"
     if gate.rule == "none":
         message = "not compared with the champion: gate.rule is none"
         return [RuleResult("gate.rule", None, message)], "not compared"
-    obstacle = comparison if isinstance(comparison, str) else _too_few(gate, comparison.first)
+    obstacle = comparison if isinstance(comparison, str) else too_few(gate, comparison.first)
     if isinstance(comparison, str) or obstacle:
         why = f"it cannot be compared with the champion: {obstacle}; gate.rule none does without"
         return [RuleResult("gate.rule", False, why)], "not compared"
@@ -316,7 +317,7 @@ def _cross_validated(name: str, comparison: PairedComparison) -> Iterator[RuleRe
     yield RuleResult("gate.primary", passed, message, {"first": first, "second": second})
 
 
-def _too_few(gate: Gate, predictions: AnyPredictions) -> str:
+def too_few(gate: Gate, predictions: AnyPredictions) -> str:
     """Why so few rows say nothing, if they do; where rows have groups, those are counted."""
     codes, what = predictions.metadata.group_codes, f"{len(predictions.truth)} rows"
     if isinstance(predictions, AmountPredictions):

@@ -13,18 +13,11 @@ from numpy.typing import NDArray
 
 from pipeline.config.monitor import Monitor
 from pipeline.config.sections import Config, Evaluate
-from pipeline.datasets.formats import as_frame
 from pipeline.evaluation import bootstrap, drift
-from pipeline.evaluation.checked_rows import RowReader, in_order
+from pipeline.evaluation.checked_rows import RowReader, has_truth, in_order, truth_of
 from pipeline.evaluation.drift import Drift
 from pipeline.evaluation.metrics import of_truth
-from pipeline.evaluation.profile import (
-    Counts,
-    Profile,
-    add_counts,
-    count_answers,
-    count_columns,
-)
+from pipeline.evaluation.profile import Counts, Profile, count_answers, count_columns
 from pipeline.reporting import drift_figures
 from pipeline.reporting.markdown import row, shortened
 from pipeline.results import Outputs, Report
@@ -33,7 +26,6 @@ from pipeline.tasks import METRICS
 
 ANSWER = "answer: "  # before the names of answers, beside the columns'
 MOST_LISTED = 30
-OTHER_CLASS = -1
 
 
 class _Batch(NamedTuple):
@@ -61,8 +53,9 @@ class Observed:
 
     def add(self, batch: _Batch) -> None:
         """The counts of a batch."""
-        add_counts(self.columns, batch.columns)
-        add_counts(self.answers, batch.answers)
+        for totals, counts in ((self.columns, batch.columns), (self.answers, batch.answers)):
+            for name, count in counts.items():
+                totals[name] = totals.get(name, 0) + count
         self.rules += batch.rules
         self.rows += batch.rows
         self.rejected += batch.rejected
@@ -90,9 +83,9 @@ def observe(
         X, is_valid, faults = reader.read(table)
         valid = X[is_valid]
         outputs = predictor.outputs(valid)
-        answers = predictor.target.arrays(outputs)
-        truth = _truth(contract, table, target)[is_valid]
-        is_labelled = truth != OTHER_CLASS if contract.classes else np.isfinite(truth)
+        answers = predictor.target.answers(outputs, None)
+        truth = truth_of(contract, table, target)[is_valid]
+        is_labelled = has_truth(contract, truth)
         return _Batch(
             count_columns(contract, profile.bins, valid),
             count_answers(contract, profile.answer_bins, answers),
@@ -104,32 +97,9 @@ def observe(
         )
 
     observed = Observed()
-    for batch in in_order(count, batches):
+    for _, batch in in_order(count, batches, frozenset()):
         observed.add(batch)
     return observed
-
-
-def _truth(contract: Contract, table: pa.Table, target: str | None) -> NDArray[Any]:
-    """The places of the rows' classes; -1 where there is none, or another than the model's.
-
-    Where amounts are predicted, these; NaN where there is none.
-    """
-    if not contract.classes:
-        cells = None if target is None else as_frame(table.select([target]))[target]
-        none = pd.Series(np.nan, range(table.num_rows))
-        return pd.to_numeric(none if cells is None else cells, errors="coerce").to_numpy(float)
-    if target is None:
-        return np.full(table.num_rows, OTHER_CLASS, dtype=np.intp)
-    places = {str(label).lower(): place for place, label in enumerate(contract.classes)}
-    labels = as_frame(table.select([target]))[target]
-    texts = labels.map(_written, na_action="ignore")
-    return np.asarray(texts.map(places).fillna(OTHER_CLASS), dtype=np.intp)
-
-
-def _written(label: Any) -> str:
-    """As a class is written in a file: 1.0 as 1, True as true."""
-    is_whole = isinstance(label, float) and label.is_integer()
-    return str(int(label) if is_whole else label).strip().lower()
 
 
 class Reference(NamedTuple):

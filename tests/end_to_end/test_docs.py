@@ -200,7 +200,7 @@ def test_table_page_takes_the_table_from_elsewhere(clone: Clone) -> None:
 
 
 def test_operations_page_scores_a_table(clone: Clone) -> None:
-    predict, monitor, logged, labelled, doctor = blocks(ROOT / "docs/operations.md")
+    predict, monitor, logged, labelled, beside, doctor = blocks(ROOT / "docs/operations.md")
     assert "scores.parquet: 768 rows scored by pima-diabetes version" in clone.verbs(predict)
     assert (clone.folder / "scores.parquet").exists()
     assert "**As before.** 768 rows" in clone.verbs(monitor)
@@ -211,6 +211,17 @@ def test_operations_page_scores_a_table(clone: Clone) -> None:
     log.drop(columns="Outcome").to_json(file, orient="records", lines=True)
     assert "**As before.** 768 rows" in clone.verbs(logged)
     assert "768 of 768 rows have a label in outcomes.csv" in clone.verbs(labelled)
+    frame = log[["request_id", "row"]].assign(time=1.5e9, champion="2", shadow="1")
+    for name, shift in (("champion", 0.2), ("shadow", 0.3)):
+        frame[f"{name}_label"] = log["Outcome"]
+        frame[f"{name}_probability"] = log["Outcome"] / 2 + shift
+    frame = frame.assign(difference=0.1, labels_differ=False)
+    (clone.folder / "shadow-log").mkdir()
+    file = clone.folder / "shadow-log/requests-1.jsonl"
+    frame.to_json(file, orient="records", lines=True)
+    printed = clone.verbs(beside)
+    assert "**Version 1 is not worse than version 2 within gate.margin" in printed
+    assert re.search(r"python -m pipeline promote --run \w{32}", printed)
     assert "is champion, as it says" in clone.sh(f"{doctor.strip()} || true")
 
 
