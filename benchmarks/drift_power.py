@@ -50,8 +50,8 @@ def _alarms(rng: np.random.Generator, trained: int, rows: int, candidates: Seque
     moved = rng.choice(candidates) if candidates else -1
     before, now = {}, {}
     for place in range(COLUMNS):
-        old = _column(rng, place, trained, 0.0)
-        new = _column(rng, place, rows, SHIFT if place == moved else 0.0)
+        old = column(rng, place, trained, 0.0)
+        new = column(rng, place, rows, SHIFT if place == moved else 0.0)
         bins = _bins(place, old)
         before[str(place)] = Spread(bins, bins.count(old))
         now[str(place)] = bins.count(new)
@@ -59,7 +59,7 @@ def _alarms(rng: np.random.Generator, trained: int, rows: int, candidates: Seque
     return any(is_beyond(bounds, one) for one in compare(before, now))
 
 
-def _column(rng: np.random.Generator, place: int, rows: int, shift: float) -> np.ndarray:
+def column(rng: np.random.Generator, place: int, rows: int, shift: float) -> np.ndarray:
     match place % 5:
         case 0:
             values = rng.normal(shift, 1, rows)

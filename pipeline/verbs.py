@@ -28,6 +28,7 @@ class Options:
     data: str = _option("", "the table: a file, a folder or an address", "SOURCE")
     model: str = _option("", "not the champion, but models:/NAME/VERSION", "ADDRESS")
     keep: str = _option("", "columns beside the answers, by commas; all if not given", "COLUMNS")
+    engine: str = _option("local", "what scores: local, or spark (spark.master)", "NAME")
     labels: str = _option("", "a table of labels that came later, joined by --key", "SOURCE")
     key: str = _option("", "the columns that name a row in both, by commas", "COLUMNS")
     retrain: bool = _option(False, "run all steps where something is beyond the bounds")
@@ -160,8 +161,8 @@ VERBS: dict[str, Verb] = {
     ),
     "predict": Verb(
         "answer for all rows of a table, in a file",
-        sections=("registry",),
-        options=("data", "output", "model", "keep", "strict", "force"),
+        sections=("registry", "spark"),
+        options=("data", "output", "model", "keep", "strict", "force", "engine"),
         required=("data", "output"),
         is_step=False,
     ),

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -70,14 +71,14 @@ def client(store: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def lab(store: Path) -> Iterator[Any]:
-    """Commands on a small table, which ask once what code and which packages there are.
+    """Commands on a small table, which draw nothing, and ask once what code there is.
 
     They are in one experiment: what one test has trained is reused by the others.
     """
     from pipeline import fingerprint
     from tests.support.promotion_lab import Lab
 
-    with pytest.MonkeyPatch.context() as patch:
+    with undrawn(), pytest.MonkeyPatch.context() as patch:
         for name in ("_code", "version"):
             patch.setattr(fingerprint, name, cache(getattr(fingerprint, name)))
         patch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
@@ -85,13 +86,20 @@ def lab(store: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_pictures() -> Iterator[None]:
     """Pictures are files of a few bytes where nobody looks at them: to draw them takes seconds."""
+    with undrawn():
+        yield
 
+
+@contextmanager
+def undrawn() -> Iterator[None]:
     def savefig(_: object, target: Any, **__: object) -> None:
         (target.write_bytes if isinstance(target, Path) else target.write)(b"picture")
 
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure.savefig", savefig)
+        yield
 
 
 @pytest.fixture

@@ -13,6 +13,9 @@ from pipeline.datasets.formats import as_frame
 from pipeline.datasets.sources import DATABASES, Source, open_source, scheme, stem
 from pipeline.datasets.table_source import TableSource
 from pipeline.errors import ConfigError, ContractError
+from pipeline.evaluation import profile
+from pipeline.evaluation.profile import Profile
+from pipeline.inference.model_folder import PROFILE
 from pipeline.promotion.challenger import StoredModel
 from pipeline.tracking import registry, runs
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 BEYOND = 4  # exit status of `monitor` where something is beyond the bounds
 BATCH = 50_000  # rows at a time, at most
+CELLS = 1_000_000  # at a time, at most, but for LEAST rows
+LEAST = 1000
 TYPED = 1000  # rows from which MLflow takes the types of the columns
 MODEL = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([\w-]+))")
 
@@ -46,11 +51,24 @@ def version_at(config: Config, address: str) -> ModelVersion:
 
 def begin(source: Source, name: str) -> tuple[pa.Table, Iterator[pa.Table]]:
     """The first batch, and all of them. Raises ContractError for a source without rows."""
-    batches = source.batches(BATCH)
+    batches = _of_few_cells(source.batches(BATCH))
     first = next(batches, None)
     if first is None:
         raise ContractError(f"data {name!r} has no rows, only a header")
     return first, chain([first], batches)
+
+
+def _of_few_cells(batches: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Those of tables with many columns in several: each is copied a few times on its way."""
+    for table in batches:
+        rows = max(CELLS // max(table.num_columns, 1), LEAST)
+        yield from (table.slice(start, rows) for start in range(0, table.num_rows, rows))
+
+
+def profile_of(model: StoredModel) -> Profile | None:
+    """How the rows of a model's training are spread; None where it was trained without."""
+    path = model.folder / PROFILE
+    return profile.read(path.read_text("utf-8")) if path.exists() else None
 
 
 def title(version: ModelVersion) -> str:

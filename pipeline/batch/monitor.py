@@ -5,12 +5,21 @@ from typing import TYPE_CHECKING
 
 from pipeline import closing, flow
 from pipeline.batch import shadow
-from pipeline.batch.common import BEYOND, begin, log_input, source_of, tags, title, version_at
+from pipeline.batch.common import (
+    BEYOND,
+    begin,
+    log_input,
+    profile_of,
+    source_of,
+    tags,
+    title,
+    version_at,
+)
 from pipeline.batch.late_labels import of_options, target_among
 from pipeline.config.sections import Config
 from pipeline.errors import ModelError
 from pipeline.evaluation.checked_rows import RowReader
-from pipeline.evaluation.profile import Profile, read
+from pipeline.evaluation.profile import Profile
 from pipeline.flow import Result
 from pipeline.inference.model_folder import PROFILE
 from pipeline.promotion.challenger import StoredModel, of_version
@@ -80,10 +89,10 @@ def _monitor(config: Config, options: Options, table: "pd.DataFrame | None") -> 
 
 
 def _profile(model: StoredModel) -> Profile:
-    path = model.folder / PROFILE
-    if not path.exists():
+    profile = profile_of(model)
+    if profile is None:
         raise ModelError(
             f"{model.title} has no {PROFILE}: it was trained before models had one; train and "
             "promote it again: `python -m pipeline run --fresh`"
         )
-    return read(path.read_text("utf-8"))
+    return profile

@@ -1,15 +1,16 @@
 """The file of a source's answers: there as a whole or not at all, and resumed after a kill.
 
-Each batch is a part in a folder beside the file; the parts are joined when all are there.
+The answers of each batch are a part in a folder beside the file, for a process that goes on after a
+kill. The file itself grows in that folder, and moves to its place when it is whole.
 """
 
 import csv
-import fcntl
 import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -18,18 +19,21 @@ from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from pipeline.errors import ConfigError, PipelineError, SourceError, nearest
+from pipeline.errors import ConfigError, ContractError, ModelError, SourceError, nearest
 from pipeline.schema.faults import Fault
 
-PART, REJECTED_PART, STATE = ".parquet", ".csv", "state.json"
+if sys.platform != "win32":
+    import fcntl
+
+STATE = "state.json"
 REJECTED_HEADER = ("row", "column", "rule", "value")
-REJECTED = b"rejected"  # rows of a part, in its metadata
 
 
 class AnswerFile:
-    """A file of answers, one of rejected rows, and the folder of parts that they are made of."""
+    """A file of answers, one of rejected rows, and the folder of parts meanwhile."""
 
     def __init__(self, output: str) -> None:
         """Raises ConfigError for a format that is not written."""
@@ -44,8 +48,8 @@ class AnswerFile:
         self.folder = self.path.with_name(f".{self.path.name}.parts")
 
     @contextmanager
-    def opened(self, fingerprint: object, force: bool) -> Iterator[frozenset[int]]:
-        """The places of the parts that an earlier process made of the same rows, meanwhile.
+    def opened(self, fingerprint: object, force: bool) -> Iterator[None]:
+        """Meanwhile parts are kept, and those are there that a killed process has left of the rows.
 
         The folder of parts goes when all is done. A process that is killed leaves it, and the next
         goes on from there. Raises ConfigError for a file that is there and is not to be written
@@ -61,8 +65,9 @@ class AnswerFile:
             with self._locked():
                 if not is_ours:
                     self._clear()
-                    content = json.dumps(fingerprint).encode()
-                    _write_whole(state, lambda file: file.write(content))
+                    with _written(state) as file:
+                        file.write(json.dumps(fingerprint).encode())
+                    _partial(state).replace(state)
                 yield from self._with_parts()
         except OSError as error:
             raise SourceError(
@@ -70,10 +75,10 @@ class AnswerFile:
                 "is scored stays beside it, and the same command goes on from there"
             ) from None
 
-    def _with_parts(self) -> Iterator[frozenset[int]]:
+    def _with_parts(self) -> Iterator[None]:
         try:
-            yield frozenset(int(part.stem) for part in self.folder.glob(f"*{PART}"))
-        except PipelineError:  # once it is mended the rows are others
+            yield
+        except (ContractError, ModelError, SourceError):  # once mended, the answers are others
             shutil.rmtree(self.folder)
             raise
         shutil.rmtree(self.folder)
@@ -82,6 +87,9 @@ class AnswerFile:
     def _locked(self) -> Iterator[None]:
         """One process at a time. Raises ConfigError where another is at it."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if sys.platform == "win32":
+            yield
+            return
         handle = os.open(self.folder, os.O_RDONLY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -101,66 +109,62 @@ class AnswerFile:
         for path in self.folder.iterdir():
             path.unlink()
 
-    def write(self, place: int, answers: pa.Table, faults: Sequence[Fault], rejected: int) -> None:
-        """One part; it is there when its answers are."""
+    def part(self, start: int) -> pa.Table | None:
+        """The answers for the batch that begins with that row, if they were kept."""
+        path = self._part(start)
+        return pa.ipc.open_file(path.read_bytes()).read_all() if path.exists() else None
 
-        def write_faults(file: IO[bytes]) -> None:
-            rows = [(fault.row, fault.column, fault.rule, fault.value) for fault in faults]
-            file.write(_as_csv(rows))
+    def keep(self, start: int, answers: pa.Table) -> None:
+        """Keeps the answers for a batch, on the disk, until all is done."""
+        path = self._part(start)
+        with _written(path) as file, pa.ipc.new_file(file, answers.schema) as writer:
+            writer.write_table(answers)
+        _partial(path).replace(path)
 
-        if faults:
-            _write_whole(self.folder / f"{place:08d}{REJECTED_PART}", write_faults)
-        metadata = {**(answers.schema.metadata or {}), REJECTED: str(rejected).encode()}
-        table = answers.replace_schema_metadata(metadata)
-        path = self.folder / f"{place:08d}{PART}"
-        _write_whole(path, lambda file: pq.write_table(table, file))
+    def _part(self, start: int) -> Path:
+        return self.folder / f"{start}.arrow"
 
-    def join(self, on_part: Callable[[pa.Table, int], None]) -> None:
-        """Writes the file, and that of the rejected rows if there are any; tells of each part."""
-        rejected = sorted(self.folder.glob(f"*{REJECTED_PART}"))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if rejected:
-            _write_whole(self.rejected, lambda file: _join_rejected(rejected, file), self.folder)
+    def write(self, batches: Iterable[tuple[pa.Table, Sequence[Fault]]]) -> None:
+        """Writes the file, and that of the rejected rows if there are any.
+
+        `batches` are tables of one schema, one at least, with the faults of rejected rows.
+        """
+        path, rejected = (self.folder / each.name for each in (self.path, self.rejected))
+        has_rejected = False
+        with _written(path) as file, _written(rejected) as faults_file:
+            faults_file.write(_as_csv([REJECTED_HEADER]))
+            batches = iter(batches)
+            first = next(batches)
+            with WRITERS[self.path.suffix.lower()](file, first[0].schema) as writer:
+                for table, faults in chain([first], batches):
+                    writer.write_table(table)
+                    has_rejected |= bool(faults)
+                    rows = [(fault.row, fault.column, fault.rule, fault.value) for fault in faults]
+                    faults_file.write(_as_csv(rows))
+        if has_rejected:
+            _partial(rejected).replace(self.rejected)
         else:
             self.rejected.unlink(missing_ok=True)  # of an earlier file of the same name
-        _write_whole(self.path, lambda file: self._write_parts(file, on_part), self.folder)
-
-    def _write_parts(self, file: IO[bytes], on_part: Callable[[pa.Table, int], None]) -> None:
-        parts = self._parts(on_part)
-        first = next(parts)
-        with WRITERS[self.path.suffix.lower()](file, first.schema) as writer:
-            for table in chain([first], parts):
-                writer.write_table(table)
-
-    def _parts(self, on_part: Callable[[pa.Table, int], None]) -> Iterator[pa.Table]:
-        for path in sorted(self.folder.glob(f"*{PART}")):
-            table = pq.read_table(path)
-            on_part(table, int(table.schema.metadata[REJECTED]))
-            yield table.replace_schema_metadata(None)
+        _partial(path).replace(self.path)
 
 
-def _write_whole(
-    path: Path, write: Callable[[IO[bytes]], object], folder: Path | None = None
-) -> None:
-    """The file is there, and on the disk, when all of it is; meanwhile it is in the folder."""
-    partial = (folder or path.parent) / f"{path.name}.partial"
-    with partial.open("wb") as file:
-        write(file)
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.partial")
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[IO[bytes]]:
+    """The file under the name of a partial one; at the end all of it is on the disk."""
+    with _partial(path).open("wb") as file:
+        yield file
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _as_csv(rows: Sequence[Sequence[object]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
-
-
-def _join_rejected(parts: Sequence[Path], file: IO[bytes]) -> None:
-    file.write(_as_csv([REJECTED_HEADER]))
-    for part in parts:
-        file.write(part.read_bytes())
 
 
 WRITERS: Mapping[str, Callable[[IO[bytes], pa.Schema], Any]] = MappingProxyType(

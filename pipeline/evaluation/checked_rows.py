@@ -4,12 +4,14 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from pipeline.datasets.formats import as_frame
 from pipeline.datasets.kinds import TABLE_KINDS
@@ -48,22 +50,20 @@ class RowReader:
 
     def read(self, table: pa.Table) -> CheckedRows:
         """The rows of a batch. Raises ContractError for a column that is missing."""
-        X, faults = check_rows(self.predictor.rules, self._cells(table))
+        X, faults = check_rows(self.predictor.rules, self._cells(table), table.num_rows)
         is_valid = np.ones(len(X), dtype=bool)
         is_valid[[fault.row - 1 for fault in faults]] = False
         faults += self._too_large(X, is_valid)
         return CheckedRows(X, is_valid, sorted(faults))
 
-    def _cells(self, table: pa.Table) -> pd.DataFrame:
+    def _cells(self, table: pa.Table) -> "dict[str, pd.Series[Any]]":
         """The features' cells as cells of their columns' kinds."""
         frame = as_frame(table.select(self._features))
         columns = self.predictor.contract.columns
-        return pd.DataFrame(
-            {
-                name: TABLE_KINDS[columns[name].kind].read(frame[name], columns[name])
-                for name in self._features
-            }
-        )
+        return {
+            name: TABLE_KINDS[columns[name].kind].read(frame[name], columns[name])
+            for name in self._features
+        }
 
     def _too_large(self, X: Matrix, is_valid: NDArray[np.bool_]) -> list[Fault]:
         """Takes rows out whose numbers are so large that they have no finite answer."""
@@ -88,31 +88,24 @@ class RowReader:
         return True
 
 
-def in_order(
-    function: Callable[[pa.Table, int], T], batches: Iterable[pa.Table], done: frozenset[int]
-) -> Iterator[tuple[int, T]]:
+def in_order(function: Callable[[pa.Table, int], T], batches: Iterable[pa.Table]) -> Iterator[T]:
     """What the function makes of each batch and its first row's place, on all cores, in order.
 
-    Each with the batch's place; batches that are done are left out. There are never more than two
-    batches per core in memory.
+    There are never more than two batches per core in memory. Libraries have one thread per batch:
+    with more, each waits for those of other batches, which takes long on a busy machine.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with ThreadPoolExecutor(cores or 1) as pool:
-        under_way: deque[tuple[int, Future[T]]] = deque()
+    limit = partial(threadpool_limits, 1)  # OpenMP's is of the thread that sets it
+    with limit(), ThreadPoolExecutor(cores or 1, initializer=limit) as pool:
+        under_way: deque[Future[T]] = deque()
         start = 0
-        for place, table in enumerate(batches):
-            if place not in done:
-                under_way.append((place, pool.submit(function, table, start)))
+        for table in batches:
+            under_way.append(pool.submit(function, table, start))
             start += table.num_rows
             if len(under_way) > 2 * (cores or 1):
-                yield _result(under_way)
+                yield under_way.popleft().result()
         while under_way:
-            yield _result(under_way)
-
-
-def _result(under_way: deque[tuple[int, Future[T]]]) -> tuple[int, T]:
-    place, future = under_way.popleft()
-    return place, future.result()
+            yield under_way.popleft().result()
 
 
 def truth_of(contract: Contract, table: pa.Table, target: str | None) -> NDArray[Any]:

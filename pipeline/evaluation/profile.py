@@ -126,10 +126,18 @@ def count_columns(contract: Contract, bins: Mapping[str, Bins], X: Matrix) -> di
 
 
 def count_answers(
-    contract: Contract, bins: Mapping[str, Bins], answers: Mapping[str, Sequence[Any]]
+    contract: Contract, bins: Mapping[str, Bins], answers: Mapping[str, Any]
 ) -> dict[str, Counts]:
-    """How many answers each bin has."""
-    return {name: one.count(_as_numbers(contract, answers[name])) for name, one in bins.items()}
+    """How many answers each bin has; they may be lists, or arrays of NumPy or Arrow."""
+    return {
+        name: one.count(_as_numbers(contract, one, answers[name])) for name, one in bins.items()
+    }
+
+
+def add_counts(totals: dict[str, Counts], counts: Mapping[str, Counts]) -> None:
+    """Adds those of a batch to the totals, by name."""
+    for name, count in counts.items():
+        totals[name] = totals.get(name, 0) + count
 
 
 def numbers(column: Column, values: Any) -> Vector:
@@ -167,16 +175,13 @@ def _between(values: Vector, written: Any) -> Bins:
     return Bins(edges=tuple(edges), names=(f"at most {texts[0]}", *between, f"above {texts[-1]}"))
 
 
-def _as_numbers(contract: Contract, answers: Sequence[Any]) -> Vector:
+def _as_numbers(contract: Contract, bins: Bins, answers: Any) -> Vector:
     """Labels as the places of their classes, numbers as they are."""
-    if answers and contract.classes and answers[0] in contract.classes and not _is_double(answers):
-        places = {(type(label), label): place for place, label in enumerate(contract.classes)}
-        return np.array([places[type(label), label] for label in answers], dtype=np.float64)
-    return np.asarray(answers, dtype=np.float64)
-
-
-def _is_double(answers: Sequence[Any]) -> bool:
-    return isinstance(answers[0], float)
+    if bins.edges is not None:
+        return np.asarray(answers, dtype=np.float64)
+    places = {label: place for place, label in enumerate(contract.classes)}
+    codes, labels = pd.factorize(np.asarray(answers))
+    return np.array([places[label] for label in labels.tolist()], dtype=np.float64)[codes]
 
 
 def _listed(counts: Counts) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.schema.contract import Contract
-from pipeline.schema.matrix import Matrix
+from pipeline.schema.matrix import Matrix, Vector
 from pipeline.schema.rules import as_frame
 
 # Read at the import: with it, ONNX Runtime keeps an id in the home and sends what it does.
@@ -22,7 +22,7 @@ import onnxruntime
 # amount and its difficulty.
 Predict = Callable[[Matrix], Matrix]
 DIFFICULTY = "difficulty_"  # attribute of a fitted regressor: the model of the size of its errors
-CHUNK = 1024  # rows at a time: what lies between the nodes of a graph stays in the cache
+CHUNK = 1024  # rows at a time: what lies between the steps of a model stays in the cache
 CELLS = "cells"  # the first step of a pipeline that takes cells, and not their codes
 MOST_ROWS = 100_000  # at a time: the steps of a classifier copy them several times
 FEW = 8  # rows of which each is added up by itself: quicker than as many calls of NumPy
@@ -101,10 +101,19 @@ class Linear:
             return np.array([(1 - p, p) for p in positive]).reshape(-1, 2)
         odds = np.full(len(X), self.intercept)
         with np.errstate(over="ignore", invalid="ignore"):
-            for values, weight, fill in zip(X.T, self.weights, self.fill, strict=True):
-                odds += weight * np.where(np.isnan(values), fill, values)
+            for at in range(0, len(X), CHUNK):
+                self._add(X[at : at + CHUNK], odds[at : at + CHUNK])
             p = np.where(np.isfinite(odds), 1 / (1 + np.exp(-odds)), nan)
         return np.column_stack([1 - p, p])
+
+    def _add(self, rows: Matrix, odds: Vector) -> None:
+        """Adds the columns of some rows to their log-odds."""
+        columns = np.ascontiguousarray(rows.T)
+        gaps = np.isnan(columns)
+        for place, (weight, fill) in enumerate(zip(self.weights, self.fill, strict=True)):
+            if gaps[place].any():
+                columns[place][gaps[place]] = fill
+            odds += weight * columns[place]
 
     def _log_odds(self, row: Sequence[float]) -> float:
         total = self.intercept

@@ -59,15 +59,17 @@ def _digest(file: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def check_spark() -> None:
-    """Raises ConfigError when the search cannot run on Spark."""
+def check_spark(
+    setting: str = "tune.backend is 'spark'", remedy: str = "set tune.backend to local"
+) -> None:
+    """Raises ConfigError where Spark cannot start, though the setting asks for it."""
     if find_spec("pyspark") is None:
         raise ConfigError(
-            "tune.backend is 'spark', but PySpark is not installed; install "
-            "requirements-spark.txt in place of requirements.txt, or set tune.backend to local"
+            f"{setting}, but PySpark is not installed; install requirements-spark.txt in place of "
+            f"requirements.txt, or {remedy}"
         )
     if shutil.which("java") is None and not os.environ.get("JAVA_HOME"):
         raise ConfigError(
-            "tune.backend is 'spark', but there is no java on the PATH and no JAVA_HOME; install "
-            "Java 17 or later, or set tune.backend to local"
+            f"{setting}, but there is no java on the PATH and no JAVA_HOME; install Java 17 or "
+            f"later, or {remedy}"
         )

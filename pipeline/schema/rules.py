@@ -68,7 +68,7 @@ class Rules:
     def faults(self, X: Matrix) -> tuple[Matrix, list[Fault]]:
         """What `apply` returns, and every cell that breaks a rule."""
         X, outside = self._without_marks(X)
-        return X, list(self._faults(X, outside, None))
+        return X, list(self._faults(X, outside, None)) if np.count_nonzero(outside) else []
 
     def _without_marks(self, X: Matrix) -> tuple[Matrix, NDArray[np.bool_]]:
         """The matrix with NaN in place of the marks, and where it breaks a rule."""
@@ -159,15 +159,16 @@ def to_matrix(rules: Rules, frame: pd.DataFrame, with_values: bool = False) -> M
     return rules.apply(X, faults, with_values)
 
 
-def check_rows(rules: Rules, frame: pd.DataFrame) -> tuple[Matrix, list[Fault]]:
-    """As `to_matrix`, of rows that are judged one by one: with every fault of their cells.
+def check_rows(
+    rules: Rules, cells: Mapping[str, pd.Series[Any]], rows: int
+) -> tuple[Matrix, list[Fault]]:
+    """As `to_matrix`, of columns whose rows stand or fall one by one: with every fault.
 
     The matrix holds NaN where a cell is not of its column's kind. Raises ContractError for
     columns that are missing.
     """
-    check_names(rules.columns, list(frame.columns))
-    read = partial(_read_series, most=None)
-    X, faults = read_columns(rules.columns, dict(frame.items()), len(frame), read)
+    check_names(rules.columns, list(cells))
+    X, faults = read_columns(rules.columns, cells, rows, partial(_read_series, most=None))
     X, broken = rules.faults(X)
     return X, sorted([*faults, *broken])
 

@@ -80,6 +80,9 @@ class Target(Protocol):
         `setting` is what the request sets, None for the default.
         """
 
+    def arrays(self, outputs: Matrix) -> dict[str, Any]:
+        """As `answers` with the default setting, in arrays: for many rows."""
+
     def explained(self, outputs: Matrix) -> list[int]:
         """The place of the output that is explained, of each row."""
 
@@ -124,6 +127,12 @@ class Binary(_Classes):
         label = [positive if p >= threshold else negative for p in probability]
         return {"label": label, "probability": probability}
 
+    def arrays(self, outputs: Matrix) -> dict[str, Any]:
+        """As `answers`, which is quicker for one row."""
+        probability = outputs[:, self._positive]
+        places = (probability >= self._threshold).astype(np.intp)
+        return {"label": np.array(self._labels)[places], "probability": probability}
+
     def explained(self, outputs: Matrix) -> list[int]:
         """The positive class's, whatever the label."""
         return [self._positive] * len(outputs)
@@ -135,7 +144,7 @@ class Multiclass(_Classes):
     setting = None
 
     def __init__(self, contract: Contract, *_: Any) -> None:
-        self._classes = contract.classes
+        self._classes = np.array(contract.classes)
         self._names = [f"probability_{label}" for label in contract.classes]
         self.columns = (
             _label(contract.classes),
@@ -144,10 +153,14 @@ class Multiclass(_Classes):
 
     def answers(self, outputs: Matrix, setting: float | None) -> dict[str, list[Any]]:
         """No threshold counts: the label is the first of the likeliest classes."""
+        return {name: values.tolist() for name, values in self.arrays(outputs).items()}
+
+    def arrays(self, outputs: Matrix) -> dict[str, Any]:
+        """As `answers`."""
         return {
-            "label": [self._classes[place] for place in self.explained(outputs)],
-            "probability": outputs.max(axis=1, initial=0.0).tolist(),
-            **dict(zip(self._names, outputs.T.tolist(), strict=True)),
+            "label": self._classes[outputs.argmax(axis=1)],
+            "probability": outputs.max(axis=1, initial=0.0),
+            **dict(zip(self._names, outputs.T, strict=True)),
         }
 
     def explained(self, outputs: Matrix) -> list[int]:
@@ -184,6 +197,11 @@ class Amount(Target):
         parts = self.bounds(outputs, COVERAGE if setting is None else setting)
         names = (column.name for column in self.columns)
         return {name: part.tolist() for name, part in zip(names, parts, strict=True)}
+
+    def arrays(self, outputs: Matrix) -> dict[str, Any]:
+        """As `answers`."""
+        names = (column.name for column in self.columns)
+        return dict(zip(names, self.bounds(outputs, COVERAGE), strict=True))
 
     def bounds(self, outputs: Matrix, coverage: float) -> tuple[Vector, Vector, Vector]:
         """Value, low and high of each row."""

@@ -17,7 +17,13 @@ from pipeline.evaluation import bootstrap, drift
 from pipeline.evaluation.checked_rows import RowReader, has_truth, in_order, truth_of
 from pipeline.evaluation.drift import Drift
 from pipeline.evaluation.metrics import of_truth
-from pipeline.evaluation.profile import Counts, Profile, count_answers, count_columns
+from pipeline.evaluation.profile import (
+    Counts,
+    Profile,
+    add_counts,
+    count_answers,
+    count_columns,
+)
 from pipeline.reporting import drift_figures
 from pipeline.reporting.markdown import row, shortened
 from pipeline.results import Outputs, Report
@@ -53,9 +59,8 @@ class Observed:
 
     def add(self, batch: _Batch) -> None:
         """The counts of a batch."""
-        for totals, counts in ((self.columns, batch.columns), (self.answers, batch.answers)):
-            for name, count in counts.items():
-                totals[name] = totals.get(name, 0) + count
+        add_counts(self.columns, batch.columns)
+        add_counts(self.answers, batch.answers)
         self.rules += batch.rules
         self.rows += batch.rows
         self.rejected += batch.rejected
@@ -83,7 +88,7 @@ def observe(
         X, is_valid, faults = reader.read(table)
         valid = X[is_valid]
         outputs = predictor.outputs(valid)
-        answers = predictor.target.answers(outputs, None)
+        answers = predictor.target.arrays(outputs)
         truth = truth_of(contract, table, target)[is_valid]
         is_labelled = has_truth(contract, truth)
         return _Batch(
@@ -97,7 +102,7 @@ def observe(
         )
 
     observed = Observed()
-    for _, batch in in_order(count, batches, frozenset()):
+    for batch in in_order(count, batches):
         observed.add(batch)
     return observed
 

@@ -1,31 +1,24 @@
 """The search on a Spark cluster, through hyperopt's own SparkTrials; imports PySpark."""
 
-import os
-import shutil
-import sys
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hyperopt import SparkTrials, fmin
 from hyperopt.base import JOB_STATE_DONE, JOB_STATE_ERROR, Domain, trials_from_docs
 from hyperopt.exceptions import AllTrialsFailed
-from pyspark.sql import SparkSession
 from threadpoolctl import threadpool_limits
 
-from pipeline.config.sections import Config, Spark
-from pipeline.errors import ConfigError
+from pipeline.config.sections import Config
 from pipeline.tuning.hyperopt_space import SearchSpace
 from pipeline.tuning.search import Finished, OnResult, Suggestions, hyperopt_result, no_progress
+from pipeline.tuning.spark_session import session_of
 from pipeline.tuning.trial import TrialInputs, TrialResult, evaluate, evaluate_within, failed
 
-PACKAGE = Path(__file__).resolve().parents[1]
 TRIAL = "trial"  # the key of a TrialResult in what the objective returns
 
 
@@ -52,7 +45,7 @@ def search_on_spark(
             documents.append(suggestions.document(number, domain, history))
         return documents
 
-    with _session(config.spark) as session:
+    with session_of(config.spark) as session:
         parallelism = (
             session.sparkContext.defaultParallelism
             if tune.parallelism == "auto"
@@ -138,38 +131,3 @@ def _objective(inputs: Any, space: SearchSpace, timeout: float | None) -> Callab
         return {**hyperopt_result(result), TRIAL: result}
 
     return objective
-
-
-@contextmanager
-def _session(spark: Spark) -> Iterator[SparkSession]:
-    """A new session that ends here, or the one that is active already."""
-    is_local = spark.master.startswith("local")
-    if is_local:
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.master(spark.master).appName(PACKAGE.name)
-    options = {"spark.ui.showConsoleProgress": "false"}
-    if is_local:  # nothing of it needs to be seen from elsewhere
-        options |= {"spark.ui.enabled": "false", "spark.driver.bindAddress": "127.0.0.1"}
-        options |= {"spark.driver.host": "127.0.0.1"}
-    for key, value in options.items():
-        builder = builder.config(key, value)
-    is_new = SparkSession.getActiveSession() is None
-    try:
-        session = builder.getOrCreate()
-    except Exception as error:  # Java's and PySpark's own, of many kinds
-        raise ConfigError(
-            f"spark.master is {spark.master!r}, but Spark cannot start there: "
-            f"{str(error).splitlines()[0]}; check the address, Spark's own messages above, and "
-            "that Java 17 or later is installed"
-        ) from error
-    session.sparkContext.setLogLevel("ERROR")
-    with tempfile.TemporaryDirectory() as folder:
-        archive = shutil.make_archive(
-            str(Path(folder) / PACKAGE.name), "zip", PACKAGE.parent, PACKAGE.name
-        )
-        session.sparkContext.addPyFile(archive)
-        try:
-            yield session
-        finally:
-            if is_new:
-                session.stop()

@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.api import execute
+from pipeline.batch import common
 from pipeline.batch import monitor as batch_monitor
 from pipeline.cli import main
 from pipeline.config.sections import Config
@@ -104,7 +105,8 @@ def test_labels_that_came_later_are_joined_by_a_key(
 def test_model_of_before_profiles_says_what_to_do(
     config: Config, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_monitor, "PROFILE", "gone.json")
+    for module in (common, batch_monitor):
+        monkeypatch.setattr(module, "PROFILE", "gone.json")
     with pytest.raises(PipelineError, match=r"has no gone\.json.*pipeline run --fresh"):
         look(config, lab.table, tmp_path)
 

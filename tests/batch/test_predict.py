@@ -1,5 +1,6 @@
 """`predict`: the champion's answers for a file, and the run that tells of it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ from mlflow import MlflowClient
 import pipeline
 from pipeline.api import execute
 from pipeline.config.sections import Config
+from pipeline.datasets.answer_files import AnswerFile
 from pipeline.errors import PipelineError
 from pipeline.flow import Result
+from pipeline.models import import_paths
+from pipeline.steps.predict import Scorer
 from pipeline.tracking import registry
 from pipeline.verbs import Options
 from tests.support.promotion_lab import Lab
@@ -32,7 +36,8 @@ def table(lab: Lab) -> pd.DataFrame:
 
 @pytest.fixture
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the process works."""
+    """Where the process works, without PySpark."""
+    monkeypatch.setattr(import_paths, "find_spec", lambda _: None)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -65,6 +70,14 @@ def test_champion_answers_and_the_run_tells_what_it_did(
         "rows_scored": len(table) - 1,
         "rows_rejected": 1,
     }
+    answers = pd.read_csv(f"{run.info.artifact_uri}/answers.csv")
+    assert answers.groupby("answer")["rows"].sum().to_dict() == {
+        answer: len(table) - 1 for answer in ("label", "probability")
+    }
+    assert {one.path for one in client.list_artifacts(result.run_id)} == {
+        *("answers.csv", "answers.png")
+    }
+    assert 0 < run.data.metrics["psi_largest"] < 1
     assert run.data.tags["model_version"] == str(champion.version)
     assert "1 rows break its contract" in run.data.tags["mlflow.note.content"]
     assert [one.model_id for one in run.inputs.model_inputs] == [registry.logged_model_id(champion)]
@@ -90,6 +103,31 @@ def test_version_that_is_named_answers_instead(
     assert set(scores["model_version"]) == {1}
 
 
+def test_rows_that_a_killed_process_has_scored_are_not_scored_again(
+    config: Config, table: pd.DataFrame, empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table.to_csv("new.csv", index=False)
+    options = {"data": "new.csv", "output": "scores.csv"}
+
+    def killed(_: AnswerFile, batches: Iterable[Any]) -> None:
+        list(batches)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AnswerFile, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            predict(config, **options)
+    assert {one.name for one in empty_folder.iterdir()} == {"new.csv", ".scores.csv.parts"}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Scorer, "answers", lambda *_: pytest.fail("scored again"))
+        result = predict(config, **options)
+    assert result.metrics["rows_scored"] == len(table)
+    once = pd.read_csv("scores.csv")
+    predict(config, **{**options, "force": True})
+    pd.testing.assert_frame_equal(pd.read_csv("scores.csv"), once)
+
+
 def config_path(config: Config, folder: Path) -> str:
     from pipeline.config.write import as_text
 
@@ -106,6 +144,8 @@ def config_path(config: Config, folder: Path) -> str:
         ({"data": "new.csv", "output": "new.csv"}, "new.csv exists; --force"),
         ({"data": "empty.csv", "output": "o.csv"}, "has no rows, only a header"),
         ({"data": "new.csv", "output": "o.csv", "model": "scored"}, "models:/NAME/VERSION"),
+        ({"data": "new.csv", "output": "o.csv", "engine": "flink"}, "--engine is 'flink'"),
+        ({"data": "new.csv", "output": "o.csv", "engine": "spark"}, "--engine is 'spark', but PyS"),
         ({"data": "new.csv", "output": "o.csv", "model": "models:/scored/9"}, "no version 9"),
         ({"data": "new.csv", "output": "o.csv", "model": "models:/scored@old"}, "alias 'old'"),
         ({"data": "new.csv", "output": "o.csv", "strict": True}, "row 1, .*: must be a number"),

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -12,34 +13,44 @@ from pipeline.datasets.answer_files import WRITERS, AnswerFile
 from pipeline.errors import ConfigError, ContractError, SourceError
 from pipeline.schema.faults import Fault
 
-PARTS = [pa.table({"id": [1, 2], "p": [0.25, 0.5]}), pa.table({"id": [4], "p": [0.75]})]
 FAULT = Fault(3, "age", "must be at most 120, years", "'200'")
+PARTS = {0: pa.table({"p": [0.25, 0.5]}), 3: pa.table({"p": [0.75]})}  # by their first row
+BATCHES = [
+    (pa.table({"id": [1, 2], "p": [0.25, 0.5]}), [FAULT]),
+    (pa.table({"id": [4], "p": [0.75]}), []),
+]
 
 
-def write(output: AnswerFile, mark: object = "rows", force: bool = False) -> list[frozenset[int]]:
-    """All parts that are not done; returns which were."""
-    with output.opened(mark, force) as done:
-        for place, part in enumerate(PARTS):
-            if place not in done:
-                output.write(place, part, [FAULT] if place else [], place)
-        output.join(lambda *_: None)
-    return [done]
+def write(output: AnswerFile, error: BaseException | None = None) -> list[int]:
+    """All parts, kept where they were not, then the error; returns the first rows of the others."""
+    kept = []
+    with output.opened("rows", False):
+        for start, part in PARTS.items():
+            if output.part(start) is None:
+                output.keep(start, part)
+            else:
+                assert part.equals(output.part(start))
+                kept.append(start)
+        output.write(BATCHES)
+        if error is not None:
+            raise error
+    return kept
 
 
 class Killed(BaseException):
     """Stands for SIGKILL: nothing catches it."""
 
 
-def write_until(
-    output: AnswerFile, error: BaseException, parts: int = 1, mark: object = "rows"
-) -> None:
-    """The first parts, and the whole where that is all, before the error."""
-    with output.opened(mark, False):
-        for place in range(parts):
-            output.write(place, PARTS[place], [], 0)
-        if parts == len(PARTS):
-            output.join(lambda *_: None)
+def write_until(output: AnswerFile, error: BaseException, mark: object = "rows") -> None:
+    """The first part and the first batch, before the error."""
+
+    def batches() -> Iterator[tuple[pa.Table, list[Fault]]]:
+        yield BATCHES[0]
         raise error
+
+    with output.opened(mark, False):
+        output.keep(0, PARTS[0])
+        output.write(batches())
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -52,7 +63,7 @@ def test_parts_are_joined_in_order_and_only_the_files_stay(tmp_path: Path, suffi
 
     write(output)
 
-    expected = pa.concat_tables(PARTS).to_pandas()
+    expected = pa.concat_tables([table for table, _ in BATCHES]).to_pandas()
     pd.testing.assert_frame_equal(read(output.path), expected)
     assert output.rejected.read_text("utf-8") == (
         "row,column,rule,value\n3,age,\"must be at most 120, years\",'200'\n"
@@ -66,7 +77,7 @@ def test_killed_process_leaves_no_file_and_the_next_goes_on(tmp_path: Path) -> N
         write_until(output, Killed())
     assert not output.path.exists()
 
-    assert write(output) == [{0}]
+    assert write(output) == [0]
 
     assert read(output.path)["id"].tolist() == [1, 2, 4]
 
@@ -76,7 +87,7 @@ def test_parts_of_other_rows_are_not_taken(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         write_until(output, Killed(), mark="other rows")
 
-    assert write(output) == [set()]
+    assert write(output) == []
 
 
 def test_process_that_is_killed_when_the_file_is_there_scores_nothing_again(
@@ -84,9 +95,9 @@ def test_process_that_is_killed_when_the_file_is_there_scores_nothing_again(
 ) -> None:
     output = AnswerFile(str(tmp_path / "scores.parquet"))
     with pytest.raises(Killed):
-        write_until(output, Killed(), parts=2)
+        write(output, error=Killed())
 
-    assert write(output) == [{0, 1}]
+    assert write(output) == [0, 3]
     assert read(output.path)["id"].tolist() == [1, 2, 4]
 
 
@@ -99,8 +110,7 @@ def test_file_that_is_there_stays_unless_forced(tmp_path: Path) -> None:
         write(output)
     assert output.path.read_text() == "mine"
     with output.opened("rows", True):
-        output.write(0, PARTS[0], [], 0)
-        output.join(lambda *_: None)
+        output.write([(BATCHES[0][0], [])])
 
     assert read(output.path)["id"].tolist() == [1, 2]
     assert not output.rejected.exists()
@@ -109,10 +119,9 @@ def test_file_that_is_there_stays_unless_forced(tmp_path: Path) -> None:
 def test_one_process_writes_at_a_time(tmp_path: Path) -> None:
     output = AnswerFile(str(tmp_path / "scores.csv"))
     with output.opened("rows", False):
-        output.write(0, PARTS[0], [], 0)
         with pytest.raises(ConfigError, match="another process"):
             write(AnswerFile(str(output.path)))
-        output.join(lambda *_: None)
+        output.write([(BATCHES[0][0], [])])
 
     assert read(output.path)["id"].tolist() == [1, 2]
 
@@ -141,7 +150,7 @@ def test_full_disk_is_named_and_what_is_scored_stays(
         write(output)
     monkeypatch.undo()
 
-    assert write(output) == [{0}]
+    assert write(output) == [0]
 
 
 @pytest.mark.parametrize("name", ["scores.xlsx", "scores"])

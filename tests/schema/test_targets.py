@@ -66,6 +66,15 @@ def test_answers_are_of_the_types_that_signature_and_schema_name(case):
         assert DataType[column.mlflow_type].to_python() is types[column.json_schema["type"]]
 
 
+def test_arrays_hold_the_answers_with_the_default_setting(case):
+    contract, outputs = case
+    target = target_of(contract, 0.4 if contract.positive is not None else None, SCORES)
+
+    arrays = {name: values.tolist() for name, values in target.arrays(outputs).items()}
+
+    assert arrays == target.answers(outputs, None)
+
+
 def test_no_rows_have_the_same_columns(case):
     contract, outputs = case
     target = target_of(contract, None, SCORES)

@@ -104,8 +104,8 @@ def test_logged_rows_of_each_kind_are_read_as_they_were(with_texts: bool) -> Non
 
     table = pa.concat_tables(source_of(make_data(), lines([request])).batches(1000))
 
-    frame = table.select(list(dataset.contract.columns)).to_pandas()
-    again, faults = check_rows(request.predictor.rules, frame.replace({np.nan: None}))
+    frame = table.select(list(dataset.contract.columns)).to_pandas().replace({np.nan: None})
+    again, faults = check_rows(request.predictor.rules, dict(frame.items()), len(frame))
     assert not faults
     assert_frame_equal(pd.DataFrame(again), pd.DataFrame(X))
 

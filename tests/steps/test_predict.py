@@ -1,5 +1,6 @@
 """Answers for the rows of a source, with what is wrong with the others."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from pipeline.errors import ContractError
 from pipeline.evaluation.checked_rows import in_order
 from pipeline.inference.predictor import TOO_LARGE, Params, Predictor, Trained
 from pipeline.schema.rules import to_matrix
-from pipeline.steps.predict import Scorer
+from pipeline.steps.predict import Batch, Scorer
 from tests.support.mixed import KINDS, make_mixed_dataset, make_mixed_table
 from tests.support.tables import as_parquet, make_data, source_of
 
@@ -37,10 +38,17 @@ def make_predictor(classes: int) -> Predictor:
 PREDICTORS = {classes: make_predictor(classes) for classes in (2, 3)}
 
 
-def score(content: bytes, classes: int = 2, rows: int = 70, **given: Any) -> list[Any]:
+def scored(scorer: Scorer, table: pa.Table, start: int) -> Batch:
+    checked = scorer.check(table, start)
+    return scorer.batch(checked, scorer.answers(checked.X))
+
+
+def score(
+    content: bytes, classes: int = 2, rows: int = 70, keep: list[str] | None = None
+) -> list[Batch]:
     batches = list(source_of(make_data(target="label"), content).batches(rows))
-    scorer = Scorer(PREDICTORS[classes], "7", batches[0].column_names, given.get("keep"))
-    return list(in_order(scorer.score, batches, given.get("done", frozenset())))
+    scorer = Scorer(PREDICTORS[classes], "7", batches[0].column_names, keep)
+    return list(in_order(partial(scored, scorer), batches))
 
 
 def as_csv(table: pd.DataFrame) -> bytes:
@@ -48,7 +56,7 @@ def as_csv(table: pd.DataFrame) -> bytes:
 
 
 def answers(batches: list[Any]) -> pd.DataFrame:
-    return pa.concat_tables([batch.answers for _, batch in batches]).to_pandas()
+    return pa.concat_tables([batch.answers for batch in batches]).to_pandas()
 
 
 def test_rows_with_texts_are_answered_but_for_those_that_break_a_rule() -> None:
@@ -67,7 +75,7 @@ def test_rows_with_texts_are_answered_but_for_those_that_break_a_rule() -> None:
     rows.loc[4, "number"] = "201"
     (table,) = source_of(make_data(target="label"), as_csv(rows)).batches(len(rows))
 
-    batch = Scorer(predictor, "7", table.column_names, ["note"]).score(table, 0)
+    batch = scored(Scorer(predictor, "7", table.column_names, ["note"]), table, 0)
 
     assert batch.answers["probability"].to_pylist()[:2] == [1, 0]
     assert [(fault.row, fault.column) for fault in batch.faults] == [(2, "note"), (5, "number")]
@@ -108,9 +116,9 @@ def test_invalid_rows_are_named_and_the_others_are_answered(write: Any) -> None:
 
     batches = score(write(wrong))
 
-    faults = [(fault.row, fault.column) for _, batch in batches for fault in batch.faults]
+    faults = [(fault.row, fault.column) for batch in batches for fault in batch.faults]
     assert faults == [(4, "number"), (101, "number"), (101, "visits"), (171, "shop"), (172, "shop")]
-    assert sum(batch.rejected for _, batch in batches) == 4
+    assert sum(batch.rejected for batch in batches) == 4
     others = ROWS.drop(index=[3, 100, 170, 171])
     assert answers(batches)["id"].tolist() == others["id"].tolist()
 
@@ -118,7 +126,7 @@ def test_invalid_rows_are_named_and_the_others_are_answered(write: Any) -> None:
 def test_more_invalid_rows_than_a_message_names_are_all_rejected() -> None:
     batches = score(as_csv(ROWS.assign(number="high", visits="-1")))
 
-    assert sum(len(batch.faults) for _, batch in batches) == 2 * len(ROWS)
+    assert sum(len(batch.faults) for batch in batches) == 2 * len(ROWS)
     assert answers(batches).empty
     assert answers(batches)["probability"].dtype == float
 
@@ -129,22 +137,12 @@ def test_row_without_a_finite_answer_is_rejected_alone() -> None:
     X = X.assign(since=["2000-01-01", "2260-01-01"])  # 1e5 days since 1970
     scorer = Scorer(predictor, "7", list(X), [])
 
-    batch = scorer.score(pa.Table.from_pandas(X, preserve_index=False), 10)
+    batch = scored(scorer, pa.Table.from_pandas(X, preserve_index=False), 10)
 
     assert [(fault.row, fault.column, fault.rule) for fault in batch.faults] == [
         (12, "since", TOO_LARGE)
     ]
     assert batch.answers.num_rows == 1
-
-
-def test_batches_that_are_done_are_left_out_and_rows_go_on_counting() -> None:
-    wrong = ROWS.copy()
-    wrong.loc[250, "number"] = "high"
-
-    batches = score(as_csv(wrong), rows=100, done=frozenset({0, 1}))
-
-    assert [place for place, _ in batches] == [2]
-    assert [fault.row for fault in batches[0][1].faults] == [251]
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def make_mixed_table(rows: int = 300, seed: int = 0) -> pd.DataFrame:
         + (days - 17_000) / 1500
     )
     table["label"] = np.where(odds + rng.logistic(size=rows) > 0.5, "yes", "no")
-    table = table.astype("str")
+    table = table.astype(pd.StringDtype("pyarrow", na_value=np.nan))  # `str`, of pandas 2 too
     for name in KINDS:
         table.loc[rng.random(rows) < 0.05, name] = None
     said = [rng.choice(SAID[label]) for label in table["label"].where(rng.random(rows) < 0.8, "no")]
