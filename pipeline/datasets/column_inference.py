@@ -45,6 +45,7 @@ DATE_FORMATS = (  # null for ISO 8601
 )
 DATE_LIKE = r"^[0-9A-Za-z]{1,9}[-/. ][0-9A-Za-z]{1,9}[-/., ]{1,2}[0-9]{2,4}"
 ISO_LIKE = r"^[0-9]{4}-[0-9]{2}(-[0-9]{2})?([T ].*)?$"
+INFINITE = r"^[+-]?(?i:inf|infinity)$"  # a number that no model takes
 LEADING_ZERO = r"^-?0[0-9][^.]*$"
 ID_NAME = re.compile(
     r"(^|[_. ])(id|ids|uuid|guid|key|index|row_?names?|row_?(nr|no|number)?)$", re.I
@@ -204,8 +205,13 @@ def _truths(_: str, __: pa.ChunkedArray, counts: Counts, missing: int) -> Guess 
 
 def _numbers_as_texts(name: str, cells: pa.ChunkedArray, counts: Counts, _: int) -> Guess | None:
     texts = pa.array(counts, pa.large_string())
-    marks = texts.filter(pc.invert(pc.match_substring_regex(texts, NUMBER))).to_pylist()
-    are_marks = len(marks) <= MOST_MARKS and all(text.lower() in MARKS for text in marks)
+    is_finite = pc.and_not(
+        pc.match_substring_regex(texts, NUMBER), pc.match_substring_regex(texts, INFINITE)
+    )
+    marks = texts.filter(pc.invert(is_finite)).to_pylist()
+    are_marks = len(marks) <= MOST_MARKS and all(
+        text.lower() in MARKS or re.match(INFINITE, text) for text in marks
+    )
     if not are_marks or len(marks) == len(counts):
         return None
     if pc.any(pc.match_substring_regex(texts, LEADING_ZERO)).as_py():

@@ -1,6 +1,7 @@
 """What training asks of the cells of each kind of column: the table KINDS' other half."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
@@ -52,16 +53,20 @@ def _read_numbers(cells: Cells, column: Column) -> Cells:
     if not pd.api.types.is_string_dtype(cells):
         return cells
     texts = _arrow_texts(cells)
-    try:
-        numbers = pc.cast(texts, pa.float64()).to_numpy()
-    except pa.ArrowInvalid:
-        trimmed = _trimmed(texts, column)
-        is_number = pc.fill_null(pc.match_substring_regex(trimmed, NUMBER), True)  # or is missing
-        numbers = pc.cast(pc.if_else(is_number, trimmed, None), pa.float64()).to_numpy()
-        if not pc.all(is_number).as_py():
-            mixed = pd.Series(numbers, cells.index, dtype=object, name=cells.name)
-            return mixed.where(is_number.to_numpy(), cells)
-    return pd.Series(numbers, cells.index, name=cells.name)
+    if not _text_marks(column):  # a mark such as "inf" could be cast
+        with suppress(pa.ArrowInvalid):
+            return pd.Series(pc.cast(texts, pa.float64()).to_numpy(), cells.index, name=cells.name)
+    trimmed = _trimmed(texts, column)
+    is_number = pc.fill_null(pc.match_substring_regex(trimmed, NUMBER), True)  # or is missing
+    numbers = pc.cast(pc.if_else(is_number, trimmed, None), pa.float64()).to_numpy()
+    if pc.all(is_number).as_py():
+        return pd.Series(numbers, cells.index, name=cells.name)
+    mixed = pd.Series(numbers, cells.index, dtype=object, name=cells.name)
+    return mixed.where(is_number.to_numpy(), cells)
+
+
+def _text_marks(column: Column) -> list[str]:
+    return [mark for mark in column.marks if isinstance(mark, str)]
 
 
 def _arrow_texts(cells: Cells) -> pa.ChunkedArray:
@@ -72,8 +77,7 @@ def _arrow_texts(cells: Cells) -> pa.ChunkedArray:
 def _trimmed(texts: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     """Texts without blanks around them, null where a value is missing."""
     texts = pc.ascii_trim_whitespace(texts)
-    marks = [mark for mark in column.marks if isinstance(mark, str)]
-    missing = pa.array([*MISSING, *marks], pa.large_string())
+    missing = pa.array([*MISSING, *_text_marks(column)], pa.large_string())
     return pc.if_else(pc.is_in(texts, value_set=missing), None, texts)
 
 

@@ -30,6 +30,7 @@ def guess(cells, name="x"):
         (texts("1e3", "+2", " 4 "), "integer", {}),
         (texts("1", "2", "?"), "integer", {"missing": ("?",)}),
         (texts("1.5", "-", "n/a", "#DIV/0!", "2"), "number", {"missing": ("-", "#DIV/0!")}),
+        (texts("1", "3.5", "inf", "-Inf"), "number", {"missing": ("inf", "-Inf")}),
         (texts("1", "NA", None, "2"), "integer", {"missing": None}),
         (texts("true", "False"), "boolean", {}),
         (texts("TRUE", None, "FALSE"), "boolean", {}),
@@ -80,6 +81,7 @@ def test_kind_of_a_column_is_seen_in_its_cells(cells, kind, settings):
     "cells",
     [
         texts("1", "2.5", "?"),
+        texts("1", "2.5", "inf"),
         texts("true", "FALSE", None),
         texts("31.01.2024", "-", "01.12.2023"),
         texts("a", "?", "NA"),
@@ -98,7 +100,7 @@ def test_column_is_read_as_it_was_inferred(cells):
         {"x": table_kind.learn(column, read, np.arange(ROWS))}, pd.DataFrame({"x": read})
     )
 
-    gaps = [pd.isna(c) or c in {"?", "-"} for c in cells]
+    gaps = [pd.isna(c) or c in {"?", "-", "inf"} for c in cells]
     assert checked["x"].isna().tolist() == gaps
 
 
