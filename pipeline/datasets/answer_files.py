@@ -55,19 +55,10 @@ class AnswerFile:
         goes on from there. Raises ConfigError for a file that is there and is not to be written
         over, or that another process writes.
         """
-        state = self.folder / STATE
-        is_ours = state.exists() and json.loads(state.read_text("utf-8")) == fingerprint
-        if not is_ours and self.path.exists() and not force:
-            raise ConfigError(
-                f"{self.path} exists; --force writes over it, --output PATH writes another file"
-            )
         try:
             with self._locked():
-                if not is_ours:
-                    self._clear()
-                    with _written(state) as file:
-                        file.write(json.dumps(fingerprint).encode())
-                    _partial(state).replace(state)
+                if not self._is_of(fingerprint):
+                    self._begin(fingerprint, force)
                 yield from self._with_parts()
         except OSError as error:
             raise SourceError(
@@ -79,9 +70,9 @@ class AnswerFile:
         try:
             yield
         except (ContractError, ModelError, SourceError):  # once mended, the answers are others
-            shutil.rmtree(self.folder)
+            self._remove()
             raise
-        shutil.rmtree(self.folder)
+        self._remove()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -104,10 +95,30 @@ class AnswerFile:
         finally:
             os.close(handle)
 
-    def _clear(self) -> None:
-        """Parts of other rows, or of another model."""
+    def _is_of(self, fingerprint: object) -> bool:
+        """Whether the parts are of these rows, or of others, or there are none."""
+        state = self.folder / STATE
+        return state.exists() and json.loads(state.read_text("utf-8")) == fingerprint
+
+    def _begin(self, fingerprint: object, force: bool) -> None:
+        """Without parts. Raises ConfigError for a file that is there, unless forced."""
+        state = self.folder / STATE
+        if self.path.exists() and not force:
+            if not state.exists():  # what a process has left that was killed when it removed them
+                self._remove()
+            raise ConfigError(
+                f"{self.path} exists; --force writes over it, --output PATH writes another file"
+            )
         for path in self.folder.iterdir():
             path.unlink()
+        with _written(state) as file:
+            file.write(json.dumps(fingerprint).encode())
+        _partial(state).replace(state)
+
+    def _remove(self) -> None:
+        """The folder; first of all what says whose the parts are."""
+        (self.folder / STATE).unlink(missing_ok=True)
+        shutil.rmtree(self.folder)
 
     def part(self, start: int) -> pa.Table | None:
         """The answers for the batch that begins with that row, if they were kept."""

@@ -15,7 +15,7 @@ MOST_BINS = 12
 
 
 @styled
-def drift(drifts: Sequence[Drift]) -> Figure:
+def drift(drifts: Sequence[Drift], before: str = "training part") -> Figure:
     """The shares per bin of the columns that changed most, before and now."""
     drawn = drifts[:MOST_DRAWN]
     figure, axes = panels(len(drawn), PANEL)
@@ -24,7 +24,7 @@ def drift(drifts: Sequence[Drift]) -> Figure:
         names = [*one.before.bins.names, "missing"]
         shown = np.sort(np.argsort(-np.abs(shares[1] - shares[0]))[:MOST_BINS])
         places = np.arange(len(shown))
-        each.bar(places - 0.2, shares[0][shown], 0.4, label="training part")
+        each.bar(places - 0.2, shares[0][shown], 0.4, label=before)
         each.bar(places + 0.2, shares[1][shown], 0.4, label="now")
         texts = [label(names[place], LONGEST_NAME) for place in shown]
         name_axis(each.xaxis, places.tolist(), texts, WIDTH / 4)

@@ -126,7 +126,7 @@ def report(profile: Profile, counts: Mapping[str, Counts]) -> Report:
     )
     return Report(
         metrics={"psi_largest": max(one.psi for one in drifts)},
-        artifacts={"answers.csv": table, "answers.png": drift_figures.drift(drifts)},
+        artifacts={"answers.csv": table, "answers.png": drift_figures.drift(drifts, "test part")},
     )
 
 

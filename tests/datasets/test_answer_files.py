@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from pipeline.datasets import answer_files
 from pipeline.datasets.answer_files import WRITERS, AnswerFile
 from pipeline.errors import ConfigError, ContractError, SourceError
 from pipeline.schema.faults import Fault
@@ -114,6 +115,25 @@ def test_file_that_is_there_stays_unless_forced(tmp_path: Path) -> None:
 
     assert read(output.path)["id"].tolist() == [1, 2]
     assert not output.rejected.exists()
+
+
+def test_process_that_is_killed_when_it_removes_the_parts_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = AnswerFile(str(tmp_path / "scores.csv"))
+
+    def killed(folder: Path) -> None:
+        next(folder.glob("*.arrow")).unlink()
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(answer_files.shutil, "rmtree", killed)
+        with pytest.raises(Killed):
+            write(output)
+    with pytest.raises(ConfigError, match=r"scores\.csv exists; --force"):
+        write(output)
+
+    assert sorted(tmp_path.iterdir()) == sorted([output.path, output.rejected])
 
 
 def test_one_process_writes_at_a_time(tmp_path: Path) -> None:
