@@ -36,7 +36,7 @@ class Intervals(NamedTuple):
     scores: Sequence[float]
 
 
-def nearly_all_rows(
+def cross_val_amounts(
     model: Any, X: pd.DataFrame, y: "pd.Series[Any]", metadata: Metadata, seed: int
 ) -> Vector | None:
     """Each row's amount by a clone of the model that was fitted on nine tenths of the rows.
@@ -71,7 +71,7 @@ def fit_intervals(
             best = loss, model, scores
     assert best is not None
     _, model, scores = best
-    scores = alike(scores, metadata.sample_weight)
+    scores = _equally_weighted(scores, metadata.sample_weight)
     return Intervals(fit(model, X, relative, metadata), scores.tolist())
 
 
@@ -101,11 +101,11 @@ def _models(rows: int, features: Features, seed: int) -> Iterator[Any]:
         )
 
 
-def alike(scores: Vector, weights: Vector | None) -> Vector:
-    """The scores, sorted; of rows that count differently, as many as rows alike would say as much.
+def _equally_weighted(scores: Vector, weights: Vector | None) -> Vector:
+    """The sorted scores; of rows with weights, as many as their effective number (Kish 1965).
 
-    Those are the quantiles of the weighted scores (Tibshirani et al. 2019), in the middle of as
-    many equal parts as the effective number of rows (Kish 1965, section 11.7).
+    Those are quantiles of the weighted scores (Tibshirani et al. 2019), each from the middle of
+    one of so many equal parts.
     """
     order = np.argsort(scores, kind="stable")
     if weights is None:
@@ -118,7 +118,8 @@ def alike(scores: Vector, weights: Vector | None) -> Vector:
 
 def _interval_score(scores: Vector, difficulty: Vector, weights: Vector | None) -> float:
     """The mean interval score (Gneiting and Raftery 2007) of the intervals of these scores."""
-    low, high = np.quantile(alike(scores, weights), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    tail = (1 - COVERAGE) / 2
+    low, high = np.quantile(_equally_weighted(scores, weights), [tail, 1 - tail])
     beyond = np.maximum(low - scores, 0) + np.maximum(scores - high, 0)
-    by_row = difficulty * (high - low + 2 / (1 - COVERAGE) * beyond)
+    by_row = difficulty * (high - low + beyond / tail)
     return float(np.average(by_row, weights=weights))

@@ -21,7 +21,7 @@ from pipeline.inference.runtimes import DIFFICULTY
 from pipeline.models.encoders import Features
 from pipeline.models.ensemble import assemble, mix, select_weights
 from pipeline.models.families import build
-from pipeline.models.intervals import fit_intervals, nearly_all_rows
+from pipeline.models.intervals import cross_val_amounts, fit_intervals
 from pipeline.models.threshold import choose_threshold, with_threshold
 from pipeline.reporting import search_figures as figures
 from pipeline.results import (
@@ -179,7 +179,7 @@ class _Selection:
         if self.contract.classes:
             return ()
         where, seed = self.is_predicted, self.config.tune.seed
-        predicted = nearly_all_rows(model, self.X, self.y, self.metadata, seed)
+        predicted = cross_val_amounts(model, self.X, self.y, self.metadata, seed)
         if predicted is None:
             predicted = blended[:, 0]
         errors = (self.truth - predicted)[where]

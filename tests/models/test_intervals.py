@@ -5,7 +5,7 @@ from sklearn.dummy import DummyRegressor
 from threadpoolctl import threadpool_limits
 
 from pipeline.models.encoders import NUMBERS
-from pipeline.models.intervals import MOST_REFITTED, fit_intervals, nearly_all_rows
+from pipeline.models.intervals import MOST_REFITTED, cross_val_amounts, fit_intervals
 from pipeline.results import Metadata
 from pipeline.schema.columns import NumberColumn
 from pipeline.schema.contract import Contract
@@ -101,11 +101,11 @@ def test_weights_that_are_all_the_same_change_no_interval():
 
 
 @pytest.mark.parametrize(("rows", "groups", "folds"), [(100, None, 10), (100, 7, 7)])
-def test_amounts_for_the_intervals_are_of_models_of_nearly_all_rows(rows, groups, folds):
+def test_amounts_for_the_intervals_are_of_models_of_cross_val_amounts(rows, groups, folds):
     y = pd.Series(np.random.default_rng(0).normal(size=rows))
     metadata = Metadata(groups=None if groups is None else pd.Series(y.index % groups, name="who"))
 
-    predicted = nearly_all_rows(DummyRegressor(), y.to_frame("x"), y, metadata, seed=0)
+    predicted = cross_val_amounts(DummyRegressor(), y.to_frame("x"), y, metadata, seed=0)
 
     assert len(set(predicted.round(9))) == folds
 
@@ -115,4 +115,4 @@ def test_many_rows_and_rows_in_time_are_not_fitted_again(rows, times):
     y = pd.Series(np.arange(float(rows)))
     metadata = Metadata(times=pd.Series(y.index, name="when") if times else None)
 
-    assert nearly_all_rows(DummyRegressor(), y.to_frame("x"), y, metadata, seed=0) is None
+    assert cross_val_amounts(DummyRegressor(), y.to_frame("x"), y, metadata, seed=0) is None
