@@ -16,6 +16,7 @@ import pandas as pd
 import rows
 import sklearn
 from contenders import MANY
+from mlflow import MlflowClient
 from mlflow.models import infer_signature
 
 FEW = 64  # different rows: who remembers the last answer gains nothing
@@ -29,6 +30,7 @@ def main() -> None:
     options = parser.parse_args()
     model = mlflow.sklearn.load_model(f"models:/{options.name}@champion")
     X, _ = rows.X_y(rows.read("data/pima.csv"))
+    _register_again(options.name)
     options.folder.mkdir()
     (options.folder / "model.pkl").write_bytes(pickle.dumps(model))
     mlflow.sklearn.save_model(
@@ -49,6 +51,15 @@ def main() -> None:
     probability = model.predict_proba(X)[:, 1]
     expected = {"label": model.predict(X).tolist(), "probability": probability.tolist()}
     (options.folder / "expected.json").write_text(json.dumps(expected))
+
+
+def _register_again(name: str) -> None:
+    """Makes a second version of the champion's model, to be its shadow."""
+    client = MlflowClient()
+    first = client.get_model_version_by_alias(name, "champion")
+    client.create_model_version(
+        name, first.source, first.run_id, tags=first.tags, model_id=first.model_id
+    )
 
 
 def _request(part: pd.DataFrame) -> str:

@@ -47,6 +47,11 @@ def _logged(champion: Champion, port: int) -> tuple[str, ...]:
     return (*_guarded(champion, port), "--serve.log.path", "request-log")
 
 
+def _shadowed(champion: Champion, port: int) -> tuple[str, ...]:
+    """The shadow is a second version of the same model, which champion.py makes."""
+    return (*_guarded(champion, port), "--serve.shadow", "2")
+
+
 def _ours(champion: Champion, port: int) -> tuple[str, ...]:
     return (*MLFLOW, "--port", str(port), "--model-uri", f"models:/{champion.name}@champion")
 
@@ -67,6 +72,7 @@ BASE = "sklearn"
 CONTENDERS = {
     "guarded": Contender("guarded: python -m pipeline serve", _guarded),
     "logged": Contender("guarded, with its request log", _logged),
+    "shadowed": Contender("guarded, with a shadow asked each request", _shadowed),
     "ours": Contender("plain ours: mlflow models serve", _ours),
     BASE: Contender("plain sklearn: mlflow models serve", _sklearn),
     "flask": Contender("flask, gunicorn", _gunicorn("doors.flask_app:app"), "flask"),

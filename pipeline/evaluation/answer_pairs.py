@@ -15,7 +15,7 @@ from pipeline.tasks import AMOUNT, CLASSIFICATION, TaskName
 FIRST, SECOND = "champion", "shadow"  # the columns of the versions, and how those of answers begin
 ABOUT = ("request_id", "row", "time", FIRST, SECOND)  # `row` counts from 1 in its request
 DIFFERENCE, LABELS_DIFFER, RELATIVE = "difference", "labels_differ", "relative_difference"
-Answers = Mapping[str, Sequence[Any]]  # by the columns of the target, a value for each row
+Answers = Mapping[str, list[Any]]  # by the columns of the target, a value for each row
 
 
 class Differences(NamedTuple):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from itertools import groupby, repeat
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,6 @@ from pipeline.schema.matrix import Matrix
 
 ABOUT = ("request_id", "row", "time", "version")  # `row` counts from 1 in its request
 ANSWER_PREFIX = "predicted_"  # so no answer is taken for the target
-BETWEEN = b"},{"  # two objects of a list in JSON
 ABOUT_PREFIX = "log_"  # of a name that a column of the model has
 
 
@@ -56,13 +55,21 @@ def _lines(layout: "_Layout", requests: Sequence[LoggedRows]) -> bytes:
     answers = [
         [value for one in requests for value in one.answers[name]] for name in layout.answers
     ]
-    values = zip(ids, numbers, times, repeat(layout.version), *cells, *answers, strict=False)
-    names = layout.names
-    rows = [dict(zip(names, row)) for row in values]  # noqa: B905  strict takes longer
-    whole = orjson.dumps(rows)
-    if whole.count(BETWEEN) == len(rows) - 1:  # in no text
-        return whole[1:-1].replace(BETWEEN, b"}\n{") + b"\n"
-    return b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+    versions = [layout.version] * len(ids)
+    return as_lines(layout.names, [ids, numbers, times, versions, *cells, *answers])
+
+
+def as_lines(names: Sequence[str], columns: Sequence[list[Any]]) -> bytes:
+    """A flat object on a line for each row; of each column all cells are written at once."""
+    keys = (orjson.dumps(name).replace(b"%", b"%%") for name in names)
+    line = b"{" + b",".join(key + b":%b" for key in keys) + b"}\n"
+    return b"".join(map(line.__mod__, zip(*map(_written, columns), strict=True)))
+
+
+def _written(cells: list[Any]) -> list[bytes]:
+    """Each cell as JSON."""
+    parts = orjson.dumps(cells)[1:-1].split(b",")
+    return parts if len(parts) == len(cells) else [orjson.dumps(cell) for cell in cells]
 
 
 class _Layout(NamedTuple):

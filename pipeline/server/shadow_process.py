@@ -7,7 +7,6 @@ import gzip
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import repeat
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from pipeline.inference import model_folder
 from pipeline.server import telemetry
 from pipeline.server.content_coding import Codings, unpack
 from pipeline.server.http_error import HTTPError
+from pipeline.server.log_lines import as_lines
 from pipeline.server.request_json import Reader
 from pipeline.server.worker_process import prepare
 
@@ -117,20 +117,11 @@ def _add(
     )
 
 
-def _lines(request: ShadowRequest, version: str, columns: Mapping[str, Sequence[Any]]) -> bytes:
-    about = (
-        repeat(request.request_id),
-        range(1, request.rows + 1),
-        repeat(request.time),
-        repeat(request.champion),
-        repeat(version),
-    )
-    names = (*ABOUT, *columns)
-    rows = zip(*about, *columns.values(), strict=False)
-    return b"".join(
-        orjson.dumps(dict(zip(names, row, strict=True)), option=orjson.OPT_APPEND_NEWLINE)
-        for row in rows
-    )
+def _lines(request: ShadowRequest, version: str, columns: Mapping[str, list[Any]]) -> bytes:
+    about = (request.request_id, 0, request.time, request.champion, version)
+    cells = [[value] * request.rows for value in about]
+    cells[1] = list(range(1, request.rows + 1))
+    return as_lines((*ABOUT, *columns), [*cells, *columns.values()])
 
 
 def run(connection: Connection, folder: Path, max_rows: int, identity: dict[str, str]) -> None:

@@ -89,9 +89,10 @@ def test_only_the_columns_that_are_asked_for_are_logged() -> None:
 
 def test_columns_of_the_model_have_their_names_before_those_of_the_log() -> None:
     columns = {"row": CONTRACT.columns["Age"], "predicted_label": CONTRACT.columns["BMI"]}
+    columns["share, in %"] = CONTRACT.columns["BMI"]
     contract = CONTRACT.model_copy(update={"columns": columns, "target": "predicted_probability"})
-    line = json.loads(lines([logged(np.array([[3.0, 4.0]]), contract)]))
-    assert (line["row"], line["log_row"]) == (3, 1)
+    line = json.loads(lines([logged(np.array([[3.0, 4.0, 5.0]]), contract)]))
+    assert (line["row"], line["log_row"], line["share, in %"]) == (3, 1, 5)
     assert (line["predicted_label"], line["predicted_predicted_label"]) == (4, 0)
     assert "predicted_probability" not in line
 
@@ -113,9 +114,9 @@ def test_logged_rows_of_each_kind_are_read_as_they_were(with_texts: bool) -> Non
 def test_texts_that_look_like_the_end_of_a_line_stay_whole() -> None:
     dataset = make_mixed_dataset(with_texts=True)
     X = dataset.X_train.to_numpy()[:2].copy()
-    X[0, -1] = '"},{"\n'
+    X[0, -1] = '"},{"\n%b'
     first, _ = map(json.loads, lines([logged(X, dataset.contract)]).splitlines())
-    assert first["note"] == '"},{"\n'
+    assert first["note"] == '"},{"\n%b'
 
 
 # The guard.

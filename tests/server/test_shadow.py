@@ -211,7 +211,6 @@ def test_shadow_whose_process_ends_is_started_anew(
 
 def test_shadow_that_is_too_slow_is_ended(start: Start, log_lines: Callable[[], list[Any]]) -> None:
     beside = start(limits={"answer_seconds": 0.05})
-    wait_until_done(beside.shadow)
     beside.processes[0].is_held.set()
     beside.ask()
     wait_until_done(beside.shadow)

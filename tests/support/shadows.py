@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing import Pipe
 from types import SimpleNamespace
 from typing import Any
@@ -93,11 +94,17 @@ def start_shadow(monkeypatch: Any, serve: Serve, model: Any) -> tuple[Shadow, li
         return processes[-1], processes[-1].connection
 
     monkeypatch.setattr(server_shadow, "start", start)
-    return Shadow(serve, model), processes
+    shadow = Shadow(serve, model)
+    _wait(lambda: shadow._connection is not None)
+    return shadow, processes
 
 
 def wait_until_done(shadow: Shadow) -> None:
+    _wait(lambda: shadow._added == shadow._taken)
+
+
+def _wait(condition: Callable[[], bool]) -> None:
     until = time.monotonic() + 20
-    while shadow._added != shadow._taken and time.monotonic() < until:
+    while not condition() and time.monotonic() < until:
         time.sleep(0.01)
-    assert shadow._added == shadow._taken
+    assert condition()
