@@ -121,8 +121,11 @@ def truth_of(contract: Contract, table: pa.Table, target: str | None) -> NDArray
         return np.full(table.num_rows, OTHER_CLASS, dtype=np.intp)
     places = {str(label).lower(): place for place, label in enumerate(contract.classes)}
     labels = as_frame(table.select([target]))[target]
-    texts = labels.map(_written, na_action="ignore")
-    return np.asarray(texts.map(places).fillna(OTHER_CLASS), dtype=np.intp)
+    if labels.dtype == object:  # in which 1 and True are one value
+        labels = labels.map(_written, na_action="ignore")
+    codes, different = pd.factorize(labels)
+    classes = [places.get(_written(label), OTHER_CLASS) for label in different.tolist()]
+    return np.array([*classes, OTHER_CLASS], dtype=np.intp)[codes]  # -1, the last, is a missing one
 
 
 def has_truth(contract: Contract, truth: NDArray[Any]) -> NDArray[np.bool_]:

@@ -108,6 +108,8 @@ class Rules:
         """The first of each rule and column, or all."""
         X = self.numbers(X)
         for place, (name, column) in enumerate(self.columns.items()):
+            if not outside[:, place].any():
+                continue
             kind = kind_of(column)
             cells = X[:, place]
             for wrong, rule, rule_kind in kind.broken_rules(column, cells):
@@ -119,7 +121,7 @@ class Rules:
 
 def _have_fraction(X: Matrix) -> NDArray[np.bool_]:
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.isfinite(X) & (X % 1 != 0))
+        return np.asarray(np.isfinite(X) & (np.trunc(X) != X))
 
 
 def check(
