@@ -9,10 +9,14 @@ another level.
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pipeline.config.monitor import Monitor
 from pipeline.evaluation.drift import compare
