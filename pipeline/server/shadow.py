@@ -112,11 +112,15 @@ class Shadow(BackgroundLog[ShadowRequest]):
     def _fail(self, error: Exception) -> None:
         self._end_process()
         if not self._is_closing.is_set():
-            self._report("shadow", str(error) or "its process ended")
+            is_gone = isinstance(error, (EOFError, ConnectionError))
+            self._report("shadow", "its process ended" if is_gone else str(error))
 
     def _ask(self, parts: list[ShadowRequest]) -> Comparison:
         """Raises TimeoutError, EOFError, OSError, ModelError."""
-        connection, seconds = self._connection or self._start(), self._serve.limits.answer_seconds
+        seconds = self._serve.limits.answer_seconds
+        if self._process is not None and not self._process.is_alive():
+            self._end_process()  # it died since
+        connection = self._connection or self._start()
         connection.send(parts)
         if not connection.poll(seconds):
             limit = f"serve.limits.answer_seconds ({seconds:g})"

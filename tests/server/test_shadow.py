@@ -24,6 +24,7 @@ from pipeline.server.log_files import LogFiles
 from pipeline.server.shadow import Shadow
 from pipeline.server.shadow_process import NICENESS
 from tests.support.asgi import Exchange
+from tests.support.doors import eventually
 from tests.support.guards import make_guard, post
 from tests.support.shadows import (
     COLUMNS,
@@ -199,14 +200,20 @@ def test_shadow_whose_process_ends_is_started_anew(
     wait_until_done(beside.shadow)
     beside.processes[0].kill()
     beside.processes[0].join()
-    for name in ("lost", "last"):
-        beside.ask(headers={"x-request-id": name})
-        wait_until_done(beside.shadow)
+    beside.ask(headers={"x-request-id": "second"})
+    wait_until_done(beside.shadow)
+    beside.processes[1].is_held.set()
+    beside.ask(headers={"x-request-id": "lost"})
+    assert eventually(beside.processes[1].other.poll)
+    beside.processes[1].kill()
+    wait_until_done(beside.shadow)
+    beside.ask(headers={"x-request-id": "last"})
 
-    assert [line["request_id"] for line in beside.lines()] == ["first", "last"]
-    assert beside.counts() == {"rows": 2, "rows_failed": 1, "labels_differ": 2}
-    events = [line["event"] for line in log_lines() if line["event"].startswith("shadow")]
-    assert events == ["shadow_ready", "shadow_failed", "shadow_mended"]
+    assert [line["request_id"] for line in beside.lines()] == ["first", "second", "last"]
+    assert beside.counts() == {"rows": 3, "rows_failed": 1, "labels_differ": 3}
+    events = [line for line in log_lines() if line["event"].startswith("shadow")]
+    assert [line["event"] for line in events] == ["shadow_ready", "shadow_failed", "shadow_mended"]
+    assert events[1]["message"] == "its process ended"
 
 
 def test_shadow_that_is_too_slow_is_ended(start: Start, log_lines: Callable[[], list[Any]]) -> None:

@@ -81,6 +81,9 @@ class ThreadedProcess:
     def kill(self) -> None:
         self.is_killed.set()
 
+    def is_alive(self) -> bool:
+        return self.thread.is_alive()
+
     def join(self) -> None:
         self.thread.join()
 
