@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -23,6 +23,7 @@ from pipeline.schema.matrix import Matrix
 from pipeline.schema.rules import check_rows
 
 T = TypeVar("T")
+B = TypeVar("B", bound=Sized)  # a table, or a matrix
 OTHER_CLASS = -1  # of a row without a label, or with one that the model does not know
 
 
@@ -88,7 +89,7 @@ class RowReader:
         return True
 
 
-def in_order(function: Callable[[pa.Table, int], T], batches: Iterable[pa.Table]) -> Iterator[T]:
+def in_order(function: Callable[[B, int], T], batches: Iterable[B]) -> Iterator[T]:
     """What the function makes of each batch and its first row's place, on all cores, in order.
 
     There are never more than two batches per core in memory. Libraries have one thread per batch:
@@ -99,9 +100,9 @@ def in_order(function: Callable[[pa.Table, int], T], batches: Iterable[pa.Table]
     with limit(), ThreadPoolExecutor(cores or 1, initializer=limit) as pool:
         under_way: deque[Future[T]] = deque()
         start = 0
-        for table in batches:
-            under_way.append(pool.submit(function, table, start))
-            start += table.num_rows
+        for batch in batches:
+            under_way.append(pool.submit(function, batch, start))
+            start += len(batch)
             if len(under_way) > 2 * (cores or 1):
                 yield under_way.popleft().result()
         while under_way:

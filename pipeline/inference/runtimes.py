@@ -108,7 +108,7 @@ class Linear:
 
     def _add(self, rows: Matrix, odds: Vector) -> None:
         """Adds the columns of some rows to their log-odds."""
-        columns = np.ascontiguousarray(rows.T)
+        columns = np.array(rows.T, order="C")  # a copy, whatever the order of the rows
         gaps = np.isnan(columns)
         for place, (weight, fill) in enumerate(zip(self.weights, self.fill, strict=True)):
             if gaps[place].any():

@@ -24,48 +24,54 @@ from pipeline.evaluation.profile import (
     count_answers,
     count_columns,
 )
+from pipeline.evaluation.row_sample import RowSample
+from pipeline.inference.predictor import Predictor
 from pipeline.reporting import drift_figures
 from pipeline.reporting.markdown import row, shortened
 from pipeline.results import Outputs, Report
 from pipeline.schema.contract import Contract
+from pipeline.schema.matrix import Matrix
 from pipeline.tasks import METRICS
 
 ANSWER = "answer: "  # before the names of answers, beside the columns'
 MOST_LISTED = 30
+MOST_ASKED = 200_000  # rows that the model is asked for, and as many with labels
+BATCH = 20_000  # of these at a time
 
 
 class _Batch(NamedTuple):
-    """What one batch adds."""
+    """What one batch adds; `X` and `truth` are of the valid rows."""
 
     columns: Mapping[str, Counts]
-    answers: Mapping[str, Counts]
     rules: Counter[tuple[str, str]]
     rows: int
     rejected: int
+    X: Matrix
     truth: NDArray[Any]
-    outputs: Outputs
 
 
 @dataclass
 class Observed:
-    """What was counted over all batches; `truth` and `outputs` are of the labelled rows."""
+    """What was counted over all batches; the model was asked for `asked` of the valid rows.
+
+    `truth` and `outputs` are of those among them, or of as many others, that have a label.
+    """
 
     columns: dict[str, Counts] = field(default_factory=dict)
-    answers: dict[str, Counts] = field(default_factory=dict)
+    answers: Mapping[str, Counts] = field(default_factory=dict)
     rules: Counter[tuple[str, str]] = field(default_factory=Counter)  # by column and rule
     rows: int = 0
     rejected: int = 0
-    labelled: list[tuple[NDArray[Any], Outputs]] = field(default_factory=list)
+    asked: int = 0
+    truth: NDArray[Any] = field(default_factory=lambda: np.empty(0))
+    outputs: Outputs = field(default_factory=lambda: np.empty((0, 0)))
 
     def add(self, batch: _Batch) -> None:
         """The counts of a batch."""
         add_counts(self.columns, batch.columns)
-        add_counts(self.answers, batch.answers)
         self.rules += batch.rules
         self.rows += batch.rows
         self.rejected += batch.rejected
-        if len(batch.truth):
-            self.labelled.append((batch.truth, batch.outputs))
 
 
 @dataclass(frozen=True)
@@ -80,31 +86,43 @@ class Monitoring:
 def observe(
     reader: RowReader, profile: Profile, batches: Iterable[pa.Table], target: str | None
 ) -> Observed:
-    """Counts the rows of all batches; with a target's name the labels beside them."""
-    predictor = reader.predictor
-    contract = predictor.contract
+    """Counts the rows of all batches; with a target's name the labels beside them.
+
+    The model is asked for a sample of the rows, and of those with labels for another.
+    """
+    contract = reader.predictor.contract
 
     def count(table: pa.Table, _: int) -> _Batch:
         X, is_valid, faults = reader.read(table)
         valid = X[is_valid]
-        outputs = predictor.outputs(valid)
-        answers = predictor.target.arrays(outputs)
-        truth = truth_of(contract, table, target)[is_valid]
-        is_labelled = has_truth(contract, truth)
         return _Batch(
             count_columns(contract, profile.bins, valid),
-            count_answers(contract, profile.answer_bins, answers),
             Counter((fault.column, fault.rule) for fault in faults),
             len(X),
             int((~is_valid).sum()),
-            truth[is_labelled],
-            outputs[is_labelled],
+            valid,
+            truth_of(contract, table, target)[is_valid],
         )
 
-    observed = Observed()
+    observed, sample = Observed(), RowSample(MOST_ASKED)
     for batch in in_order(count, batches):
         observed.add(batch)
+        sample.add(batch.X, batch.truth, has_truth(contract, batch.truth))
+    _ask(reader.predictor, profile, sample, observed)
     return observed
+
+
+def _ask(predictor: Predictor, profile: Profile, sample: RowSample, observed: Observed) -> None:
+    """Adds what the model answers for the rows of the sample."""
+    drawn = sample.drawn()
+    parts = np.array_split(drawn.X, max(1, len(drawn.X) // BATCH))
+    answered = in_order(lambda part, _: predictor.outputs(part), parts)
+    outputs = np.concatenate(list(answered))
+    answers = predictor.target.arrays(outputs[drawn.is_of_all])
+    observed.answers = count_answers(predictor.contract, profile.answer_bins, answers)
+    observed.asked = int(drawn.is_of_all.sum())
+    observed.truth = drawn.truth[drawn.is_of_labelled]
+    observed.outputs = outputs[drawn.is_of_labelled]
 
 
 class Reference(NamedTuple):
@@ -155,9 +173,7 @@ def _metrics(
     evaluate: Evaluate, reference: Reference, observed: Observed
 ) -> dict[str, tuple[float, float, float]]:
     """Each metric of the labelled rows with its 95 % interval; none where they lack a class."""
-    if not observed.labelled:
-        return {}
-    truth, outputs = (np.concatenate(each) for each in zip(*observed.labelled, strict=True))
+    truth, outputs = observed.truth, observed.outputs
     if len(np.unique(truth)) < 2:
         return {}
     predictions = of_truth(reference.contract, truth, outputs, reference.chosen)
@@ -228,6 +244,8 @@ def _page(
 ) -> str:
     """In Markdown: the alarms first, then the columns, the one that changed most first."""
     head = f"{observed.rows} rows, of which {observed.rejected} break the contract."
+    if observed.asked < observed.rows - observed.rejected:
+        head += f" The model was asked for {observed.asked} of the others, drawn by chance."
     lines = [f"**{len(alarms)} beyond the bounds.** {head}" if alarms else f"**As before.** {head}"]
     lines += ["", *(f"- {alarm}" for alarm in alarms), ""]
     if metrics:

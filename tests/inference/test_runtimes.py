@@ -97,3 +97,13 @@ def test_the_other_rows_keep_their_probabilities():
     answers = linear.predict_proba(X)
     assert np.flatnonzero(np.isnan(answers).any(axis=1)).tolist() == [7]
     assert answers[8, 1] == pytest.approx(1 / (1 + np.exp(-1 - 2 * X[8, 0])), rel=1e-15)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("rows", [3, 3000])
+def test_weighted_sum_leaves_the_rows_that_it_is_asked_as_they_are(order, rows):
+    X = np.random.default_rng(0).normal(size=(rows, 4)).astype(np.float64, order=order)
+    X[::3, 1] = np.nan
+    before = X.copy()
+    Linear([1.0] * 4, [0.5, -2.0, 0.1, 1.0], 0.3).predict_proba(X)
+    np.testing.assert_array_equal(X, before)

@@ -10,6 +10,7 @@ from pipeline.config.monitor import Monitor
 from pipeline.evaluation.checked_rows import RowReader
 from pipeline.evaluation.profile import profile_of
 from pipeline.inference.predictor import Params, Predictor, Trained
+from pipeline.steps import monitor as step
 from pipeline.steps.monitor import Monitoring, Reference, monitor, observe
 from tests.support.builders import make_config
 from tests.support.mixed import KINDS, make_mixed_dataset, make_mixed_table
@@ -122,6 +123,25 @@ def test_labels_give_metrics_beside_those_of_the_promotion(classes: int) -> None
     assert 0 < result.report.metrics["monitor/log_loss"] < 5
     assert any(alarm.startswith("log_loss is") and "was 0.500" in alarm for alarm in result.alarms)
     assert "| log_loss |" in result.report.note
+
+
+def test_of_many_rows_the_model_is_asked_for_some_and_the_page_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = look(ROWS, target="label")
+    assert "asked" not in whole.report.note
+    monkeypatch.setattr(step, "MOST_ASKED", 150)
+
+    result = look(ROWS, target="label")
+
+    assert f"{len(ROWS)} rows, of which 0 break the contract. The model was asked for 150 of" in (
+        result.report.note
+    )
+    by_name = {one.name: one for one in result.drifts}
+    assert sum(by_name["answer: label"].now.counts) == 150
+    assert sum(by_name["number"].now.counts) == len(ROWS)
+    losses = [one.report.metrics["monitor/log_loss"] for one in (whole, result)]
+    assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.3)
 
 
 def test_labels_of_one_class_give_no_metrics() -> None:
