@@ -199,30 +199,38 @@ def test_table_page_takes_the_table_from_elsewhere(clone: Clone) -> None:
     assert "ingest took" in clone.sh(block)
 
 
-def test_operations_page_scores_a_table(clone: Clone) -> None:
-    predict, monitor, logged, labelled, beside, doctor = blocks(ROOT / "docs/operations.md")
-    assert "scores.parquet: 768 rows scored by pima-diabetes version" in clone.verbs(predict)
+def test_operations_page_scores_a_table_and_looks_after_the_champion(clone: Clone) -> None:
+    *verbs, doctor = blocks(ROOT / "docs/operations.md")
+    write_logs(clone.folder)
+    printed = clone.verbs("".join(verbs))
+    sentences = (
+        "scores.parquet: 768 rows scored by pima-diabetes version",
+        r"data/pima.csv against \S+ version \d: \*\*As before.\*\* 768 rows",
+        r"logs against \S+ version \d: \*\*As before.\*\* 768 rows",
+        "768 of 768 rows have a label in outcomes.csv",
+        r"\*\*Version 1 is not worse than version 2 within gate.margin",
+        r"python -m pipeline promote --run \w{32}",
+    )
+    assert re.search(".*".join(sentences), printed, re.DOTALL), printed
     assert (clone.folder / "scores.parquet").exists()
-    assert "**As before.** 768 rows" in clone.verbs(monitor)
-    log = pd.read_csv(clone.folder / "data/pima.csv").assign(request_id="all", row=range(768))
-    log[["request_id", "row", "Outcome"]].to_csv(clone.folder / "outcomes.csv", index=False)
-    (clone.folder / "logs").mkdir()
-    file = clone.folder / "logs/requests-1.jsonl"
-    log.drop(columns="Outcome").to_json(file, orient="records", lines=True)
-    assert "**As before.** 768 rows" in clone.verbs(logged)
-    assert "768 of 768 rows have a label in outcomes.csv" in clone.verbs(labelled)
-    frame = log[["request_id", "row"]].assign(time=1.5e9, champion="2", shadow="1")
-    for name, shift in (("champion", 0.2), ("shadow", 0.3)):
-        frame[f"{name}_label"] = log["Outcome"]
-        frame[f"{name}_probability"] = log["Outcome"] / 2 + shift
-    frame = frame.assign(difference=0.1, labels_differ=False)
-    (clone.folder / "shadow-log").mkdir()
-    file = clone.folder / "shadow-log/requests-1.jsonl"
-    frame.to_json(file, orient="records", lines=True)
-    printed = clone.verbs(beside)
-    assert "**Version 1 is not worse than version 2 within gate.margin" in printed
-    assert re.search(r"python -m pipeline promote --run \w{32}", printed)
     assert "is champion, as it says" in clone.sh(f"{doctor.strip()} || true")
+
+
+def write_logs(folder: Path) -> None:
+    """A request log of the whole table, a shadow log, and what became of the rows."""
+    log = pd.read_csv(folder / "data/pima.csv").assign(request_id="all", row=range(768))
+    log[["request_id", "row", "Outcome"]].to_csv(folder / "outcomes.csv", index=False)
+    both = log[["request_id", "row"]].assign(time=1.5e9, champion="2", shadow="1")
+    for name, shift in (("champion", 0.2), ("shadow", 0.3)):
+        both[f"{name}_label"] = log["Outcome"]
+        both[f"{name}_probability"] = log["Outcome"] / 2 + shift
+    logs = {
+        "logs": log.drop(columns="Outcome"),
+        "shadow-log": both.assign(difference=0.1, labels_differ=False),
+    }
+    for name, frame in logs.items():
+        (folder / name).mkdir()
+        frame.to_json(folder / name / "requests-1.jsonl", orient="records", lines=True)
 
 
 def test_every_shell_block_is_run_or_left_out_for_a_reason() -> None:
