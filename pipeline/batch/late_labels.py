@@ -71,21 +71,25 @@ def _keys(table: pd.DataFrame, key: Sequence[str]) -> "pd.Index[Any]":
     return index
 
 
-def of_options(
+def labels_of(
     config: Config, options: Options, names: list[str], target: str
-) -> LateLabels | None:
-    """Labels of another source. Raises ConfigError for a key without them, ContractError."""
+) -> tuple[LateLabels | None, str | None]:
+    """Labels of another source, None without; and the column that labels are in, None for none.
+
+    `names` are the columns of the rows, `target` is the model's. Raises ConfigError for a key
+    without labels, and ContractError.
+    """
     if not options.labels:
         if options.key:
             raise ConfigError(f"--key is {options.key!r}, but there are no --labels to join by it")
-        return None
+        return None, _target_among(names, options.target, target)
     source = source_of(config.data, options.labels, None)
     late = LateLabels(source, options.key, options.target or target)
     late.check(names, f"data {options.data!r}")
-    return late
+    return late, late.target
 
 
-def target_among(names: list[str], asked: str, target: str) -> str | None:
+def _target_among(names: list[str], asked: str, target: str) -> str | None:
     """The column of labels, None without one. Raises ContractError for one that is not there."""
     if asked and asked not in names:
         raise ContractError(

@@ -15,7 +15,7 @@ from pipeline.batch.common import (
     title,
     version_at,
 )
-from pipeline.batch.late_labels import of_options, target_among
+from pipeline.batch.late_labels import labels_of
 from pipeline.config.sections import Config
 from pipeline.errors import ModelError
 from pipeline.evaluation.checked_rows import RowReader
@@ -60,11 +60,8 @@ def _monitor(config: Config, options: Options, table: "pd.DataFrame | None") -> 
         contract, trained = model.predictor.contract, model.predictor.trained
         chosen = trained.scores or trained.threshold
         reference = step.Reference(contract, chosen, profile, model.metrics)
-        late = of_options(config, options, first.column_names, contract.target)
-        if late is None:
-            target = target_among(first.column_names, options.target, contract.target)
-        else:
-            target, batches = late.target, late.join(batches)
+        late, target = labels_of(config, options, first.column_names, contract.target)
+        batches = late.join(batches) if late else batches
         reader = RowReader(model.predictor, first.column_names)
         observed = step.observe(reader, profile, batches, target)
         result = step.monitor(config, reference, observed)

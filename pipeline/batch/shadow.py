@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipeline import closing
 from pipeline.batch.common import BEYOND, begin, log_input, source_of, tags, title, version_at
-from pipeline.batch.late_labels import of_options, target_among
+from pipeline.batch.late_labels import labels_of
 from pipeline.config.of_task import of_task
 from pipeline.config.sections import Config
 from pipeline.datasets.formats import as_frame
@@ -55,11 +55,8 @@ def monitor(config: Config, options: Options, table: "pd.DataFrame | None" = Non
     ):
         runs.close_killed()
         contract = first.predictor.contract
-        late = of_options(config, options, whole.column_names, contract.target)
-        if late is None:
-            target = target_among(whole.column_names, options.target, contract.target)
-        else:
-            target, whole = late.target, pa.concat_tables(late.join(iter([whole])))
+        late, target = labels_of(config, options, whole.column_names, contract.target)
+        whole = pa.concat_tables(late.join(iter([whole]))) if late else whole
         frame = as_frame(whole)
         is_of_both = of_versions(frame, versions)
         truth = truth_of(contract, whole, target)[is_of_both]

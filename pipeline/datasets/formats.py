@@ -91,8 +91,7 @@ def read_tables(files: list[NamedFile], data: Data) -> pd.DataFrame:
         if data.target_kind == "text":
             frame[data.target] = labels.as_texts(frame[data.target])
         elif not is_typed:
-            texts = pa.Table.from_pandas(frame[[data.target]], preserve_index=False)[0]
-            frame[data.target] = as_frame(pa.table({"": labels.typed(texts)}))[""]
+            frame[data.target] = typed(frame[data.target])
     return frame
 
 
@@ -173,6 +172,12 @@ def as_table(table: pa.Table | pd.DataFrame) -> pa.Table:
     if isinstance(table, pa.Table):
         return table
     return pa.Table.from_pandas(table.rename(columns=str), preserve_index=False)
+
+
+def typed(cells: pd.Series[Any]) -> pd.Series[Any]:
+    """Cells of texts as `labels.typed` has them."""
+    texts = pa.Table.from_pandas(cells.to_frame(), preserve_index=False)[0]
+    return as_frame(pa.table({"": labels.typed(texts)}))[""].set_axis(cells.index)
 
 
 def as_frame(table: pa.Table | pd.DataFrame) -> pd.DataFrame:

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from pipeline.config.sections import Config, Data
-from pipeline.datasets import amounts, labels
+from pipeline.datasets import amounts
 from pipeline.datasets.amounts import with_task
-from pipeline.datasets.formats import as_frame
+from pipeline.datasets.formats import typed
 from pipeline.datasets.sampling import rows_per_class
 from pipeline.errors import ConfigError, ContractError, nearest
 
@@ -149,8 +148,7 @@ def _typed_again(data: Data, cells: "pd.Series[Any]") -> "pd.Series[Any]":
         return pd.Series(cells.tolist(), cells.index, name=cells.name)
     if data.target_kind == "text":
         return cells
-    texts = pa.table({"": pa.chunked_array([pa.array(cells, pa.large_string())])})[0]
-    return as_frame(pa.table({"": labels.typed(texts)}))[""].set_axis(cells.index)
+    return typed(cells)
 
 
 def _whole_numbers(y: "pd.Series[Any]") -> "pd.Series[Any]":

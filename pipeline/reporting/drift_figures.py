@@ -22,11 +22,11 @@ def drift(drifts: Sequence[Drift], before: str = "training part") -> Figure:
     for each, one in zip(axes, drawn, strict=True):
         shares = [spread.counts / max(spread.counts.sum(), 1) for spread in (one.before, one.now)]
         names = [*one.before.bins.names, "missing"]
-        shown = np.sort(np.argsort(-np.abs(shares[1] - shares[0]))[:MOST_BINS])
-        places = np.arange(len(shown))
-        each.bar(places - 0.2, shares[0][shown], 0.4, label=before)
-        each.bar(places + 0.2, shares[1][shown], 0.4, label="now")
-        texts = [label(names[place], LONGEST_NAME) for place in shown]
+        largest = np.sort(np.argsort(-np.abs(shares[1] - shares[0]))[:MOST_BINS])
+        places = np.arange(len(largest))
+        each.bar(places - 0.2, shares[0][largest], 0.4, label=before)
+        each.bar(places + 0.2, shares[1][largest], 0.4, label="now")
+        texts = [label(names[place], LONGEST_NAME) for place in largest]
         name_axis(each.xaxis, places.tolist(), texts, WIDTH / 4)
         each.set_title(f"{label(one.name, LONGEST_NAME)}\nindex {one.psi:.2f}")
     axes[0].set_ylabel("share of rows")

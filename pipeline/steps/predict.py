@@ -31,7 +31,7 @@ class CheckedBatch(NamedTuple):
 
     start: int  # place of the batch's first row in the source, from 0 on
     X: Matrix  # rows x columns
-    kept: pa.Table  # their columns of the source that stand beside the answers
+    passthrough: pa.Table  # their columns of the source that stand beside the answers
     faults: list[Fault]  # by row, which counts from 1 in the whole source
     rejected: int  # rows
 
@@ -58,7 +58,7 @@ class Scorer:
         self._reader = RowReader(predictor, names)
         self._version = version
         self.keep = list(names) if keep is None else list(keep)
-        _check_kept(names, self.keep)
+        _check_passthrough(names, self.keep)
         self._fields = [
             pa.field(self._free(answer.name), ARROW_TYPES[answer.mlflow_type])
             for answer in predictor.target.columns
@@ -77,10 +77,12 @@ class Scorer:
     def check(self, table: pa.Table, start: int) -> CheckedBatch:
         """The valid rows of a batch. Raises ContractError for a column that is missing."""
         X, is_valid, faults = self._reader.read(table)
-        kept, rejected = table.select(self.keep), int((~is_valid).sum())
+        passthrough, rejected = table.select(self.keep), int((~is_valid).sum())
         if rejected:
-            X, kept = X[is_valid], kept.filter(pa.array(is_valid))
-        return CheckedBatch(start, X, kept, [fault.moved(start) for fault in faults], rejected)
+            X, passthrough = X[is_valid], passthrough.filter(pa.array(is_valid))
+        return CheckedBatch(
+            start, X, passthrough, [fault.moved(start) for fault in faults], rejected
+        )
 
     def answers(self, X: Matrix) -> pa.Table:
         """The columns of answers for valid rows. Raises ModelError."""
@@ -96,7 +98,7 @@ class Scorer:
 
     def batch(self, checked: CheckedBatch, answers: pa.Table) -> Batch:
         """The rows of a batch with the answers beside them."""
-        table, faults, rejected = checked.kept, checked.faults, checked.rejected
+        table, faults, rejected = checked.passthrough, checked.faults, checked.rejected
         for field, values in zip(self._fields, answers.columns, strict=True):
             table = table.append_column(field, values)
         version = pa.repeat(pa.scalar(self._version), table.num_rows)
@@ -130,9 +132,9 @@ def report(profile: Profile, counts: Mapping[str, Counts]) -> Report:
     )
 
 
-def _check_kept(names: Sequence[str], kept: Iterable[str]) -> None:
+def _check_passthrough(names: Sequence[str], passthrough: Iterable[str]) -> None:
     """Raises ContractError for one that the source lacks, or has twice."""
-    for name in kept:
+    for name in passthrough:
         if name not in names:
             hint = nearest(name, names) or f"; it has {', '.join(names)}"
             raise ContractError(f"--keep has {name!r}, which is no column of the source{hint}")
