@@ -192,8 +192,12 @@ def read_columns(
     rows: int,
     read: Callable[[str, Column, Cells], tuple[Vector, list[Fault]]],
 ) -> tuple[Matrix, list[Fault]]:
-    """The matrix that `read` makes column by column, NaN in those that the table leaves out."""
-    X = np.full((rows, len(columns)), np.nan, object if text_columns(columns) else np.float64)
+    """The matrix that `read` makes column by column, NaN in those that the table leaves out.
+
+    The cells of a column lie side by side: so they are written, checked and counted faster.
+    """
+    dtype = object if text_columns(columns) else np.float64
+    X = np.full((rows, len(columns)), np.nan, dtype, order="F")
     faults: list[Fault] = []
     for place, (name, column) in enumerate(columns.items()):
         if name in table:
