@@ -34,6 +34,7 @@ for temporary in (BYTECODE, HOME):
     atexit.register(shutil.rmtree, temporary, ignore_errors=True)
 # A tracking server has four workers and a runner of jobs otherwise, each with MLflow's imports.
 ONE_PROCESS = {"MLFLOW_WORKERS": "1", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+MAIN_JOB = "mlflow run . --env-manager local"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -132,7 +133,7 @@ def main_job(project: Path, tmp_path_factory: pytest.TempPathFactory) -> MainJob
 
 
 def run_main_job(folder: str) -> MainJob:
-    done = command_in(clone(Path(folder)), "mlflow", "run", ".", "--env-manager", "local")
+    done = command_in(clone(Path(folder)), *MAIN_JOB.split())
     assert done.returncode == 0, done.stdout + done.stderr
     return MainJob(folder, done.stdout, [str(path) for path in Path(HOME).rglob("*")])
 

@@ -15,6 +15,7 @@ from pipeline import run as run_verb
 from pipeline.cli import main
 from pipeline.inference.predictor import records
 from pipeline.tasks import TASKS, Task
+from tests.conftest import undrawn
 from tests.end_to_end.conftest import clone, working_in
 from tests.support.builders import make_table
 from tests.support.doors import Door, open_door
@@ -113,7 +114,7 @@ def test_request_sets_what_its_task_lets_it_set_and_asks_for_reasons(job: Job, d
 
 
 def test_every_other_verb_does_its_part(job: Job) -> None:
-    with working_in(job.folder, job.store):
+    with undrawn(), working_in(job.folder, job.store):
         again = run_verb(CONFIG, job.settings)
         assert again.steps["train"] == job.result.steps["train"]
         lenient = {**job.settings, "tune.seed": 5, "gate.rule": "none"}
