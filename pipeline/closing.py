@@ -63,8 +63,12 @@ def commands(model: str, dataset: Dataset | None) -> Iterator[str]:
 
 def promotion(run_id: str, options: Options) -> str:
     """What promotes the model of a run, with the config and the settings of this command."""
-    words = ["python", "-m", "pipeline", "promote", *options.given, "--run", run_id]
-    return shlex.join(words)
+    return command("promote", options, "--run", run_id)
+
+
+def command(verb: str, options: Options, *words: str) -> str:
+    """Another command with the config and the settings of this one."""
+    return shlex.join(["python", "-m", "pipeline", verb, *options.given, *words])
 
 
 def _as_typed(body: str) -> str:

@@ -55,7 +55,7 @@ def _monitor(config: Config, options: Options, table: "pd.DataFrame | None") -> 
         runs.parent_run("monitor", str(registered.name)) as run_id,
     ):
         runs.close_killed()
-        profile = _profile(model)
+        profile = _profile(model, options)
         first, batches = begin(source, options.data)
         contract, trained = model.predictor.contract, model.predictor.trained
         chosen = trained.scores or trained.threshold
@@ -85,11 +85,11 @@ def _monitor(config: Config, options: Options, table: "pd.DataFrame | None") -> 
     return Result(run_id, metrics, {}, None, BEYOND if result.alarms else 0)
 
 
-def _profile(model: StoredModel) -> Profile:
+def _profile(model: StoredModel, options: Options) -> Profile:
     profile = profile_of(model)
     if profile is None:
         raise ModelError(
             f"{model.title} has no {PROFILE}: it was trained before models had one; train and "
-            "promote it again: `python -m pipeline run --fresh`"
+            f"promote it again: `{closing.command('run', options, '--fresh')}`"
         )
     return profile

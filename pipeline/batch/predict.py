@@ -1,6 +1,7 @@
 """`predict`: a verified model's answers for all rows of a source, in a file and in a run."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -81,7 +82,7 @@ def predict(config: Config, options: Options, table: "pd.DataFrame | None" = Non
     Raises ConfigError, SourceError, ContractError for columns that are missing, RegistryError,
     ModelError.
     """
-    output, score = AnswerFile(options.output), _engine(config, options)
+    output, score = _output(options), _engine(config, options)
     source = source_of(config.data, options.data, table)
     registered = version_at(config, options.model)
     with model_files.cached(), of_version(registered) as model:
@@ -116,6 +117,13 @@ def predict(config: Config, options: Options, table: "pd.DataFrame | None" = Non
     return Result(run_id, metrics, {}, None, REJECTED if counts.rejected else 0)
 
 
+def _output(options: Options) -> AnswerFile:
+    """The file of answers. Raises ConfigError for the source, whose rejected rows would go."""
+    if os.path.realpath(options.output) == os.path.realpath(options.data):
+        raise ConfigError(f"--output is {options.output!r}, which is --data too; name another file")
+    return AnswerFile(options.output)
+
+
 def _engine(config: Config, options: Options) -> InOrder:
     """What scores the batches. Raises ConfigError for one that is not there."""
     if options.engine == "spark":
@@ -147,7 +155,8 @@ def _scorer(model: StoredModel, version: str, first: pa.Table, options: Options)
     keep = [name.strip() for name in options.keep.split(",")] if options.keep else None
     scorer = Scorer(model.predictor, version, first.column_names, keep)
     if scorer.renamed:
-        log.info("the source has columns of answers' names: those are %s", scorer.renamed)
+        names = ", ".join(scorer.renamed)
+        log.info("the source has columns of answers' names; the answers are %s", names)
     return scorer
 
 

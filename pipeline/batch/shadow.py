@@ -14,7 +14,7 @@ from pipeline.config.sections import Config
 from pipeline.datasets.formats import as_frame
 from pipeline.errors import ConfigError, ContractError
 from pipeline.evaluation.answer_pairs import ABOUT
-from pipeline.evaluation.checked_rows import truth_of
+from pipeline.evaluation.checked_rows import other_labels, sentence_about, truth_of
 from pipeline.flow import Result
 from pipeline.promotion.challenger import of_version
 from pipeline.promotion.shadow import conclude, latest, of_versions
@@ -59,13 +59,13 @@ def monitor(config: Config, options: Options, table: "pd.DataFrame | None" = Non
         whole = pa.concat_tables(late.join(iter([whole]))) if late else whole
         frame = as_frame(whole)
         is_of_both = of_versions(frame, versions)
-        truth = truth_of(contract, whole, target)[is_of_both]
+        all_truth = truth_of(contract, whole, target)
         concluded = conclude(
             of_task(config, contract.task),
             versions,
             (first.predictor, second.predictor),
             frame[is_of_both],
-            truth,
+            all_truth[is_of_both],
         )
         report = concluded.report
         log_input(whole, whole.num_rows, name, source.digest(), "monitoring")
@@ -79,6 +79,8 @@ def monitor(config: Config, options: Options, table: "pd.DataFrame | None" = Non
     log.info("%s", closing.text(run, str(shadow.name), None, None))
     if late is not None:
         log.info("%d of %d rows have a label in %s", late.joined, len(frame), options.labels)
+    if unknown := sentence_about(contract, other_labels(contract, whole, target, all_truth)):
+        log.info("%s", unknown)
     if others := int((~is_of_both).sum()):
         log.info("%d rows of other versions are left out", others)
     log.info("%s: %s", name, report.note)

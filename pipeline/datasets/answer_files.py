@@ -36,7 +36,7 @@ class AnswerFile:
     """A file of answers, one of rejected rows, and the folder of parts meanwhile."""
 
     def __init__(self, output: str) -> None:
-        """Raises ConfigError for a format that is not written."""
+        """Raises ConfigError for a format that is not written, and for a folder."""
         self.path = Path(output)
         if self.path.suffix.lower() not in WRITERS:
             formats = ", ".join(WRITERS)
@@ -44,6 +44,8 @@ class AnswerFile:
                 f"--output is {output!r}; it must end in one of {formats}"
                 f"{nearest(self.path.suffix, WRITERS)}"
             )
+        if os.path.isdir(output):
+            raise ConfigError(f"--output is {output!r}, which is a folder; name a file in it")
         self.rejected = self.path.with_name(f"{self.path.stem}.rejected.csv")
         self.folder = self.path.with_name(f".{self.path.name}.parts")
 
@@ -61,9 +63,12 @@ class AnswerFile:
                     self._begin(fingerprint, force)
                 yield from self._with_parts()
         except OSError as error:
+            remedy = "name a file in a folder where you may write"
+            if os.path.isdir(self.folder):
+                remedy = "what is scored stays beside it, and the same command goes on from there"
+            reason = error.strerror or error
             raise SourceError(
-                f"--output {str(self.path)!r} cannot be written: {error.strerror or error}; what "
-                "is scored stays beside it, and the same command goes on from there"
+                f"--output {str(self.path)!r} cannot be written: {reason}; {remedy}"
             ) from None
 
     def _with_parts(self) -> Iterator[None]:

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from mlflow.exceptions import MlflowException
 
+from pipeline import closing
+from pipeline.command_line import PROGRAM
 from pipeline.config.sections import Config
 from pipeline.doctor import machine, registered, store
 from pipeline.doctor.finding import MENDED, WRONG, Finding, wrong
@@ -45,11 +47,11 @@ def doctor(config: Config, options: Options) -> int:
     if options.json:
         logging.getLogger("pipeline").setLevel(logging.ERROR)  # nothing else on this stream
     findings = []
-    for finding in examine(config):
-        mended = _mended(finding) if options.fix else finding
-        findings.append(mended)
+    for one in examine(config):
+        finding = _complete(_mended(one) if options.fix else one, options)
+        findings.append(finding)
         if not options.json:
-            print(mended.lines, flush=True)
+            print(finding.lines, flush=True)
     if options.json:
         print(json.dumps([finding.fields for finding in findings], indent=1))
     return UNWELL if any(finding.status == WRONG for finding in findings) else 0
@@ -79,6 +81,14 @@ def _tried(check: Callable[[Config], Iterator[Finding]], config: Config) -> Iter
         if mistake is None and not isinstance(error, (MlflowException, OSError)):
             raise
         yield wrong(subject, f"cannot be checked: {mistake or error}")
+
+
+def _complete(finding: Finding, options: Options) -> Finding:
+    """With the config and the settings of this command in a command of this project."""
+    program, is_own, words = finding.command.partition(f"{PROGRAM} ")
+    if program or not is_own:
+        return finding
+    return replace(finding, command=closing.command(words.split()[0], options, *words.split()[1:]))
 
 
 def _mended(finding: Finding) -> Finding:

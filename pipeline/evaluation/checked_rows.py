@@ -1,7 +1,7 @@
 """Rows of any source, held one by one against the contract of a model that is to answer them."""
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -133,6 +133,26 @@ def has_truth(contract: Contract, truth: NDArray[Any]) -> NDArray[np.bool_]:
     """Which of the rows have a true target that counts, by what `truth_of` gives."""
     labelled: NDArray[np.bool_] = truth != OTHER_CLASS if contract.classes else np.isfinite(truth)
     return labelled
+
+
+def other_labels(
+    contract: Contract, table: pa.Table, target: str | None, truth: NDArray[Any]
+) -> Counter[str]:
+    """How many labels are none of the model's, under the first of them; none without a target."""
+    if target is None:
+        return Counter()
+    labels = table[target].filter(pa.array(~has_truth(contract, truth))).drop_null()
+    return Counter({_written(labels[0].as_py()): len(labels)}) if len(labels) else Counter()
+
+
+def sentence_about(contract: Contract, others: Counter[str]) -> str:
+    """What the labels of `other_labels` are, for people; empty where there are none."""
+    if not others:
+        return ""
+    are = "classes of the model" if contract.classes else "numbers"
+    return (
+        f"{others.total()} labels are no {are}, such as {next(iter(others))[:60]!r}: not counted."
+    )
 
 
 def _written(label: Any) -> str:

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from pipeline.config.monitor import Monitor
 from pipeline.config.sections import Config, Evaluate
 from pipeline.evaluation import bootstrap, drift
-from pipeline.evaluation.checked_rows import RowReader, has_truth, in_order, truth_of
+from pipeline.evaluation.checked_rows import (
+    RowReader,
+    has_truth,
+    in_order,
+    other_labels,
+    sentence_about,
+    truth_of,
+)
 from pipeline.evaluation.drift import Drift
 from pipeline.evaluation.metrics import of_truth
 from pipeline.evaluation.profile import (
@@ -46,6 +53,7 @@ class _Batch(NamedTuple):
     rules: Counter[tuple[str, str]]
     rows: int
     rejected: int
+    other_labels: Counter[str]
     X: Matrix
     truth: NDArray[Any]
 
@@ -62,6 +70,7 @@ class Observed:
     rules: Counter[tuple[str, str]] = field(default_factory=Counter)  # by column and rule
     rows: int = 0
     rejected: int = 0
+    other_labels: Counter[str] = field(default_factory=Counter)  # that are none of the model's
     asked: int = 0
     truth: NDArray[Any] = field(default_factory=lambda: np.empty(0))
     outputs: Outputs = field(default_factory=lambda: np.empty((0, 0)))
@@ -72,6 +81,7 @@ class Observed:
         self.rules += batch.rules
         self.rows += batch.rows
         self.rejected += batch.rejected
+        self.other_labels += batch.other_labels
 
 
 @dataclass(frozen=True)
@@ -94,14 +104,15 @@ def observe(
 
     def count(table: pa.Table, _: int) -> _Batch:
         X, is_valid, faults = reader.read(table)
-        valid = X[is_valid]
+        valid, truth = X[is_valid], truth_of(contract, table, target)
         return _Batch(
             count_columns(contract, profile.bins, valid),
             Counter((fault.column, fault.rule) for fault in faults),
             len(X),
             int((~is_valid).sum()),
+            other_labels(contract, table, target, truth),
             valid,
-            truth_of(contract, table, target)[is_valid],
+            truth[is_valid],
         )
 
     observed, sample = Observed(), RowSample(MOST_ASKED)
@@ -155,7 +166,9 @@ def monitor(config: Config, reference: Reference, observed: Observed) -> Monitor
         )
     metrics = _metrics(config.evaluate, reference, observed)
     alarms += _worse(metrics, promoted)
-    return Monitoring(drifts, alarms, _report(drifts, alarms, observed, metrics, promoted))
+    head = _head(reference.contract, observed)
+    page = _page(drifts, alarms, head, metrics, promoted)
+    return Monitoring(drifts, alarms, _report(drifts, alarms, observed, metrics, page))
 
 
 def is_beyond(bounds: Monitor, one: Drift) -> bool:
@@ -201,7 +214,7 @@ def _report(
     alarms: list[str],
     observed: Observed,
     metrics: Mapping[str, tuple[float, float, float]],
-    promoted: Mapping[str, float],
+    page: str,
 ) -> Report:
     table = pd.DataFrame(
         {
@@ -220,7 +233,6 @@ def _report(
         [(*pair, count) for pair, count in observed.rules.most_common()],
         columns=["column", "rule", "cells"],
     )
-    page = _page(drifts, alarms, observed, metrics, promoted)
     figure = {"drift.png": drift_figures.drift(drifts)} if drifts else {}
     return Report(
         metrics={
@@ -235,17 +247,22 @@ def _report(
     )
 
 
+def _head(contract: Contract, observed: Observed) -> str:
+    """How many rows and labels were there, and which of them do not count."""
+    head = f"{observed.rows} rows, of which {observed.rejected} break the contract."
+    if observed.asked < observed.rows - observed.rejected:
+        head += f" The model was asked for {observed.asked} of the others, drawn by chance."
+    return f"{head} {sentence_about(contract, observed.other_labels)}".strip()
+
+
 def _page(
     drifts: list[Drift],
     alarms: list[str],
-    observed: Observed,
+    head: str,
     metrics: Mapping[str, tuple[float, float, float]],
     promoted: Mapping[str, float],
 ) -> str:
     """In Markdown: the alarms first, then the columns, the one that changed most first."""
-    head = f"{observed.rows} rows, of which {observed.rejected} break the contract."
-    if observed.asked < observed.rows - observed.rejected:
-        head += f" The model was asked for {observed.asked} of the others, drawn by chance."
     lines = [f"**{len(alarms)} beyond the bounds.** {head}" if alarms else f"**As before.** {head}"]
     lines += ["", *(f"- {alarm}" for alarm in alarms), ""]
     if metrics:

@@ -66,7 +66,9 @@ class Scorer:
         self._version_name = self._free(VERSION)
 
     def _free(self, name: str) -> str:
-        return PREFIX + name if name in self.keep else name
+        while name in self.keep:  # twice where answers are scored once more
+            name = PREFIX + name
+        return name
 
     @property
     def renamed(self) -> list[str]:

@@ -143,12 +143,15 @@ def _record(version: ModelVersion) -> dict[str, Any] | None:
 
 
 def _absent(name: str, number: str | None, alias: str) -> str:
-    check_name(name)
-    if number is None:
+    model = registered_model(name)
+    if number is None and alias == CHAMPION:
         return (
-            f"registry.model {name!r} has no version with the alias {alias!r} to serve; "
-            "promote one first: `mlflow run .` or `python -m pipeline run`"
+            f"registry.model {name!r} has no version with the alias {alias!r} to serve; promote "
+            "one first: `mlflow run .` or `python -m pipeline run`, with the config of that model"
         )
+    if number is None:
+        aliases = "" if model is None else ", ".join(sorted(model.aliases))
+        return f"registry.model {name!r} has no alias {alias!r}; it has {aliases or 'none'}"
     versions = MlflowClient().search_model_versions(f"name = '{name}'")
     there = ", ".join(sorted((str(version.version) for version in versions), key=int))
     return f"registry.model {name!r} has no version {number}; it has {there or 'none'}"

@@ -141,7 +141,7 @@ def config_path(config: Config, folder: Path) -> str:
     [
         ({"data": "gone.csv", "output": "new.csv"}, "'gone.csv' does not exist"),
         ({"data": "new.csv", "output": "new.doc"}, "--output is 'new.doc'"),
-        ({"data": "new.csv", "output": "new.csv"}, "new.csv exists; --force"),
+        ({"data": "new.csv", "output": "empty.csv"}, "empty.csv exists; --force"),
         ({"data": "empty.csv", "output": "o.csv"}, "has no rows, only a header"),
         ({"data": "new.csv", "output": "o.csv", "model": "scored"}, "models:/NAME/VERSION"),
         ({"data": "new.csv", "output": "o.csv", "engine": "flink"}, "--engine is 'flink'"),
@@ -149,6 +149,7 @@ def config_path(config: Config, folder: Path) -> str:
         ({"data": "new.csv", "output": "o.csv", "model": "models:/scored/9"}, "no version 9"),
         ({"data": "new.csv", "output": "o.csv", "model": "models:/scored@old"}, "alias 'old'"),
         ({"data": "new.csv", "output": "o.csv", "strict": True}, "row 1, .*: must be a number"),
+        ({"data": "new.csv", "output": "./new.csv", "force": True}, "which is --data too"),
     ],
 )
 def test_mistake_is_named_and_no_file_is_written(

@@ -173,6 +173,18 @@ def test_full_disk_is_named_and_what_is_scored_stays(
     assert write(output) == [0]
 
 
+def test_place_where_nothing_can_be_written_is_named_with_another_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SourceError, match=r"Not a directory; name a file in a folder where you"):
+        write(AnswerFile(str(tmp_path / "file" / "scores.csv")))
+
+
+def test_folder_is_refused_whatever_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").mkdir()
+    with pytest.raises(ConfigError, match=r"scores\.csv', which is a folder"):
+        AnswerFile(str(tmp_path / "scores.csv"))
+
+
 @pytest.mark.parametrize("name", ["scores.xlsx", "scores"])
 def test_format_that_is_not_written_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"must end in one of \.parquet, \.csv"):

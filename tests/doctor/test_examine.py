@@ -172,6 +172,22 @@ def test_alias_on_a_version_that_is_gone_is_named(
     assert problems(config) == []
 
 
+def test_command_of_this_project_has_the_config_and_the_settings(
+    config: Config,
+    client: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = registry.champion_version(MODEL)
+    client.set_registered_model_alias(MODEL, registry.CHAMPION, "2" if before == "1" else "1")
+    given = ("my own.yaml", "--registry.model=examined")
+    assert status(config, monkeypatch, given=given) == 1
+    client.set_registered_model_alias(MODEL, registry.CHAMPION, str(before))
+
+    command = f"rollback 'my own.yaml' --registry.model=examined --version {before}"
+    assert f"python -m pipeline {command}" in capsys.readouterr().out
+
+
 def test_findings_are_printed_for_machines(
     config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -144,6 +144,15 @@ def test_of_many_rows_the_model_is_asked_for_some_and_the_page_says_so(
     assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.3)
 
 
+@pytest.mark.parametrize("labels", [["good", "bad"], ["7", ""]])
+def test_labels_that_are_no_class_are_counted_and_said(labels: list[Any]) -> None:
+    result = look(ROWS.assign(label=(labels * len(ROWS))[: len(ROWS)]), target="label")
+    count = len(ROWS) if "" not in labels else (len(ROWS) + 1) // 2
+    such = f"{count} labels are no classes of the model, such as '{labels[0]}'"
+    assert such in result.report.note
+    assert "monitor/log_loss" not in result.report.metrics
+
+
 def test_labels_of_one_class_give_no_metrics() -> None:
     result = look(ROWS.assign(label="yes"), target="label")
     assert not any(name.startswith("monitor/") for name in result.report.metrics)

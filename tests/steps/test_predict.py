@@ -101,7 +101,9 @@ def test_rows_are_answered_in_order_as_a_request_for_them_all(write: Any, classe
 
 
 def test_answer_of_a_name_that_the_source_has_is_renamed() -> None:
-    assert {"label", "predicted_label", "probability"} <= set(answers(score(as_csv(ROWS))))
+    once = answers(score(as_csv(ROWS)))
+    assert {"label", "predicted_label", "probability"} <= set(once)
+    assert {"predicted_label", "predicted_predicted_label"} <= set(answers(score(as_csv(once))))
     assert set(answers(score(as_csv(ROWS), keep=["id"]))) == {
         *("id", "label", "probability", "model_version")
     }

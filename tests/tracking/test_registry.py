@@ -194,6 +194,9 @@ def test_promoted_tells_which_versions_there_are(client, tmp_path):
         registry.promoted("one-only", "99")
     with pytest.raises(RegistryError, match=r"'nobody' has no version 1; it has none$"):
         registry.promoted("nobody", "1")
+    client.set_registered_model_alias("one-only", "old", "1")
+    with pytest.raises(RegistryError, match=r"'one-only' has no alias 'new'; it has champion, old"):
+        registry.version("one-only", None, "new")
 
 
 def test_promoted_refuses_a_champion_without_manifest(client, tmp_path):
