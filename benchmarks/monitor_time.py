@@ -1,15 +1,16 @@
 """Seconds and peak memory of `monitor` on a table of 20 columns, beside reading it with pandas.
 
-    python benchmarks/monitor_time.py [--rows 1000000]
+    python benchmarks/monitor_time.py [--rows 1000000] [--rounds 3]
 
 The table is that of drift_power.py with a target, in Parquet and in CSV; the model is the default
 blend, or a logistic regression. `on one row` is what the command takes by itself: imports, the
-store, the pictures and the page.
+store, the pictures and the page. The commands take turns; medians over the rounds.
 """
 
 import argparse
 import sys
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,7 @@ def main() -> None:
     """Prints a line per model and format."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where the copy of the project is made")
     options = parser.parse_args()
     print("| model | format | seconds | on one row | CPU seconds | peak MiB | pandas alone |")
@@ -44,14 +46,30 @@ def main() -> None:
         for model, settings in SEARCHES.items():
             name = ["--registry.model", model]
             _timed(folder, "-m", "pipeline", "run", CONFIG, *settings, *name)
-            for suffix, read in ALONE.items():
-                command = ["-m", "pipeline", "monitor", CONFIG, *name, "--monitor.psi", "9"]
-                one = _timed(folder, *command, "--data", f"one.{suffix}")
-                many = _timed(folder, *command, "--data", f"many.{suffix}")
-                alone = _timed(folder, "-c", read, f"many.{suffix}")
-                figures = f"{many.seconds:.1f} | {one.seconds:.1f} | {many.cpu:.1f}"
-                memory = f"{many.tree:.0f} | {alone.seconds:.1f}"
-                print(f"| {model} | {suffix} | {figures} | {memory} |", flush=True)
+            monitor = ["-m", "pipeline", "monitor", CONFIG, *name, "--monitor.psi", "9"]
+            rounds = [_round(folder, monitor) for _ in range(options.rounds)]
+            for suffix in ALONE:
+                _print(model, suffix, [each[suffix] for each in rounds])
+
+
+def _round(folder: Path, monitor: list[str]) -> dict[str, list[Measurement]]:
+    """By format: monitor on all rows and on one, and pandas that reads all rows."""
+    return {
+        suffix: [
+            _timed(folder, *monitor, "--data", f"many.{suffix}"),
+            _timed(folder, *monitor, "--data", f"one.{suffix}"),
+            _timed(folder, "-c", read, f"many.{suffix}"),
+        ]
+        for suffix, read in ALONE.items()
+    }
+
+
+def _print(model: str, suffix: str, rounds: list[list[Measurement]]) -> None:
+    seconds = [median(one.seconds for one in column) for column in zip(*rounds, strict=True)]
+    many = [each[0] for each in rounds]
+    cpu, tree = median(one.cpu for one in many), median(one.tree for one in many)
+    figures = f"{seconds[0]:.1f} | {seconds[1]:.1f} | {cpu:.1f} | {tree:.0f} | {seconds[2]:.1f}"
+    print(f"| {model} | {suffix} | {figures} |", flush=True)
 
 
 def _write(folder: Path, rows: int) -> None:

@@ -1,18 +1,20 @@
 """Rows a second and peak memory of `predict`, beside the same pipeline in one go.
 
-    python benchmarks/predict_time.py [--rows 1000000] [--mlflow] [--cores 0 0,1]
+    python benchmarks/predict_time.py [--rows 1000000] [--rounds 3] [--mlflow] [--cores 0 0,1]
 
 The champion of the default search and a linear one, on so many rows drawn from the Pima table, in
 Parquet: (a) `python -m pipeline predict`; (b) the pickled scikit-learn pipeline by itself, all rows
 read with pandas, `predict_proba` once, and the answers written; with `--mlflow` (c) `mlflow models
 predict` on a tenth of them in CSV. Seconds without what each takes on a single row: imports and the
-start. Memory is the peak over the process tree.
+start. Memory is the peak over the process tree. The ways take turns; medians over the rounds, and
+of the ratios to (b) in each.
 """
 
 import argparse
 import os
 import sys
 from pathlib import Path
+from statistics import median
 
 import pandas as pd
 from measure import Measurement, measure
@@ -36,16 +38,22 @@ table.to_parquet(sys.argv[3], index=False)
 def main() -> None:
     """Prints a line per model, way and set of cores."""
     options = _options()
-    print("| model | cores | way | seconds | rows a second | CPU seconds | peak MiB |")
+    ways = {"predict": options.rows, "alone": options.rows}
+    if options.mlflow:
+        ways["mlflow"] = options.rows // 10
+    print("| model | cores | way | rows a second | times alone | CPU seconds | peak MiB |")
     print("| --- | --- | --- | ---: | ---: | ---: | ---: |", flush=True)
     with copied(options.folder) as folder:
         _write(folder, options.rows)
-        for model, settings in SEARCHES.items():
+        for model in options.models:
             name = ["--registry.model", model]
-            _timed(folder, None, sys.executable, "-m", "pipeline", "run", *settings, *name)
+            _timed(folder, None, sys.executable, "-m", "pipeline", "run", *SEARCHES[model], *name)
             for cores in options.cores:
-                for way in ("predict", "alone", *["mlflow"] * options.mlflow):
-                    _row(folder, model, cores, way, options.rows)
+                rounds = [
+                    {way: _measured(folder, model, cores, way) for way in ways}
+                    for _ in range(options.rounds)
+                ]
+                _print(model, cores, ways, rounds)
 
 
 def _write(folder: Path, rows: int) -> None:
@@ -60,12 +68,25 @@ def _write(folder: Path, rows: int) -> None:
         rows_alone.to_csv(folder / f"{name}.csv", index=False)
 
 
-def _row(folder: Path, model: str, cores: str, way: str, rows: int) -> None:
-    name, rows = ("tenth", rows // 10) if way == "mlflow" else ("many", rows)
-    one, many = (_timed(folder, cores, *_command(way, model, each)) for each in ("one", name))
+def _measured(folder: Path, model: str, cores: str, way: str) -> Measurement:
+    """What all rows take beyond a single one, and the peak of the memory."""
+    names = ("one", "tenth" if way == "mlflow" else "many")
+    one, many = (_timed(folder, cores, *_command(way, model, name)) for name in names)
     seconds, cpu = many.seconds - one.seconds, many.cpu - one.cpu
-    figures = f"{seconds:.1f} | {rows / seconds:,.0f} | {cpu:.1f} | {many.tree:.0f}"
-    print(f"| {model} | {cores} | {way} | {figures} |", flush=True)
+    return Measurement(seconds, cpu, many.tree, many.largest)
+
+
+def _print(
+    model: str, cores: str, ways: dict[str, int], rounds: list[dict[str, Measurement]]
+) -> None:
+    for way, rows in ways.items():
+        rates = [rows / each[way].seconds for each in rounds]
+        alone = [ways["alone"] / each["alone"].seconds for each in rounds]
+        ratio = median(rate / base for rate, base in zip(rates, alone, strict=True))
+        cpu = median(each[way].cpu for each in rounds)
+        tree = median(each[way].tree for each in rounds)
+        figures = f"{median(rates):,.0f} | {ratio:.2f} | {cpu:.1f} | {tree:.0f}"
+        print(f"| {model} | {cores} | {way} | {figures} |", flush=True)
 
 
 def _command(way: str, model: str, name: str) -> list[str]:
@@ -90,6 +111,8 @@ def _timed(folder: Path, cores: str | None, *command: str) -> Measurement:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--models", nargs="+", choices=SEARCHES, default=list(SEARCHES))
     parser.add_argument("--cores", nargs="+", default=["0", "0,1"][: os.cpu_count()])
     parser.add_argument("--mlflow", action="store_true")
     parser.add_argument("--folder", type=Path, help="where the copy of the project is made")
