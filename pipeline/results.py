@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf, nan
+from math import inf, isclose, nan
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # matplotlib takes a second to import, and a reused step draw
     from pipeline.config.sections import Data
 
 DIGESTS = ("data_digest", "split_digest")
+SAME = 1e-9  # between metrics of one model on two machines
 MODEL_METRICS = ("cv/", "cv_std/", "test/", "test_95/")  # how metrics of a model itself begin
 Params = dict[str, Any]
 Probabilities = NDArray[np.float64]  # rows x classes, in the order of Contract.classes
@@ -71,6 +72,12 @@ def cv_loss(metric: str, metrics: Mapping[str, float]) -> float:
     """The cross-validated metric, negated where higher is better; NaN where there is none."""
     value = metrics.get(f"cv/{metric}", nan)
     return -METRICS[metric].sign * value
+
+
+def alike(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    """Whether two models have the same metrics: then it is one model, trained twice."""
+    shared = one.keys() & other.keys()
+    return bool(shared) and all(isclose(one[name], other[name], rel_tol=SAME) for name in shared)
 
 
 @dataclass(frozen=True)

@@ -280,3 +280,17 @@ def test_help_comes_without_the_libraries_that_take_seconds(words):
     )
     assert done.stdout.startswith("usage: python -m pipeline")
     assert not {"mlflow", "sklearn", "pandas", "numpy"} & set(done.stderr.split())
+
+
+def test_verbs_that_fit_nothing_do_without_scikit_learn():
+    modules = ("batch.monitor", "batch.predict", "doctor.examine", "promotion.promotion_log")
+    imports = ", ".join(f"pipeline.{name}" for name in modules)
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys, {imports}; print(*sys.modules)"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "mlflow" in done.stdout.split()
+    assert "sklearn" not in done.stdout.split()

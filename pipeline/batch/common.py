@@ -16,7 +16,7 @@ from pipeline.errors import ConfigError, ContractError
 from pipeline.evaluation import profile
 from pipeline.evaluation.profile import Profile
 from pipeline.inference.model_folder import PROFILE
-from pipeline.promotion.challenger import StoredModel
+from pipeline.promotion.stored_model import StoredModel
 from pipeline.tracking import registry, runs
 
 if TYPE_CHECKING:

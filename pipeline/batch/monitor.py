@@ -4,7 +4,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from pipeline import closing, flow
-from pipeline.batch import shadow
 from pipeline.batch.common import (
     BEYOND,
     begin,
@@ -22,7 +21,7 @@ from pipeline.evaluation.checked_rows import RowReader
 from pipeline.evaluation.profile import Profile
 from pipeline.flow import Result
 from pipeline.inference.model_folder import PROFILE
-from pipeline.promotion.challenger import StoredModel, of_version
+from pipeline.promotion.stored_model import StoredModel, of_version
 from pipeline.steps import monitor as step
 from pipeline.tracking import model_files, runs
 from pipeline.verbs import Options
@@ -36,6 +35,8 @@ log = logging.getLogger(__name__)
 def monitor(config: Config, options: Options, table: "pd.DataFrame | None" = None) -> Result:
     """Compares new rows with those of the training, or a champion with its shadow."""
     if options.shadow:
+        from pipeline.batch import shadow  # with scikit-learn
+
         return shadow.monitor(config, options, table)
     return _monitor(config, options, table)
 

@@ -33,7 +33,7 @@ from pipeline.evaluation.profile import Counts, Profile, add_counts
 from pipeline.flow import Result
 from pipeline.inference import manifest
 from pipeline.models.import_paths import check_spark
-from pipeline.promotion.challenger import StoredModel, of_version
+from pipeline.promotion.stored_model import StoredModel, of_version
 from pipeline.results import Report
 from pipeline.schema.faults import Fault, contract_error
 from pipeline.steps.predict import Batch, Scorer, report

@@ -16,8 +16,8 @@ from pipeline.errors import ConfigError, ContractError
 from pipeline.evaluation.answer_pairs import ABOUT
 from pipeline.evaluation.checked_rows import other_labels, sentence_about, truth_of
 from pipeline.flow import Result
-from pipeline.promotion.challenger import of_version
 from pipeline.promotion.shadow import conclude, latest, of_versions
+from pipeline.promotion.stored_model import of_version
 from pipeline.tracking import model_files, runs
 from pipeline.verbs import Options
 

@@ -10,7 +10,7 @@ from pipeline.doctor.finding import Finding, wrong
 from pipeline.errors import PipelineError
 from pipeline.inference import manifest
 from pipeline.promotion import alias, promotion_log
-from pipeline.promotion.challenger import of_version
+from pipeline.promotion.stored_model import of_version
 from pipeline.tracking import registry
 
 

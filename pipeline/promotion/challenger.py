@@ -1,11 +1,8 @@
-"""Models of the store, loaded as they are served, and what the gate looks at: both asked afresh."""
+"""What the gate looks at: the challenger and the champion asked afresh, on the same rows."""
 
 import hashlib
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,99 +13,18 @@ from numpy.typing import NDArray
 
 from pipeline.config.sections import Config
 from pipeline.datasets import row_hash
-from pipeline.errors import (
-    ContractError,
-    FilesError,
-    MissingFilesError,
-    ModelError,
-    RegistryError,
-)
+from pipeline.errors import ContractError, ModelError, RegistryError
 from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import AnyPredictions
-from pipeline.inference import manifest, model_folder
-from pipeline.inference.predictor import Predictor
 from pipeline.models import families
 from pipeline.models.encoders import Features
 from pipeline.promotion import gate
 from pipeline.promotion.gate import Evidence, PairedComparison
-from pipeline.results import Candidate, Dataset, Metadata
+from pipeline.promotion.stored_model import StoredModel, of_version
+from pipeline.results import Dataset, Metadata
 from pipeline.schema.rules import Rules, to_matrix
-from pipeline.tracking import model_files, registry, runs
+from pipeline.tracking import registry, runs
 from pipeline.tracking.arrays import FormatError, unpack
-
-
-@dataclass(frozen=True)
-class StoredModel:
-    """A challenger or a champion: a model of the store, with its files verified and loaded."""
-
-    title: str  # "version 3"
-    model_id: str
-    digests: Mapping[str, str]  # of the table and the split that it was trained on
-    metrics: Mapping[str, float]  # as logged: cv/log_loss, test/accuracy, ...
-    folder: Path  # its verified files
-    predictor: Predictor
-
-    def predict(self, X: pd.DataFrame, y: "pd.Series[Any]", metadata: Metadata) -> AnyPredictions:
-        """What it predicts for labelled rows. Raises ContractError for one outside its contract."""
-        contract = self.predictor.contract
-        given = X[[name for name in contract.columns if name in X]]
-        rows = to_matrix(Rules(contract.columns), given)
-        trained = self.predictor.trained
-        return metrics.of_rows(
-            *(contract, y, self.predictor.predict(rows), trained.scores or trained.threshold),
-            metadata,
-        )
-
-    def is_of(self, dataset: Dataset) -> bool:
-        """Whether it was trained, and cross-validated, on this table and split."""
-        return self.digests == dataset.digests
-
-
-@contextmanager
-def of_candidate(title: str, candidate: Candidate) -> Iterator[StoredModel]:
-    """A logged model, held against what was logged. Raises FilesError, ModelError."""
-    with ExitStack() as stack:
-        try:
-            folder = stack.enter_context(model_files.verified(candidate.model_id))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            raise FilesError(
-                f"logged model {candidate.model_id} is not in the store any more; {manifest.REMEDY}"
-            ) from error
-        yield StoredModel(
-            title,
-            candidate.model_id,
-            candidate.digests,
-            candidate.metrics,
-            folder,
-            model_folder.load(folder),
-        )
-
-
-@contextmanager
-def of_version(registered: ModelVersion) -> Iterator[StoredModel]:
-    """A promoted version, held against its manifest. Raises ModelError, RegistryError."""
-    version, address = registry.with_manifest(registered)
-    digests = registry.digests(registered)
-    title, model_id = f"version {registered.version}", registry.logged_model_id(registered)
-    with model_files.at(address) as source, tempfile.TemporaryDirectory() as copy:
-        folder = Path(copy)
-        manifest.copy(source, version.manifest, folder)
-        yield StoredModel(
-            title, model_id, digests, version.metrics, folder, model_folder.load(folder)
-        )
-
-
-def why_unusable(version: ModelVersion) -> str:
-    """Why no door can serve a version: its files are gone; "" if not, or if they were changed."""
-    try:
-        with of_version(version):
-            return ""
-    except MissingFilesError as error:
-        return str(error)
-    except FilesError:
-        return ""
 
 
 def gather_evidence(
@@ -117,8 +33,11 @@ def gather_evidence(
     """The challenger on its test part, and beside the champion on what neither was trained on."""
     evidence = Evidence(
         logged=gate.tested(challenger.metrics),
-        predictions=challenger.predict(
-            dataset.cells_of(dataset.X_test), dataset.y_test, dataset.metadata.of(dataset.X_test)
+        predictions=predict(
+            challenger,
+            dataset.cells_of(dataset.X_test),
+            dataset.y_test,
+            dataset.metadata.of(dataset.X_test),
         ),
         dummy=_dummy(dataset),
         X=dataset.X_test,
@@ -137,6 +56,18 @@ def gather_evidence(
         return replace(evidence, comparison=str(error))
 
 
+def predict(
+    model: StoredModel, X: pd.DataFrame, y: "pd.Series[Any]", metadata: Metadata
+) -> AnyPredictions:
+    """What a model predicts for labelled rows. Raises ContractError for one that it refuses."""
+    contract, trained = model.predictor.contract, model.predictor.trained
+    given = X[[name for name in contract.columns if name in X]]
+    outputs = model.predictor.predict(to_matrix(Rules(contract.columns), given))
+    return metrics.of_rows(
+        contract, y, outputs, trained.scores or trained.threshold, metadata=metadata
+    )
+
+
 def _compare(
     config: Config,
     dataset: Dataset,
@@ -150,13 +81,13 @@ def _compare(
         first, X, y = tested, dataset.cells_of(dataset.X_test), dataset.y_test
     else:
         X, y = dataset.cells_of(dataset.X[where]), dataset.y[where]
-        first = challenger.predict(X, y, dataset.metadata.of(X))
+        first = predict(challenger, X, y, dataset.metadata.of(X))
     name = f"cv/{config.gate.primary}"
     is_alike = champion.is_of(dataset) and name in champion.metrics
     return PairedComparison(
         champion=champion.title,
         first=first,
-        second=champion.predict(X, y, dataset.metadata.of(X)),
+        second=predict(champion, X, y, dataset.metadata.of(X)),
         rows_digest=hashlib.sha256(np.flatnonzero(where).astype("<i8").tobytes()).hexdigest(),
         cross_validated=(challenger.metrics[name], champion.metrics[name]) if is_alike else None,
     )

@@ -5,7 +5,8 @@ from contextlib import ExitStack
 
 from pipeline.config.sections import Config
 from pipeline.errors import ContractError, RegistryError
-from pipeline.promotion.challenger import held_out, of_candidate
+from pipeline.promotion.challenger import held_out, predict
+from pipeline.promotion.stored_model import of_candidate
 from pipeline.results import Candidate, Dataset, Report
 from pipeline.steps.compare import compare
 
@@ -30,6 +31,6 @@ def compare_runs(config: Config, dataset: Dataset, pair: Sequence[Candidate]) ->
             raise ContractError("there is no row that neither was trained on")
         X, y = dataset.cells_of(dataset.X[where]), dataset.y[where]
         metadata = dataset.metadata.of(X)
-        predictions = {model.title: model.predict(X, y, metadata) for model in models}
+        predictions = {model.title: predict(model, X, y, metadata) for model in models}
     params = {name: one.params for name, one in zip(names, pair, strict=True)}
     return compare(config.evaluate, predictions, params, dataset.class_names)

@@ -14,13 +14,13 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.config.sections import Config
 from pipeline.errors import FilesError
-from pipeline.promotion import alias, challenger, promotion_log, serve_check, wording
+from pipeline.promotion import alias, challenger, promotion_log, serve_check, stored_model, wording
 from pipeline.promotion.author import author
-from pipeline.promotion.challenger import StoredModel
 from pipeline.promotion.gate import Evidence
 from pipeline.promotion.promotion_log import PromotionLog
 from pipeline.promotion.record import Record
 from pipeline.promotion.select import decide, select
+from pipeline.promotion.stored_model import StoredModel
 from pipeline.results import Action, Candidate, Dataset, Decision, Promotion, RuleResult
 from pipeline.schema.rules import decode
 from pipeline.tracking import registry
@@ -108,7 +108,7 @@ class Promoter:
             return self._stays("unchanged", champion, choice, f"v{champion.version} unchanged")
         if promotions is not None and not self.options.dry_run:
             promotion_log.check_rights(promotions, self.name)  # before the seconds of the gate
-        with challenger.of_candidate("the candidate", candidate) as model:
+        with stored_model.of_candidate("the candidate", candidate) as model:
             evidence = challenger.gather_evidence(self.config, self.dataset, model, champion)
             decision = self._before_the_gate(candidate, choice, evidence, champion)
             if promotions is None or self.options.dry_run:
@@ -135,7 +135,7 @@ class Promoter:
         """A champion that no door serves any more is no reason to keep the gate shut."""
         why = ""
         if champion is not None and isinstance(evidence.comparison, str):
-            why = challenger.why_unusable(champion)
+            why = stored_model.why_unusable(champion)
         if champion is None or not why:
             return decide(self.config, candidate, choice, evidence)
         log.warning("promote: version %s, the champion, is unusable: %s", champion.version, why)

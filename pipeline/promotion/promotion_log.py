@@ -19,9 +19,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from pipeline.errors import StoreError
-from pipeline.promotion.select import alike
 from pipeline.reporting.markdown import shortened
-from pipeline.results import Event
+from pipeline.results import Event, alike
 from pipeline.tracking import registry, runs, store_errors
 
 TAG = "ledger"  # of the registered model: the id of the run; and the tag `step` of that run

@@ -1,14 +1,12 @@
 """Promote: which candidate is best by cross-validation, and whether it keeps the gate's rules."""
 
 from collections.abc import Mapping, Sequence
-from math import isclose, isnan
+from math import isnan
 
 from pipeline.config.sections import Config
 from pipeline.promotion import gate
 from pipeline.promotion.gate import Evidence, PairedComparison
-from pipeline.results import Candidate, Count, Decision, cv_loss
-
-SAME = 1e-9  # between metrics of one model on two machines
+from pipeline.results import Candidate, Count, Decision, alike, cv_loss
 
 
 def select(
@@ -38,12 +36,6 @@ def select(
     count, rejected = Count(len(left), is_all), Count(out, is_all)
     choice = f"best of {count} by cv/{primary} {best.metrics[f'cv/{primary}']:.4f}"
     return best, f"{choice} ({rejected} left out: rolled back)" if out else choice
-
-
-def alike(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
-    """Whether two models have the same metrics: then it is one model, trained twice."""
-    shared = one.keys() & other.keys()
-    return bool(shared) and all(isclose(one[name], other[name], rel_tol=SAME) for name in shared)
 
 
 def _had_to_go(candidate: Candidate, rolled_back: Mapping[str, Mapping[str, float]]) -> bool:

@@ -11,7 +11,7 @@ from pipeline.inference import manifest
 from pipeline.inference.predictor import Predictor
 from pipeline.inference.runtimes import of_estimator
 from pipeline.promotion import http_check, proof
-from pipeline.promotion.challenger import StoredModel
+from pipeline.promotion.stored_model import StoredModel
 from pipeline.results import RuleResult, Version
 from pipeline.server.loaded_model import LoadedModel
 from pipeline.tracking import logged_model, model_files, registry

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.monitor import Monitor
 from pipeline.config.sections import Config, Evaluate
-from pipeline.evaluation import bootstrap, drift
+from pipeline.evaluation import drift
 from pipeline.evaluation.checked_rows import (
     RowReader,
     has_truth,
@@ -23,7 +23,6 @@ from pipeline.evaluation.checked_rows import (
     truth_of,
 )
 from pipeline.evaluation.drift import Drift
-from pipeline.evaluation.metrics import of_truth
 from pipeline.evaluation.profile import (
     Counts,
     Profile,
@@ -189,6 +188,9 @@ def _metrics(
     truth, outputs = observed.truth, observed.outputs
     if len(np.unique(truth)) < 2:
         return {}
+    from pipeline.evaluation import bootstrap  # with scikit-learn: rows without labels do without
+    from pipeline.evaluation.metrics import of_truth
+
     predictions = of_truth(reference.contract, truth, outputs, reference.chosen)
     values = bootstrap.values(predictions)
     intervals = bootstrap.intervals(predictions, evaluate.resamples, evaluate.seed)

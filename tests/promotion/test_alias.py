@@ -13,7 +13,7 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
 from pipeline import flow
 from pipeline.errors import ModelError, RegistryError, StoreError
-from pipeline.promotion import alias, challenger, promotion_log, proof, serve_check
+from pipeline.promotion import alias, promotion_log, proof, serve_check, stored_model
 from pipeline.results import Candidate
 from pipeline.tracking import candidates, model_files, registry, runs
 from pipeline.verbs import Options
@@ -378,7 +378,7 @@ def test_promotion_of_one_who_may_not_edit_the_model_ends_before_the_gate(
     lab, client, trained, monkeypatch
 ):
     make_champions("forbidden", trained[WEAK])
-    monkeypatch.setattr(challenger, "of_candidate", lambda *_: pytest.fail("the gate was asked"))
+    monkeypatch.setattr(stored_model, "of_candidate", lambda *_: pytest.fail("the gate was asked"))
     with refusing(*EDITING), pytest.raises(StoreError, match="right EDIT on the registered model"):
         lab.promote(lab.config("forbidden", STRONG))
     assert len(client.search_model_versions("name = 'forbidden'")) == 1
