@@ -140,6 +140,11 @@ def _open_files(data: Data) -> FileSource:
             paths = _matching(source)
         else:
             paths = [path]
+        if path.is_dir() and not paths:
+            raise SourceError(
+                f"data.source {source!r} matches no file: it is a folder, and files whose names "
+                "begin with a dot do not count, such as a log's while a server writes it"
+            )
         if not paths:
             raise SourceError(f"data.source {source!r} matches no file{looked_for(source)}")
         return FileSource(data, [_named(one, source, len(paths)) for one in paths])

@@ -6,12 +6,15 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.config.sections import Config
-from pipeline.doctor.finding import Finding, wrong
+from pipeline.doctor.finding import OK, Finding, wrong
 from pipeline.errors import PipelineError
 from pipeline.inference import manifest
 from pipeline.promotion import alias, promotion_log
 from pipeline.promotion.stored_model import of_version
 from pipeline.tracking import registry
+
+ROLLBACK = "python -m pipeline rollback"
+ANEW = "python -m pipeline run --fresh --gate.rule none"  # with the champion nothing is compared
 
 
 def versions(config: Config) -> Iterator[Finding]:
@@ -45,21 +48,21 @@ def versions(config: Config) -> Iterator[Finding]:
 def champion(config: Config) -> Iterator[Finding]:
     """Whether the champion and the one before are what was promoted, and load here."""
     name = config.registry.model
-    for label in (registry.CHAMPION, registry.PREVIOUS):
-        version = registry.with_alias(name, label)
-        if version is None:
-            yield Finding(label, f"{name} has none")
-        else:
-            yield _loads(label, version, name)
+    now, before = (registry.with_alias(name, one) for one in (registry.CHAMPION, registry.PREVIOUS))
+    previous = _loads(registry.PREVIOUS, before, name)
+    may_go_back = before is not None and previous.status == OK
+    yield _loads(registry.CHAMPION, now, name, ROLLBACK if may_go_back else ANEW)
+    yield previous
 
 
-def _loads(label: str, version: ModelVersion, name: str) -> Finding:
+def _loads(label: str, version: ModelVersion | None, name: str, command: str = "") -> Finding:
+    if version is None:
+        return Finding(label, f"{name} has none")
     title = f"{name} version {version.version}"
     try:
         with of_version(version):
             return Finding(label, f"{title} is what was promoted, and loads in this environment")
     except PipelineError as error:
-        command = "python -m pipeline rollback" if label == registry.CHAMPION else ""
         reason = str(error).replace(f"; {manifest.REMEDY}", "")
         return wrong(label, f"{title} cannot be served: {reason}", command)
 
@@ -83,6 +86,6 @@ def log_and_alias(config: Config) -> Iterator[Finding]:
             "moved by other means; the next promotion or rollback enters that, or go back"
         )
         version = f" --version {entries.champion}" if entries.champion else ""
-        yield wrong(subject, message, f"python -m pipeline rollback{version}")
+        yield wrong(subject, message, f"{ROLLBACK}{version}")
     else:
         yield Finding(subject, f"version {now} is champion, as it says")

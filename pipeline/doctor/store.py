@@ -19,6 +19,7 @@ from pipeline.config.sections import Config
 from pipeline.doctor.finding import Finding, wrong
 from pipeline.doctor.machine import room
 from pipeline.errors import PipelineError
+from pipeline.inference import manifest
 from pipeline.tracking import local_store, model_files, records, runs, store_errors
 
 SUBJECT = "tracking store"
@@ -26,7 +27,6 @@ LOCKED_AFTER = 2.0  # seconds
 SILENT_AFTER = 24 * 3600.0  # seconds: a run elsewhere that began before is asked about
 MOST_LOOKED_AT = 20  # runs of a step
 FILES = {"tune": (records.TUNING, records.OUT_OF_FOLD), "train": (records.TRAINING,)}
-AGAIN = "python -m pipeline run --fresh"
 
 
 def tracking(_: Config) -> Iterator[Finding]:
@@ -131,21 +131,32 @@ def left_running(_: Config) -> Iterator[Finding]:
 
 
 def files(_: Config) -> Iterator[Finding]:
-    """Whether the last finished runs have what a later command reads back."""
-    complete = 0
+    """Whether the finished runs that may be reused have what a later command reads back."""
+    complete, fingerprints = 0, set()
     for step, names in FILES.items():
         for run in _runs(f"attributes.status = 'FINISHED' and tags.{runs.STEP} = '{step}'"):
+            fingerprint = runs.machine_tag(run, runs.FINGERPRINT)
+            if fingerprint in fingerprints:
+                continue  # a later run stands for it
+            fingerprints.add(fingerprint)
             listed = MlflowClient().list_artifacts(run.info.run_id)
             sizes = {one.path: one.file_size for one in listed}
             gone = [name for name in names if not sizes.get(name)]
             if gone:
-                message = f"{run.info.run_id} of {step} lacks {', '.join(gone)}"
-                yield wrong("files of runs", message, AGAIN)
+                yield _incomplete(run, f"of {step} lacks {', '.join(gone)}")
             elif step == "train" and (problem := _broken_model(run)):
-                yield wrong("files of runs", f"{run.info.run_id} of {step}: {problem}", AGAIN)
+                yield _incomplete(run, f"of {step}: {problem}")
             else:
                 complete += 1
     yield Finding("files of runs", f"{complete} runs of {' and '.join(FILES)} have all of theirs")
+
+
+def _incomplete(run: Run, what: str) -> Finding:
+    message = (
+        f"{run.info.run_id} {what}; restore them, or delete the run, and its step runs anew "
+        "(`mlflow runs restore` takes that back)"
+    )
+    return wrong("files of runs", message, f"mlflow runs delete --run-id {run.info.run_id}")
 
 
 def _broken_model(run: Run) -> str:
@@ -153,7 +164,7 @@ def _broken_model(run: Run) -> str:
         with model_files.verified(run.data.tags["model_id"]):
             return ""
     except (PipelineError, KeyError) as error:
-        return str(error)
+        return str(error).replace(f"; {manifest.REMEDY}", "")
 
 
 def _experiments() -> list[Experiment]:

@@ -157,6 +157,11 @@ def test_pattern_or_folder_without_a_file_is_refused(months, source):
     assert f"data.source '{months}/{source}' matches no file" in refusal(f"{months}/{source}")
 
 
+def test_folder_whose_only_file_still_grows_says_that_it_does_not_count(tmp_path):
+    (tmp_path / ".requests.jsonl").write_text('{"a": 1}\n')
+    assert "begin with a dot do not count, such as a log's" in refusal(str(tmp_path))
+
+
 def test_a_folder_may_hold_more_files_than_a_process_may_open(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     for number in range(300):

@@ -9,12 +9,14 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.api import execute
 from pipeline.config.sections import Config
-from pipeline.doctor import examine
+from pipeline.doctor import examine, registered
 from pipeline.doctor import store as doctor_store
 from pipeline.doctor.finding import WRONG, Finding
+from pipeline.errors import ModelError
 from pipeline.promotion import promotion_log
 from pipeline.results import Event
 from pipeline.tracking import model_files, registry, runs
@@ -100,7 +102,7 @@ def test_file_that_a_run_lacks_is_named(
     path.write_bytes(content)
 
     assert f"{run.info.run_id} of {step} lacks {name}" in finding.message
-    assert finding.command == "python -m pipeline run --fresh"
+    assert finding.command == f"mlflow runs delete --run-id {run.info.run_id}"
 
 
 def test_champion_whose_files_were_changed_is_not_loaded(config: Config) -> None:
@@ -117,6 +119,18 @@ def test_champion_whose_files_were_changed_is_not_loaded(config: Config) -> None
     assert "contract.json was changed" in champion.message
     assert champion.command == "python -m pipeline rollback"
     assert any(finding.subject == "files of runs" for finding in findings)
+
+
+def test_champion_is_trained_anew_where_the_one_before_cannot_be_served_either(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_none(_: ModelVersion) -> Any:
+        raise ModelError("contract.json was changed")
+
+    monkeypatch.setattr(registered, "of_version", of_none)
+    commands = {one.subject: one.command for one in registered.champion(config)}
+    anew = "python -m pipeline run --fresh --gate.rule none"
+    assert commands == {"champion": anew, "previous": ""}
 
 
 def test_alias_that_was_moved_by_other_means_is_named(config: Config, client: MlflowClient) -> None:
