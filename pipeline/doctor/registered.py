@@ -85,7 +85,13 @@ def log_and_alias(config: Config) -> Iterator[Finding]:
             f"it says version {entries.champion}, and the alias is on {now or 'none'}: it was "
             "moved by other means; the next promotion or rollback enters that, or go back"
         )
-        version = f" --version {entries.champion}" if entries.champion else ""
-        yield wrong(subject, message, f"{ROLLBACK}{version}")
+        yield wrong(subject, message, _way_back(name, entries.champion))
     else:
         yield Finding(subject, f"version {now} is champion, as it says")
+
+
+def _way_back(name: str, number: str | None) -> str:
+    """The command that makes the champion of the log answer again, or another if it is gone."""
+    if number is not None and registry.find(name, number) is None:
+        return ANEW
+    return f"{ROLLBACK} --version {number}" if number else ROLLBACK

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -154,27 +155,34 @@ def _bins(column: Column, values: Vector) -> Bins:
     if isinstance(kind, Coded):
         return Bins(edges=None, names=(*map(str, kind.values(column)), OTHER_NAME))
     if isinstance(column, TextColumn):
-        return _between(values, lambda edge: f"{edge:g} characters")
+        return _between(values, lambda edge: f"{edge:g}", " characters")
     if isinstance(column, DateColumn):
         return _between(values, lambda edge: kind.written(column, edge)[:DAY])
-    return _between(values, lambda edge: f"{edge:.4g}")
+    return _between(values, partial(_rounded, digits=4))
 
 
 def _answer_bins(contract: Contract, answer: AnswerColumn, values: Sequence[Any]) -> Bins:
     if answer.name == "label":
         return Bins(edges=None, names=(*map(str, contract.classes), OTHER_NAME))
-    return _between(np.asarray(values, dtype=np.float64), lambda edge: f"{edge:.3g}")
+    return _between(np.asarray(values, dtype=np.float64), partial(_rounded, digits=3))
 
 
-def _between(values: Vector, written: Any) -> Bins:
+def _rounded(edge: float, digits: int) -> str:
+    """A number in so many digits; without an exponent up to a thousand millions."""
+    is_whole = 10**digits - 0.5 <= abs(edge) < 1e9
+    return f"{edge:.0f}" if is_whole else f"{edge:.{digits}g}"
+
+
+def _between(values: Vector, written: Callable[[float], str], unit: str = "") -> Bins:
     """Ten bins of about as many values each; fewer where values repeat."""
     present = values[~np.isnan(values)]
     edges = np.unique(np.quantile(present, QUANTILES)).tolist() if len(present) else []
     texts = [written(edge) for edge in edges]
     if not texts:
         return Bins(edges=(), names=("any",))
-    between = [f"{low} to {high}" for low, high in pairwise(texts)]
-    return Bins(edges=tuple(edges), names=(f"at most {texts[0]}", *between, f"above {texts[-1]}"))
+    between = (f"{low} to {high}" for low, high in pairwise(texts))
+    names = (f"at most {texts[0]}", *between, f"above {texts[-1]}")
+    return Bins(edges=tuple(edges), names=tuple(name + unit for name in names))
 
 
 def _as_numbers(contract: Contract, bins: Bins, answers: Any) -> Vector:

@@ -132,8 +132,10 @@ def _of_database(error: BaseException) -> str:
         return _cannot_be_used(f"{why} ({reason}); {remedy}")
     if not isinstance(error, DBAPIError):
         return ""
-    why = f"{_line(error.orig or error)}; is it MLflow's database, and may you write to it?"
-    return _cannot_be_used(why)
+    reason = _line(error.orig or error)
+    if "database is locked" in reason:
+        return _cannot_be_used(f"{reason}; another process writes to it: wait until it has ended")
+    return _cannot_be_used(f"{reason}; is it MLflow's database, and may you write to it?")
 
 
 def _missing(error: BaseException, model: str | None) -> str:

@@ -138,6 +138,8 @@ def test_alias_that_was_moved_by_other_means_is_named(config: Config, client: Ml
     (finding,) = problems(config)
     client.set_registered_model_alias(MODEL, registry.CHAMPION, "2")
 
+    anew = "python -m pipeline run --fresh --gate.rule none"
+    assert registered._way_back(MODEL, "99") == anew  # it was deleted
     assert "it says version 2, and the alias is on 1" in finding.message
     assert finding.command == "python -m pipeline rollback --version 2"
 

@@ -7,8 +7,17 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.evaluation.profile import Bins, Profile, count_columns, profile_of, read
+from pipeline.evaluation.profile import (
+    Bins,
+    Profile,
+    _bins,
+    _rounded,
+    count_columns,
+    profile_of,
+    read,
+)
 from pipeline.schema.coded import OTHER, OTHER_NAME
+from pipeline.schema.columns import TextColumn
 from pipeline.schema.targets import target_of
 from tests.support.mixed import KINDS, make_mixed_dataset
 
@@ -39,6 +48,27 @@ def test_each_value_of_the_training_part_is_in_a_bin_or_missing(name: str) -> No
     else:
         assert counts[:-1].max() < 0.35 * len(X)  # quantiles, but for values that repeat
         assert list(bins.edges) == sorted(set(bins.edges))
+
+
+@pytest.mark.parametrize(
+    ("edge", "text"),
+    [
+        (0.40382, "0.4038"),
+        (126.71, "126.7"),
+        (9999.6, "10000"),
+        (1234567.8, "1234568"),
+        (-5e9, "-5e+09"),
+    ],
+)
+def test_edges_of_bins_are_written_without_exponent_where_people_would(
+    edge: float, text: str
+) -> None:
+    assert _rounded(edge, digits=4) == text
+
+
+def test_bins_of_texts_name_their_unit_once() -> None:
+    names = _bins(TextColumn(kind="text"), np.arange(20.0)).names
+    assert (names[0], names[1]) == ("at most 1.9 characters", "1.9 to 3.8 characters")
 
 
 def test_profile_is_read_back_as_it_was_written() -> None:

@@ -224,3 +224,9 @@ def test_mistake_in_a_setting_is_told_though_the_store_is_not_there(nobody, caps
     message = capsys.readouterr().err
     assert "tune.folds is 1; it should be greater than or equal to 2" in message
     assert "cannot be reached" not in message
+
+
+def test_locked_database_is_not_said_to_be_another_one() -> None:
+    locked = OperationalError("BEGIN", None, sqlite3.OperationalError("database is locked"))
+    message = str(store.mistake(locked))
+    assert "database is locked; another process writes to it" in message
