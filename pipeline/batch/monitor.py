@@ -81,7 +81,7 @@ def _monitor(config: Config, options: Options, table: "pd.DataFrame | None") -> 
     log.info("%s against %s: %s", options.data, title(registered), result.report.note)
     metrics = result.report.metrics
     if result.alarms and options.retrain:
-        log.info("monitor: beyond the bounds, so all steps run")
+        log.info("monitor: beyond the bounds, so all steps run on %s", config.data.source)
         return flow.run("run", config, Options(fresh=options.fresh))
     return Result(run_id, metrics, {}, None, BEYOND if result.alarms else 0)
 
