@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -141,7 +142,8 @@ def other_labels(
     """How many labels are none of the model's, under the first of them; none without a target."""
     if target is None:
         return Counter()
-    labels = table[target].filter(pa.array(~has_truth(contract, truth))).drop_null()
+    labels = table[target].filter(pa.array(~has_truth(contract, truth)))
+    labels = labels.filter(pc.invert(pc.is_null(labels, nan_is_null=True)))
     return Counter({_written(labels[0].as_py()): len(labels)}) if len(labels) else Counter()
 
 

@@ -4,16 +4,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from pipeline.config.monitor import Monitor
-from pipeline.evaluation.checked_rows import RowReader
+from pipeline.evaluation.checked_rows import OTHER_CLASS, RowReader, other_labels
 from pipeline.evaluation.profile import profile_of
 from pipeline.inference.predictor import Params, Predictor, Trained
 from pipeline.steps import monitor as step
 from pipeline.steps.monitor import Monitoring, Reference, monitor, observe
 from tests.support.builders import make_config
 from tests.support.mixed import KINDS, make_mixed_dataset, make_mixed_table
+from tests.support.pima import CONTRACT
 from tests.support.tables import make_data, source_of
 
 TRAINED = ("number", "since", "visits")  # what the answers follow
@@ -151,6 +153,12 @@ def test_labels_that_are_no_class_are_counted_and_said(labels: list[Any]) -> Non
     such = f"{count} labels are no classes of the model, such as '{labels[0]}'"
     assert such in result.report.note
     assert "monitor/log_loss" not in result.report.metrics
+
+
+def test_label_that_is_not_a_number_is_a_missing_one() -> None:
+    table = pa.table({"Outcome": [1.5, float("nan"), None]})
+    truth = np.full(3, OTHER_CLASS)
+    assert other_labels(CONTRACT, table, "Outcome", truth) == {"1.5": 1}
 
 
 def test_labels_of_one_class_give_no_metrics() -> None:
