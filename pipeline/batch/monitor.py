@@ -82,7 +82,7 @@ def _monitor(config: Config, options: Options, table: "pd.DataFrame | None") -> 
     metrics = result.report.metrics
     if result.alarms and options.retrain:
         log.info("monitor: beyond the bounds, so all steps run on %s", config.data.source)
-        return flow.run("run", config, Options(fresh=options.fresh))
+        return flow.run("run", config, Options(fresh=options.fresh, given=options.given))
     return Result(run_id, metrics, {}, None, BEYOND if result.alarms else 0)
 
 

@@ -14,6 +14,7 @@ from mlflow.environment_variables import MLFLOW_ALLOW_PICKLE_DESERIALIZATION
 from packaging.requirements import Requirement
 
 from pipeline import temporary
+from pipeline.command_line import PROGRAM
 from pipeline.config.paths import PROJECT
 from pipeline.config.sections import Config
 from pipeline.doctor.finding import Finding, wrong
@@ -106,7 +107,7 @@ def port(config: Config) -> Iterator[Finding]:
             pass
     except OSError as error:
         message = f"{address} is taken or forbidden ({error.strerror}): a server may be up already"
-        yield wrong(subject, message, "python -m pipeline serve --serve.port 8081")
+        yield wrong(subject, message, f"{PROGRAM} serve --serve.port 8081")
     else:
         yield Finding(subject, f"{address} is free")
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
+from pipeline.command_line import PROGRAM
 from pipeline.config.sections import Config
 from pipeline.doctor.finding import OK, Finding, wrong
 from pipeline.errors import PipelineError
@@ -13,8 +14,8 @@ from pipeline.promotion import alias, promotion_log
 from pipeline.promotion.stored_model import of_version
 from pipeline.tracking import registry
 
-ROLLBACK = "python -m pipeline rollback"
-ANEW = "python -m pipeline run --fresh --gate.rule none"  # with the champion nothing is compared
+ROLLBACK = f"{PROGRAM} rollback"
+ANEW = f"{PROGRAM} run --fresh --gate.rule none"  # with the champion nothing is compared
 
 
 def versions(config: Config) -> Iterator[Finding]:
@@ -78,7 +79,7 @@ def log_and_alias(config: Config) -> Iterator[Finding]:
     if not entries.is_done:
         message = f"its last entry, version {entries.champion}, is not carried out"
         yield wrong(
-            subject, message, "python -m pipeline doctor --fix", lambda: alias.finish(name, entries)
+            subject, message, f"{PROGRAM} doctor --fix", lambda: alias.finish(name, entries)
         )
     elif now != entries.champion:
         message = (

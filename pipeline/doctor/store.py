@@ -15,6 +15,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 
+from pipeline.command_line import PROGRAM
 from pipeline.config.sections import Config
 from pipeline.doctor.finding import Finding, wrong
 from pipeline.doctor.machine import room
@@ -116,7 +117,7 @@ def left_running(_: Config) -> Iterator[Finding]:
     subject = "runs"
     if dead:
         message = f"{len(dead)} are RUNNING, and their processes on this machine are dead"
-        yield wrong(subject, message, "python -m pipeline doctor --fix", lambda: runs.close(dead))
+        yield wrong(subject, message, f"{PROGRAM} doctor --fix", lambda: runs.close(dead))
     for run in silent[:MOST_LOOKED_AT]:
         begun = time.strftime("%Y-%m-%d %H:%M", time.gmtime(run.info.start_time / 1000))
         yield wrong(

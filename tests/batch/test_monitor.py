@@ -63,10 +63,10 @@ def test_rows_that_moved_end_with_a_status_of_their_own(
 def test_rows_that_moved_retrain_on_demand(
     config: Config, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    verbs: list[str] = []
+    verbs: list[tuple[str, tuple[str, ...]]] = []
 
-    def run(verb: str, *_: object) -> Result:
-        verbs.append(verb)
+    def run(verb: str, _: Config, options: Options) -> Result:
+        verbs.append((verb, options.given))
         return Result("retrained", {}, {}, None)
 
     monkeypatch.setattr(batch_monitor.flow, "run", run)
@@ -74,8 +74,9 @@ def test_rows_that_moved_retrain_on_demand(
     moved = lab.table.assign(**{first: lab.table[first] + 1})
 
     assert look(config, lab.table, tmp_path, retrain=True).run_id != "retrained"
-    assert look(config, moved, tmp_path, retrain=True).run_id == "retrained"
-    assert verbs == ["run"]
+    given = ("my.yaml", "--tune.seed=3")  # for the commands that the run prints
+    assert look(config, moved, tmp_path, retrain=True, given=given).run_id == "retrained"
+    assert verbs == [("run", given)]
 
 
 def test_column_of_labels_that_is_not_there_is_named(

@@ -9,7 +9,7 @@ import logging
 import re
 import shlex
 import shutil
-from contextlib import AbstractContextManager, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 from textwrap import indent
 
@@ -72,22 +72,25 @@ class Clone:
 
     def verbs(self, block: str) -> str:
         """What a block of nothing but verbs prints in this process, which has MLflow already."""
-        with self.working(), redirect_stdout(io.StringIO()) as printed:
-            handler = logging.StreamHandler(printed)
-            logging.getLogger("pipeline").addHandler(handler)
-            for line in block.splitlines():
-                python, *words = shlex.split(line, comments=True)
-                assert (python, *words[:2]) == ("python", "-m", "pipeline"), line
-                assert main(words[2:]) == 0, line
-            logging.getLogger("pipeline").removeHandler(handler)
+        logger, printed = logging.getLogger("pipeline"), io.StringIO()
+        logger.addHandler(handler := logging.StreamHandler(printed))
+        try:
+            with redirect_stdout(printed), working_in(self.folder, self.store):
+                for line in block.splitlines():
+                    python, *words = shlex.split(line, comments=True)
+                    assert (python, *words[:2]) == ("python", "-m", "pipeline"), line
+                    assert main(words[2:]) == 0, line
+        finally:
+            logger.removeHandler(handler)
         return printed.getvalue()
 
-    def working(self) -> AbstractContextManager[None]:
-        return working_in(self.folder, f"sqlite:///{self.folder}/mlflow.db")
+    @property
+    def store(self) -> str:
+        return f"sqlite:///{self.folder}/mlflow.db"
 
     @property
     def client(self) -> MlflowClient:
-        return MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
+        return MlflowClient(self.store)
 
     @property
     def runs(self) -> list[str]:
